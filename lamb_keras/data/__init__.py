@@ -1,0 +1,11 @@
+"""Labeled images by name, ready to train on.
+
+`load` brings a data set into memory, `split` holds out a part of its training set,
+and `check` finds a damaged file before a batch starts. Nothing here imports JAX, and
+Keras only when it has to download MNIST.
+"""
+
+from lamb_keras.data.datasets import DATASETS, check, load
+from lamb_keras.data.images import DataError, Images, Split, split
+
+__all__ = ["DATASETS", "DataError", "Images", "Split", "check", "load", "split"]
