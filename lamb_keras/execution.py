@@ -1,0 +1,72 @@
+"""One notebook through Papermill, with the settings that every execution here needs."""
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def execute_notebook(notebook, output, parameters, folder, cwd=None):
+    """Executes a notebook with this very interpreter; returns the executed notebook.
+
+    Args:
+        notebook: the notebook file.
+        output: where Papermill saves it as it goes, not atomically; None for nowhere.
+        parameters: a dict by name.
+        folder: an existing folder for sockets and other things of the moment; a short
+            path, since that of a socket has at most 104 characters.
+        cwd: the folder the kernel works in; None for this process's.
+
+    Raises:
+        What `papermill.execute_notebook` raises.
+    """
+    import papermill
+    from traitlets.config import Config
+
+    # Over TCP, kernels that start together race for ports (papermill#511), and each
+    # warns that its connection is not encrypted.
+    connection = {"transport": "ipc", "connection_file": str(folder / "k.json")}
+    with _this_interpreter(folder):
+        return papermill.execute_notebook(
+            _literally(notebook),
+            None if output is None else _literally(output),
+            parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=cwd,
+            config=Config(KernelManager=connection),
+            # A chatty cell is done long before its last message has been read.
+            iopub_timeout=60,
+            coalesce_streams=True,
+        )
+
+
+@contextlib.contextmanager
+def _this_interpreter(folder):
+    """Makes the kernel python3 this interpreter, without the user's start-up files.
+
+    The first kernel of that name which Jupyter finds may be the one of another
+    environment, in the user's home.
+    """
+    kernel = Path(folder) / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    specification = {"argv": command, "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
+    ours = {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(Path(folder) / "ipython")}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _literally(path):
+    # Papermill formats paths; a brace in the name of a folder is no field.
+    return str(path).replace("{", "{{").replace("}", "}}")

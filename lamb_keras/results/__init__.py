@@ -1,0 +1,7 @@
+"""What the runs left behind, and the paper's 25 tables rebuilt from it.
+
+One result flows through these modules, in this order: a run's notebook glues values
+with `scraps` and draws with `figures`; `statistics` makes table cells out of trials;
+`runs` reads finished runs from disk; `paper` knows the published tables;
+`reconstruction` puts ours beside them; `views` and `report` show the outcome.
+"""

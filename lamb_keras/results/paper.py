@@ -1,0 +1,221 @@
+"""The paper's 25 tables as it published them, cell by cell, in its own order.
+
+The values live in `tables.yaml` (with the source of every table) and are typed
+nowhere else; `layout.yaml` declares which columns name a row and which hold results.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+HERE = Path(__file__).parent
+
+
+class Cell(NamedTuple):
+    """One published value: where it stands, and what the paper says there.
+
+    `published` is a number, or text where the paper printed text ("diverged").
+    `extra` marks the rows of Tables 13-20 that version 3 of the paper alone prints.
+    """
+
+    table: int
+    row: str
+    column: str
+    published: float | str
+    extra: bool = False
+
+
+class Column(NamedTuple):
+    """How a column is called where people read it, and with how many decimals."""
+
+    name: str
+    label: str
+    decimals: int | None
+
+    def write(self, value) -> str:
+        """`value` as this column shows it; text stays text.
+
+        Example:
+            >>> Column("f1", "SQuAD F1", 3).write(91.5)
+            '91.500'
+            >>> Column("f1", "SQuAD F1", 3).write("diverged")
+            'diverged'
+        """
+        if isinstance(value, float) and self.decimals is not None:
+            return f"{value:.{self.decimals}f}"
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the paper: its values, its layout, and where they were read.
+
+    Attributes:
+        keys: the columns that together name a row.
+        settings: the columns that state how the paper ran the row.
+        results: the columns whose values are compared with ours.
+        rows: the typed rows, in the paper's order; None where it prints nothing.
+        extra_rows: further rows that version 3 of the paper alone prints.
+        printed: the rows as printed, letter by letter, the heading first.
+        extra_printed: the extra rows as printed.
+        notes: where the paper contradicts itself about this table.
+        remarks: what is to be known about how the values were read.
+    """
+
+    number: int
+    title: str
+    experiment: str
+    experiment_title: str
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+    settings: tuple[str, ...]
+    results: tuple[str, ...]
+    rows: tuple[tuple, ...]
+    extra_rows: tuple[tuple, ...]
+    printed: tuple[tuple[str, ...], ...]
+    extra_printed: tuple[tuple[str, ...], ...]
+    source: str
+    provenance: tuple[str, ...]
+    confidence: str
+    remarks: str
+    notes: tuple[str, ...]
+    v3_table_number: int | None
+
+    def column(self, name: str) -> Column:
+        """The column called `name` in the paper's table."""
+        return next(column for column in self.columns if column.name == name)
+
+    def row_as_dict(self, row: tuple) -> dict:
+        """The values of one row by column name."""
+        return dict(zip((c.name for c in self.columns), row, strict=True))
+
+    def label(self, row: tuple) -> str:
+        """The name of a row: its keys, joined.
+
+        Example:
+            >>> table = tables()[13]
+            >>> table.label(table.rows[0])
+            '0.0001, 1e-05, default (0.01)'
+        """
+        values = self.row_as_dict(row)
+        return ", ".join(str(values[key]) for key in self.keys)
+
+    def labeled_rows(self) -> dict[str, dict]:
+        """Every row by its label, the extra ones last, each a dict by column name.
+
+        Example:
+            >>> tables()[4].labeled_rows()["512"]["warmup_ratio"]
+            0.003125
+        """
+        every = itertools.chain(self.rows, self.extra_rows)
+        return {self.label(row): self.row_as_dict(row) for row in every}
+
+    def cells(self) -> list[Cell]:
+        """Every published result, row by row as the paper has them.
+
+        Example:
+            >>> tables()[7].cells()[-1]
+            Cell(table=7, row='lamb', column='mean_accuracy_5_runs', published=0.9945, \
+extra=False)
+        """
+        return [
+            Cell(self.number, self.label(row), column, values[column], extra)
+            for rows, extra in ((self.rows, False), (self.extra_rows, True))
+            for row in rows
+            for values in [self.row_as_dict(row)]
+            for column in self.results
+            if values[column] is not None
+        ]
+
+
+@functools.cache
+def tables() -> dict[int, Table]:
+    """The 25 tables by number, in the paper's order.
+
+    Example:
+        >>> len(tables())
+        25
+        >>> tables()[7].title
+        'MNIST with LeNet, 30 epochs, batch 1024, mean test accuracy over 5 runs'
+    """
+    layout = _load("layout.yaml")
+    return {
+        entry["number"]: _table(entry, layout["tables"][entry["number"]], layout)
+        for entry in _load("tables.yaml")
+    }
+
+
+def cells() -> list[Cell]:
+    """Every published cell of every table, in the paper's order.
+
+    Example:
+        >>> cells()[0]
+        Cell(table=1, row='Baseline, 512', column='f1_dev', published=90.395, \
+extra=False)
+    """
+    return [cell for table in tables().values() for cell in table.cells()]
+
+
+def experiments() -> dict[str, str]:
+    """The four experiments behind the tables: notebook name and title.
+
+    Example:
+        >>> experiments()["lenet_mnist"]
+        'LeNet on MNIST'
+    """
+    return dict(_load("layout.yaml")["experiments"])
+
+
+def difference(ours, published) -> float | None:
+    """Ours minus published; None where either is not a number.
+
+    Example:
+        >>> difference(0.75, 0.5)
+        0.25
+        >>> difference(0.75, "diverged") is None
+        True
+    """
+    if isinstance(ours, float | int) and isinstance(published, float | int):
+        return ours - published
+    return None
+
+
+def _table(entry, layout, everything):
+    described = everything["columns"]
+    return Table(
+        number=entry["number"],
+        title=entry["title"],
+        experiment=layout["experiment"],
+        experiment_title=everything["experiments"][layout["experiment"]],
+        columns=tuple(
+            Column(
+                name,
+                described.get(name, {}).get("label", name),
+                described.get(name, {}).get("decimals"),
+            )
+            for name in entry["columns"]
+        ),
+        keys=tuple(layout["keys"]),
+        settings=tuple(layout.get("settings", ())),
+        results=tuple(layout["results"]),
+        rows=tuple(map(tuple, entry["rows"])),
+        extra_rows=tuple(map(tuple, entry.get("extra_rows", ()))),
+        printed=tuple(map(tuple, [entry["columns_printed"], *entry["rows_printed"]])),
+        extra_printed=tuple(map(tuple, entry.get("extra_rows_printed", ()))),
+        source=entry["source"],
+        provenance=tuple(entry["provenance"]),
+        confidence=entry["confidence"],
+        remarks=entry.get("notes", ""),
+        notes=tuple(layout.get("notes", ())),
+        v3_table_number=entry.get("v3_table_number"),
+    )
+
+
+def _load(name):
+    # The C loader takes 10 ms instead of 100; not every build of PyYAML has it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((HERE / name).read_text(encoding="utf-8"), Loader=loader)

@@ -1,0 +1,165 @@
+"""The runs of a scale as they lie on disk: what each one was, and what it left.
+
+A run is believed only if its record says it succeeded and its notebook agrees: every
+cell free of errors and the last scrap, "finished", in place. Papermill's own metadata
+is not consulted, for a killed kernel looks completed there.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its record, and the scraps of its notebook if it succeeded.
+
+    Attributes:
+        name: folder and notebook, "table07/lenet_mnist".
+        path: the executed notebook, of a failed run as far as it came.
+        status: "succeeded" or "failed".
+        reason: of a failed run, why, in one line.
+        overrides: the parameters that were set by hand for this run.
+        scraps: what the notebook glued, by name; empty for a failed run.
+        later_failure: a later attempt at this run that failed, if there was one.
+    """
+
+    name: str
+    path: Path
+    status: str
+    notebook: str
+    table: int
+    scale: str
+    reason: str | None = None
+    parameters: dict = field(default_factory=dict)
+    overrides: dict = field(default_factory=dict)
+    started: str = ""
+    seconds: float | None = None
+    commit: str | None = None
+    scraps: dict = field(default_factory=dict)
+    later_failure: "Run | None" = None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+    @property
+    def dataset(self) -> dict:
+        """What the run trained on, as it says itself; empty for a failed run."""
+        return self.scraps.get("dataset", {})
+
+    def pictures(self) -> dict:
+        """The figures of the run's notebook by name (`scraps.Picture`)."""
+        from lamb_keras.results import scraps
+
+        return scraps.pictures(self.path) if self.succeeded else {}
+
+
+def folder(outputs: str | Path, scale: str) -> Path:
+    """The folder of a scale's runs; a relative `outputs` counts from the project.
+
+    So the summary finds the runs from whatever folder it is opened in.
+
+    Example:
+        >>> folder("/data/outputs", "laptop").as_posix()
+        '/data/outputs/laptop'
+        >>> folder("outputs", "gpu").is_absolute()
+        True
+    """
+    project = Path(__file__).parents[2]
+    return project / outputs / scale
+
+
+def links(folder: Path) -> str:
+    """The way from where a notebook runs to a folder, for links on a page.
+
+    Example:
+        >>> links(Path.cwd() / "outputs" / "laptop")
+        'outputs/laptop'
+    """
+    return Path(os.path.relpath(folder.resolve(), Path.cwd())).as_posix()
+
+
+def read(folder: Path) -> list[Run]:
+    """The runs in `folder` (that is `outputs/<scale>`), by table; one entry a run.
+
+    Where an attempt succeeded, that is the run, and a later failure is noted on it;
+    where none did, the last failure is. Notebooks without a record are no runs, nor
+    is anything that is still being written.
+
+    Example:
+        >>> import tempfile
+        >>> read(Path(tempfile.mkdtemp()))
+        []
+    """
+    found = {}
+    for record in sorted(folder.glob("table*/[!.]*.json")):
+        run = _read_one(record, scale=folder.name)
+        found.setdefault(run.name, {})[_is_failure(record)] = run
+    merged = [
+        _merge(attempts.get(False), attempts.get(True)) for attempts in found.values()
+    ]
+    return sorted(merged, key=lambda run: (run.table, run.name))
+
+
+def _merge(last, failure):
+    if last is None or failure is None:
+        return last or failure
+    if failure.started <= last.started:
+        return last
+    return replace(last, later_failure=failure) if last.succeeded else failure
+
+
+def _is_failure(record):
+    return record.stem.endswith(".failed")
+
+
+def _read_one(path, scale):
+    stem = path.stem.removesuffix(".failed")
+    known = {
+        "name": f"{path.parent.name}/{stem}",
+        "path": path.with_suffix(".ipynb"),
+        "notebook": stem,
+        "table": int("".join(filter(str.isdigit, path.parent.name)) or 0),
+        "scale": scale,
+    }
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or type(record.get("table")) is not int:
+            raise ValueError("it names no table")
+    except (OSError, ValueError) as error:
+        reason = f"its record {path.name} cannot be read ({error}); run it again."
+        return Run(**known, status="failed", reason=reason)
+    known |= {name: record[name] for name in _RECORDED if name in record}
+    if _is_failure(path) or record.get("status") != "succeeded":
+        reason = record.get("reason") or "no reason was recorded."
+        return Run(**known, status="failed", reason=reason)
+    return _with_scraps(known)
+
+
+_RECORDED = (
+    "notebook",
+    "table",
+    "scale",
+    "parameters",
+    "overrides",
+    "started",
+    "seconds",
+    "commit",
+)
+
+
+def _with_scraps(known):
+    from lamb_keras.results import scraps
+
+    try:
+        left = scraps.read(known["path"])
+    except Exception as error:  # whatever is wrong with the file, it is no result
+        name = known["path"].name
+        reason = f"its notebook {name} cannot be read ({error}); run it again."
+        return Run(**known, status="failed", reason=reason)
+    if left.get("finished") is not True:
+        reason = "its notebook did not come to its end; run it again."
+        return Run(**known, status="failed", reason=reason)
+    return Run(**known, status="succeeded", scraps=left)

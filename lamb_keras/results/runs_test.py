@@ -1,0 +1,150 @@
+"""Only what truly finished is read as a result; what failed says why."""
+
+import json
+from pathlib import Path
+
+import nbformat.v4
+import pytest
+
+from lamb_keras.results import runs
+
+
+@pytest.fixture
+def folder(outputs):
+    return outputs / "laptop"
+
+
+@pytest.fixture
+def files(folder):
+    return folder / "table07" / "lenet_mnist.json", (
+        folder / "table07" / "lenet_mnist.ipynb"
+    )
+
+
+def only(folder):
+    (run,) = runs.read(folder)
+    return run
+
+
+def test_a_finished_run_comes_with_its_record_and_its_scraps(folder):
+    run = only(folder)
+    assert run.succeeded and run.reason is None and run.later_failure is None
+    assert (run.name, run.table, run.scale) == ("table07/lenet_mnist", 7, "laptop")
+    assert run.parameters["epochs"] == 3
+    assert len(run.scraps["trials"]) == 5
+    assert run.dataset["name"] == "digits"
+    assert list(run.pictures()) == ["curves"]
+
+
+def test_a_folder_that_is_not_there_has_no_runs(tmp_path):
+    assert runs.read(tmp_path / "gpu") == []
+
+
+def test_a_run_without_the_last_scrap_is_failed_whatever_its_record_says(folder, files):
+    _, notebook = files
+    content = json.loads(notebook.read_text())
+    content["cells"][-1]["outputs"] = []
+    notebook.write_text(json.dumps(content))
+    run = only(folder)
+    assert run.status == "failed" and "did not come to its end" in run.reason
+    assert run.scraps == {} and run.pictures() == {}
+
+
+def test_a_run_with_an_error_in_a_cell_is_failed_whatever_its_record_says(
+    folder, files
+):
+    _, notebook = files
+    content = json.loads(notebook.read_text())
+    content["cells"][1]["outputs"].append(
+        nbformat.v4.new_output("error", ename="ValueError", evalue="lost")
+    )
+    notebook.write_text(json.dumps(content))
+    assert only(folder).status == "failed"
+    assert "ValueError: lost" in only(folder).reason
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "not a notebook"])
+def test_a_damaged_notebook_is_no_result(folder, files, damage):
+    _, notebook = files
+    if damage == "truncated":
+        notebook.write_text(notebook.read_text()[:5000])
+    elif damage == "missing":
+        notebook.unlink()
+    else:
+        notebook.write_text("[1, 2]")
+    run = only(folder)
+    assert run.status == "failed" and "run it again" in run.reason
+
+
+@pytest.mark.parametrize("text", ["", '{"table": 7', "[]", '{"table": "seven"}'])
+def test_a_damaged_record_is_no_result(folder, files, text):
+    record, _ = files
+    record.write_text(text)
+    run = only(folder)
+    assert run.status == "failed" and run.table == 7 and run.name.endswith("mnist")
+
+
+def test_a_notebook_without_a_record_is_no_run(folder, files):
+    record, _ = files
+    record.unlink()
+    assert runs.read(folder) == []
+
+
+def test_what_is_still_being_written_is_not_read(folder, files):
+    record, _ = files
+    record.rename(record.with_name(".lenet_mnist.json"))
+    assert runs.read(folder) == []
+
+
+def test_a_later_failed_attempt_is_noted_on_the_run_that_stands(folder, fail):
+    fail(started="2026-11-23T18:00:00+00:00")
+    run = only(folder)
+    assert run.succeeded and len(run.scraps["trials"]) == 5
+    assert run.later_failure.reason == "the kernel died."
+    assert run.later_failure.path.name == "lenet_mnist.failed.ipynb"
+
+
+def test_a_failure_before_the_success_is_history(folder, fail):
+    fail(started="2026-11-23T17:00:00+00:00")
+    assert only(folder).later_failure is None
+
+
+def test_a_failure_alone_is_a_failed_run_with_its_reason(folder, fail, files):
+    fail()
+    for path in files:
+        path.unlink()
+    run = only(folder)
+    assert (run.status, run.reason) == ("failed", "the kernel died.")
+
+
+def test_a_failed_notebook_is_never_read_for_results(folder, fail, files):
+    record, notebook = files
+    fail()
+    notebook.replace(notebook.with_name("lenet_mnist.failed.ipynb"))
+    record.unlink()
+    assert only(folder).scraps == {}
+
+
+def test_runs_come_in_the_order_of_the_tables(folder, files):
+    record, notebook = files
+    for name in ("table11", "table06"):
+        (folder / name).mkdir()
+        other = json.loads(record.read_text()) | {"table": int(name[-2:])}
+        (folder / name / record.name).write_text(json.dumps(other))
+        (folder / name / notebook.name).write_bytes(notebook.read_bytes())
+    assert [run.table for run in runs.read(folder)] == [6, 7, 11]
+
+
+def test_relative_outputs_are_the_projects_from_wherever_one_stands(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    project = Path(runs.__file__).parents[2]
+    assert runs.folder("outputs", "laptop") == project / "outputs" / "laptop"
+
+
+def test_links_lead_from_where_the_notebook_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert runs.links(tmp_path) == "."
+    assert runs.links(tmp_path / "outputs" / "laptop") == "outputs/laptop"
+    assert runs.links(tmp_path.parent / "elsewhere") == "../elsewhere"

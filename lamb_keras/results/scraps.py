@@ -1,0 +1,212 @@
+"""What a run leaves in its notebook for others to read, and how they read it.
+
+The only module that touches Scrapbook. Scrapbook carries JSON and nothing else: it
+refuses NumPy's and JAX's scalars, tuples and None, and brings NaN and infinity back
+as text. So values are spelled out before they are glued, and spelled back on reading.
+
+What JSON has no word for is written as an object with one key that starts with "$":
+`{"$float": "nan"}`, `{"$tuple": [...]}`, `{"$dict": [[key, value], ...]}` for keys
+that are not text, `{"$none": true}` for a scrap that is None as a whole. Everything
+else stays plain JSON that any Scrapbook reader understands.
+"""
+
+import base64
+import io
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+# Figures are drawn at twice the size they are shown at, to stay crisp on any screen.
+PIXELS_PER_INCH = 192
+
+# How Scrapbook 0.5 marks a scrap in a notebook, followed by the encoder's name.
+PAYLOAD = "application/scrapbook.scrap."
+
+
+class FailedNotebook(ValueError):
+    """The notebook did not run to its end: what it glued before is no result."""
+
+
+class Picture(NamedTuple):
+    """A figure read back from a run: PNG data, its width on a page, what it shows."""
+
+    png: bytes
+    width: int
+    alt: str
+
+
+def glue(name: str, value) -> None:
+    """Records `value` under `name` in the notebook that is being executed.
+
+    Numbers of any kind, NumPy and JAX arrays, text, None, and lists, tuples and dicts
+    of these come back equal from `read`; an array comes back as nested lists.
+
+    Example:
+        >>> glue("gap", float("nan"))  # doctest: +ELLIPSIS
+        {...'data': {'$float': 'nan'}...}
+    """
+    import scrapbook
+
+    value = encode(value)
+    if value is None:
+        value = {"$none": True}
+    scrapbook.glue(name, value, encoder="text" if isinstance(value, str) else "json")
+
+
+def glue_figure(name: str, figure, alt: str = "") -> None:
+    """Shows a Matplotlib figure in the notebook and records it under `name`.
+
+    `alt` says in a sentence what the figure shows, for those who cannot see it.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> glue_figure("empty", Figure(), alt="An empty page.")
+        <IPython.core.display.Image object>
+    """
+    import scrapbook
+    from IPython.display import Image
+
+    scrapbook.glue(name, _picture(figure, alt, Image), encoder="display", display=True)
+    close(figure)
+
+
+def close(figure) -> None:
+    """Forgets a figure, so that a notebook does not show it a second time."""
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)
+
+
+def read(path: Path) -> dict:
+    """The scraps of the executed notebook at `path`, by name, equal to what was glued.
+
+    Raises `FailedNotebook` if a cell of it ended in an error: Scrapbook itself reads
+    the scraps of failed notebooks without complaint.
+
+    Example:
+        >>> import nbformat.v4, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
+        >>> nbformat.write(nbformat.v4.new_notebook(), path)
+        >>> read(path)
+        {}
+    """
+    found = {}
+    for output in _outputs(path):
+        for kind, payload in output.get("data", {}).items():
+            if kind.startswith(PAYLOAD):
+                found[payload["name"]] = decode(payload["data"])
+    return found
+
+
+def pictures(path: Path) -> dict[str, Picture]:
+    """The figures of the executed notebook at `path`, by name.
+
+    Example:
+        >>> import nbformat.v4, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
+        >>> nbformat.write(nbformat.v4.new_notebook(), path)
+        >>> pictures(path)
+        {}
+    """
+    found = {}
+    for output in _outputs(path):
+        about = output.get("metadata", {})
+        png = output.get("data", {}).get("image/png")
+        if png and about.get("scrapbook", {}).get("display"):
+            shown = about.get("image/png", {})
+            found[about["scrapbook"]["name"]] = Picture(
+                base64.b64decode("".join(png)),
+                shown.get("width", 0),
+                shown.get("alt", ""),
+            )
+    return found
+
+
+def encode(value, where: str = "the value"):
+    """`value` in plain JSON, nothing lost.
+
+    Example:
+        >>> encode((1, float("inf"), None))
+        {'$tuple': [1, {'$float': 'inf'}, None]}
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return _plain(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"$float": str(float(value))}
+    if isinstance(value, list):
+        return [encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return {"$tuple": encode(list(value), where)}
+    if isinstance(value, dict):
+        return _encode_dict(value, where)
+    if hasattr(value, "__array__"):
+        # NumPy's and JAX's scalars and arrays alike, without importing either.
+        listed = value.__array__().tolist()
+        if not hasattr(listed, "__array__"):
+            return encode(listed, where)
+    raise TypeError(
+        f"{where} is of type {type(value).__name__}, which no scrap can hold; glue "
+        "numbers, text, None, arrays, or lists, tuples and dicts of these."
+    )
+
+
+def decode(value):
+    """The Python value that `encode` made `value` from.
+
+    Example:
+        >>> decode({"$tuple": [1, {"$float": "inf"}, None]})
+        (1, inf, None)
+    """
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        match next(iter(value.items())):
+            case ("$float", text):
+                return float(text)
+            case ("$tuple", items):
+                return tuple(decode(items))
+            case ("$dict", pairs):
+                return {decode(key): decode(item) for key, item in pairs}
+            case ("$none", True):
+                return None
+    return {key: decode(item) for key, item in value.items()}
+
+
+def _encode_dict(value, where):
+    encoded = {key: encode(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if all(type(key) is str and not key.startswith("$") for key in value):
+        return encoded
+    # JSON's keys are text: 1 would come back as "1", and a user's own "$float" as nan.
+    return {"$dict": [[encode(key, where), item] for key, item in encoded.items()]}
+
+
+def _plain(value):
+    # A subclass (np.str_ is one of str) would be written by its own rules.
+    for kind in (bool, int, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _picture(figure, alt, image):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, bbox_inches="tight")
+    return image(buffer.getvalue(), format="png", retina=True, alt=alt or None)
+
+
+def _outputs(path):
+    """Every output of the notebook at `path`, if none of them is an error."""
+    # Scrapbook's own reader is not used: importing it takes 3 s on a small machine,
+    # for pandas, Papermill and JSON schemas that reading needs nothing of.
+    notebook = json.loads(Path(path).read_bytes())
+    outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    for output in outputs:
+        if output["output_type"] == "error":
+            raise FailedNotebook(
+                f"{path} failed with {output['ename']}: {output['evalue']}; run it "
+                "again before reading its results."
+            )
+    return outputs

@@ -1,0 +1,209 @@
+"""The report says what was found, of every table, and lets nothing through as HTML."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from html import unescape
+
+import pytest
+
+from lamb_keras.results import paper, reconstruction, runs, views
+
+
+@pytest.fixture
+def found(outputs):
+    return runs.read(outputs / "laptop")
+
+
+@pytest.fixture
+def results(found):
+    return reconstruction.reconstruct(found)
+
+
+def text_of(html):
+    words = re.sub(r"<[^>]*>", " ", html)
+    return " ".join(unescape(words).split()).replace(" .", ".").replace(" ,", ",")
+
+
+def test_the_headline_says_what_when_and_where(found, results):
+    text = text_of(views.headline(found, results, "laptop"))
+    assert "At laptop scale, 1 of the paper's 25 tables has been run" in text
+    assert "5 trials, all trained for real, in 1 min 1 s" in text
+    assert "Handwritten digits, standing in for MNIST" in text
+    assert "23 November 2026, 17:40 UTC" in text and "abc1234" in text
+
+
+def test_without_runs_there_is_still_a_page():
+    results = reconstruction.reconstruct([])
+    assert "none of the paper's 25 tables" in text_of(
+        views.headline([], results, "gpu")
+    )
+    assert views.tables(results).count('id="table-') == 25
+    assert "No run has been made" in views.runs([])
+
+
+def test_the_overview_links_to_every_table_and_counts_them(results):
+    html = views.overview(results)
+    for number in range(1, 26):
+        assert f'href="#table-{number}"' in html
+    assert "not run: 24" in html and "partly run: 1" in html
+
+
+def test_every_table_can_be_linked_to_and_comes_in_the_papers_order(results, found):
+    html = views.tables(results, found)
+    places = [html.index(f'id="table-{number}"') for number in range(1, 26)]
+    assert places == sorted(places)
+
+
+def test_tables_that_were_not_run_are_folded_away_as_printed(results, found):
+    html = views.tables(results, found)
+    table_8 = html[html.index('id="table-8"') : html.index('id="table-9"')]
+    assert "<details" in html[html.index('id="table-8"') - 60 :][:60]
+    assert "loss=8.04471, step=28126" in table_8 and "last step infomation" in table_8
+    assert "The text quotes AdamW&#39;s F1 as 88.1" in table_8
+
+
+def test_the_rows_of_version_3_alone_are_shown_apart(results, found):
+    html = views.tables(results, found)
+    table_13 = html[html.index('id="table-13"') : html.index('id="table-14"')]
+    own, apart = table_13.split("printed by version 3 of the paper alone")
+    assert "0.008260091" in own and "0.008870442" not in own
+    assert "0.008870442" in apart
+
+
+def test_a_run_table_shows_published_ours_spread_n_choice_and_cost(results, found):
+    html = views.tables(results, found, links="..")
+    table_7 = html[html.index('id="table-7"') : html.index('id="table-8"')]
+    lamb = text_of(table_7[table_7.index("<th>lamb</th>") :])
+    assert lamb.startswith("lamb 0.9945 0.9700 ± 0.0141 2 −0.0245 learning rate 0.01")
+    assert "2 settings, 3 trials run" in lamb
+    assert "2 settings, 2 trials, 1 diverged run" in text_of(table_7)
+    assert 'href="../table07/lenet_mnist.html"' in table_7
+    assert "Set by hand for this run: epochs = 3." in table_7
+
+
+def test_the_order_of_solvers_is_said_in_words_from_the_numbers(results, found):
+    text = text_of(views.tables(results, found))
+    assert "Best first, the paper: lamb, adam. Ours: lamb, adam." in text
+    swapped = [
+        replace(result, ours=0.99)
+        if (result.table, result.row) == (7, "adam")
+        else result
+        for result in results
+    ]
+    assert "Ours: adam, lamb." in text_of(views.tables(swapped, found))
+    # What is shown as equal is said to be equal.
+    for result in swapped:
+        if (result.table, result.row) == (7, "adam"):
+            swapped[swapped.index(result)] = replace(result, ours=0.97000004)
+            break
+    assert "Ours: adam = lamb." in text_of(views.tables(swapped, found))
+
+
+def test_a_solver_of_our_own_stands_apart(found):
+    (run,) = found
+    lars = run.scraps["cells"][-1] | {"row": "lars"}
+    added = replace(run, scraps=run.scraps | {"cells": [*run.scraps["cells"], lars]})
+    html = views.tables(reconstruction.reconstruct([added]), [added])
+    apart = html[html.index("ours alone: the paper has no such row") :]
+    assert "<th>lars</th>" in apart
+
+
+def test_parameters_are_escaped(results, found):
+    html = views.runs(found) + views.tables(results, found)
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(&#39;digits&#39;)&lt;/script&gt;" in html
+
+
+def test_reasons_and_names_are_escaped_too(results, found):
+    run = replace(found[0], status="failed", reason="<b>bold</b>", scraps={})
+    html = views.tables(reconstruction.reconstruct([run]), [run])
+    html += views.runs([run]) + views.headline([run], results, "<laptop>")
+    assert "<b>bold" not in html and "<laptop>" not in html
+
+
+def test_a_later_failure_is_told_where_the_results_stand(outputs, fail):
+    fail(started="2026-11-23T18:00:00+00:00")
+    found = runs.read(outputs / "laptop")
+    results = reconstruction.reconstruct(found)
+    for html in (
+        views.tables(results, found),
+        views.headline(found, results, "laptop"),
+    ):
+        assert "later attempt (23 November 2026, 18:00 UTC)" in text_of(html)
+        assert "the kernel died." in html
+    assert 'href="./table07/lenet_mnist.failed.html"' in views.tables(results, found)
+
+
+def test_a_failed_table_is_open_and_says_why(outputs, fail):
+    fail()
+    (outputs / "laptop" / "table07" / "lenet_mnist.json").unlink()
+    found = runs.read(outputs / "laptop")
+    html = views.tables(reconstruction.reconstruct(found), found)
+    table_7 = html[html.index('id="table-7"') : html.index('id="table-8"')]
+    assert table_7.startswith('id="table-7" open')
+    assert "Failed: the kernel died." in table_7
+    assert 'href="./table07/lenet_mnist.failed.html"' in table_7
+
+
+def test_a_run_shows_figures_parameters_environment_and_trials(found):
+    html = views.runs(found)
+    text = text_of(html)
+    assert "data:image/png;base64," in html and 'alt="Curves of nothing."' in html
+    for words in ("epochs 3 set by hand", "python 3.", "All 5 trials", "diverged"):
+        assert words in text
+
+
+def test_a_table_with_two_results_and_settings_shows_them_all(found):
+    (run,) = found
+    cells = [
+        {"table": 5, "row": "512", "column": column, "value": value, "status": "run"}
+        for column, value in (("top5", 0.93), ("top1", 0.77))
+    ]
+    other = replace(run, table=5, scraps=run.scraps | {"cells": cells})
+    html = views.tables(reconstruction.reconstruct([other]), [other])
+    table_5 = text_of(html[html.index('id="table-5"') : html.index('id="table-6"')])
+    assert "512 0.005000 0.3125 top-5 accuracy 0.9335 0.9300 −0.0035 run" in table_5
+    assert "top-1 accuracy 0.9696" not in table_5
+    assert "top-1 accuracy 0.7696 0.7700 +0.0004 run" in table_5
+
+
+def test_text_beside_text_is_shown_as_it_is(found):
+    (run,) = found
+    cells = [
+        {
+            "table": 8,
+            "row": "0.05x31250, 0.0001",
+            "column": "last step infomation [sic]",
+            "value": "loss=5.1, step=10",
+            "status": "run",
+        }
+    ]
+    other = replace(run, table=8, scraps=run.scraps | {"cells": cells})
+    text = text_of(views.tables(reconstruction.reconstruct([other]), [other]))
+    assert "loss=8.04471, step=28126 loss=5.1, step=10" in text
+
+
+def test_every_contradiction_of_the_paper_is_in_the_notes():
+    text = text_of(views.notes())
+    for table in paper.tables().values():
+        for note in table.notes:
+            assert note in text
+
+
+def test_dots_stand_where_the_numbers_say(results):
+    cells = reconstruction.by_table(results)[7]
+    lines = views._section(paper.tables()[7], cells, [], [])["lines"]
+    by_row = {line["cell"].row: line["plot"] for line in lines}
+    # From adam's 0.91 to lamb's published 0.9945, with 3 % of room on either side.
+    assert by_row["adam"]["ours"] == 3.0 and by_row["lamb"]["published"] == 97.0
+    assert by_row["lamb"]["from"] < by_row["lamb"]["ours"] < by_row["lamb"]["to"]
+    assert Counter("ours" in plot for plot in by_row.values()) == {True: 2, False: 3}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0.51234, "0.512 s"), (61.2, "1 min 1 s"), (3720, "1 h 2 min")],
+)
+def test_durations_are_said_as_people_say_them(seconds, words):
+    assert views._duration(seconds) == words
