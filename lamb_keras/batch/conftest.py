@@ -1,0 +1,11 @@
+import pytest
+
+from lamb_keras.batch.tiny_project import make_project
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Makes a tiny project of the given notebooks in this test's own folder."""
+    return lambda **notebooks: make_project(
+        tmp_path / "project", monkeypatch, **notebooks
+    )

@@ -1,0 +1,263 @@
+"""One real batch, executed once: what becomes of runs that end in different ways."""
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lamb_keras.batch import executor
+from lamb_keras.batch.plan import plan
+from lamb_keras.batch.progress import Progress
+from lamb_keras.batch.tiny_project import FINISH, PARAMETERS, is_running, make_project
+
+HOSTILE = "\"'; \\\n\t{table} {{}} __import__('os')._exit(3) <script>é\u2028\x00"
+
+LOOK = """
+import json, os, sys, time
+from lamb_keras.events import emit
+assert message == json.load(open("message.json"))  # beside us: the project's root
+import lamb_keras
+seen = [os.getcwd(), sys.executable, lamb_keras.__file__]
+seen += [os.environ[f"LAMB_KERAS_{name}"] for name in ("THREADS", "DATA")]
+seen += [os.environ["KERAS_BACKEND"]]
+json.dump(seen, open("seen.json", "w"))
+emit("trials planned", total=3)
+for done in range(3):
+    emit("trial finished", done=done + 1, total=3, label=f"trial {done}")
+for update in range(3000):
+    print(f"step {update}", end="\\r")
+"""
+
+NOTEBOOKS = {
+    "good": [PARAMETERS + "message = 'hello'", LOOK, FINISH, ""],
+    "raises": [PARAMETERS, "raise ValueError('a <b>\\n\\nc')", FINISH],
+    "dies": [PARAMETERS, "import os, signal; os.kill(os.getpid(), 9)", FINISH],
+    "orphaned": [
+        PARAMETERS,
+        """
+        import os, signal, subprocess, time
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        open("pids.txt", "w").write(f"{os.getpid()} {child.pid}")
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+        """,
+        FINISH,
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a folder")
+    decoy = folder / "kernels" / "python3" / "kernel.json"
+    decoy.parent.mkdir(parents=True)
+    decoy.write_text('{"argv": ["false"], "display_name": "", "language": "python"}')
+    with pytest.MonkeyPatch.context() as patch:
+        project = make_project(folder / "project", patch, **NOTEBOOKS)
+        yaml = project.root / "params/tables/table11.yaml"
+        yaml.write_text(yaml.read_text() + f"message: {json.dumps(HOSTILE)}\n")
+        (project.root / "message.json").write_text(json.dumps(HOSTILE))
+        patch.delenv("LAMB_KERAS_THREADS", raising=False)
+        patch.delenv("KERAS_BACKEND", raising=False)
+        patch.setenv("LAMB_KERAS_DATA", "data")
+        patch.setenv("JUPYTER_PATH", str(folder))
+        patch.setenv("TMPDIR", str(temporary := folder / "temporary"))
+        patch.setattr(executor.tempfile, "tempdir", None)
+        temporary.mkdir()
+        runs = plan(project.project, "laptop", project.root / "{out} puts")
+        stream = io.StringIO()
+        progress = Progress({run.name: 1 for run in runs}, stream)
+        records = executor.execute(runs, project.project, 2, progress)
+        return SimpleNamespace(
+            project=project,
+            runs={run.notebook.stem: run for run in runs},
+            records={record["notebook"]: record for record in records},
+            progress=progress,
+            said=stream.getvalue(),
+            temporary=temporary,
+        )
+
+
+def cells(path):
+    return json.loads(path.read_text())["cells"]
+
+
+def test_a_run_that_finishes_leaves_its_notebook_and_a_full_record(batch):
+    run, record = batch.runs["good"], batch.records["good"]
+    assert record["status"] == "succeeded", record["reason"]
+    assert json.loads(run.file("json").read_text()) == record
+    assert record["run"] == "table11/good"
+    assert record["parameters"] == {
+        "notebook": "good",
+        "table": 11,
+        "scale": "laptop",
+        "epochs": 2,
+        "seeds": [0],
+        "message": HOSTILE,
+    }
+    assert record["overrides"] == {}
+    assert record["seconds"] > 0 and record["started"].endswith("+00:00")
+    assert all(c["execution_count"] for c in cells(run.file("ipynb")) if c["source"])
+
+
+def test_a_hostile_string_is_the_same_string_in_the_kernel(batch):
+    # The notebook compares; it would have failed.
+    assert batch.records["good"]["parameters"]["message"] == HOSTILE
+
+
+def test_a_kernel_is_this_interpreter_in_the_projects_root(batch):
+    seen = json.loads((batch.project.root / "seen.json").read_text())
+    folder, interpreter, package, threads, data, backend = seen
+    assert Path(folder) == batch.project.root
+    assert interpreter == sys.executable
+    assert package == sys.modules["lamb_keras"].__file__
+    assert int(threads) == max(1, executor.processors() // 2)
+    assert data == os.path.abspath("data")
+    assert backend == "jax"
+
+
+def test_a_notebook_names_no_path_of_this_machine(batch):
+    notebook = json.loads(batch.runs["good"].file("ipynb").read_text())
+    papermill = notebook["metadata"]["papermill"]
+    assert papermill["input_path"] == "notebooks/good.ipynb"
+    assert papermill["output_path"] == "{out} puts/laptop/table11/good.ipynb"
+
+
+def test_three_thousand_updates_of_a_line_leave_one(batch):
+    [output] = cells(batch.runs["good"].file("ipynb"))[2]["outputs"]
+    assert "".join(output["text"]) == "step 2999\r"
+
+
+def failure(batch, name):
+    run, record = batch.runs[name], batch.records[name]
+    assert record["status"] == "failed"
+    assert json.loads(run.file("failed.json").read_text()) == record
+    assert not run.file("ipynb").exists() and not run.file("json").exists()
+    assert "\n" not in record["reason"]
+    assert f"{run.name} failed: {record['reason']}\n" in batch.said
+    return record["reason"]
+
+
+def test_a_cell_that_raises_leaves_the_notebook_and_its_reason(batch):
+    assert failure(batch, "raises") == "ValueError: a <b> c"
+    outputs = [
+        c.get("outputs") for c in cells(batch.runs["raises"].file("failed.ipynb"))
+    ]
+    assert "error" in [
+        output["output_type"] for each in outputs if each for output in each
+    ]
+
+
+def test_a_kernel_that_was_killed_is_a_failure(batch):
+    assert failure(batch, "dies").startswith("the kernel died")
+    assert batch.runs["dies"].file("failed.ipynb").exists()
+
+
+def test_a_worker_that_was_killed_is_a_failure_and_leaves_no_process(batch):
+    assert failure(batch, "orphaned") == "the worker process was killed by signal 9"
+    kernel, child = (batch.project.root / "pids.txt").read_text().split()
+    assert not is_running(kernel) and not is_running(child)
+
+
+def test_nothing_else_is_left_in_the_outputs_or_the_temporary_folder(batch):
+    found = {path.name for path in (batch.project.root / "{out} puts").rglob("*.*")}
+    allowed = {"good.ipynb", "good.json"}
+    for name in ("raises", "dies", "orphaned"):
+        allowed |= {f"{name}.failed.ipynb", f"{name}.failed.json"}
+    assert found - {"orphaned.failed.ipynb"} == allowed - {"orphaned.failed.ipynb"}
+    assert list(batch.temporary.iterdir()) == []
+
+
+def test_progress_hears_of_every_trial_and_of_the_ends(batch):
+    assert batch.progress.done == batch.progress.total == 3
+
+
+@pytest.fixture
+def execute(tiny, monkeypatch):
+    """Executes one run with the given code in the real worker's place."""
+
+    def execute(code):
+        project = tiny(lenet_mnist=[PARAMETERS])
+        worker = project.root / "worker.py"
+        worker.write_text(
+            f"import json, os, sys\njob = json.load(open(sys.argv[1]))\n{code}"
+        )
+        monkeypatch.setattr(executor, "WORKER", [sys.executable, str(worker)])
+        [run] = project.plan()
+        stream = io.StringIO()
+        progress = Progress({run.name: 1}, stream)
+        [record] = executor.execute([run], project.project, progress=progress)
+        return run, record, stream.getvalue()
+
+    return execute
+
+
+def test_what_a_run_started_has_ended_before_the_run_counts_as_ended(tiny, monkeypatch):
+    class Watch(Progress):
+        def end(self, run):
+            self.running = is_running((project.root / "pid.txt").read_text())
+
+    project = tiny(lenet_mnist=[PARAMETERS])
+    (project.root / "worker.py").write_text(
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "open('pid.txt', 'w').write(str(child.pid))\n"
+    )
+    monkeypatch.setattr(executor, "WORKER", [sys.executable, "worker.py"])
+    watch = Watch({"table07/lenet_mnist": 1}, io.StringIO())
+    executor.execute(project.plan(), project.project, progress=watch)
+    assert watch.running is False
+
+
+def test_a_worker_that_breaks_says_so_with_its_last_line(execute):
+    run, record, said = execute("print('first')\nsys.exit('out of luck')")
+    assert record["reason"] == (
+        "the worker process ended with exit code 1: out of luck"
+    )
+    assert not run.file("failed.ipynb").exists()
+
+
+def test_half_a_notebook_of_a_killed_worker_is_not_kept(execute):
+    run, record, said = execute(
+        "open(job['output'], 'w').write('{\"cells\": [')\nos.kill(os.getpid(), 9)"
+    )
+    assert record["reason"] == "the worker process was killed by signal 9"
+    assert [path.name for path in run.folder.iterdir()] == ["lenet_mnist.failed.json"]
+
+
+def test_a_damaged_event_does_not_stop_the_batch(execute):
+    run, record, said = execute(
+        "open(job['output'], 'w').write('{\"cells\": []}')\n"
+        "file = open(os.environ['LAMB_KERAS_EVENTS'], 'a')\n"
+        'file.write(\'{"event": "trial fin\\n[]\\n\')\n'
+        'file.write(\'{"event": "trial finished", "done": 1}\\n{"ev\')'
+    )
+    assert record["status"] == "succeeded"
+    assert "1 of 1 trials" in said
+
+
+def test_outputs_that_cannot_be_written_in_the_end_are_a_failure(execute):
+    run, record, said = execute(
+        "open(job['output'], 'w').write('{\"cells\": []}')\nos.mkdir(job['published'])"
+    )
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("the outputs could not be written: ")
+    assert [path.name for path in run.folder.iterdir()] == ["lenet_mnist.ipynb"]
+
+
+def test_threads_that_the_user_chose_are_left_alone(monkeypatch):
+    monkeypatch.setenv("LAMB_KERAS_THREADS", "3")
+    assert executor.environment("events.jsonl", 1)["LAMB_KERAS_THREADS"] == "3"
+
+
+def test_the_temporary_folder_is_short_enough_for_a_socket(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.setattr(executor.tempfile, "tempdir", str(long))
+    folder = executor._temporary_folder()
+    folder.rmdir()
+    assert folder.parent == Path("/tmp")

@@ -1,0 +1,238 @@
+"""From tables, a scale and settings to the runs of a batch, checked before any starts.
+
+A run's parameters are laid over one another: the notebook's own defaults, what the
+paper did (`params/tables/`), how this scale shrinks it (`params/scales/`), and what
+was set on the command line. Plain Papermill does the same with two `-f` options.
+"""
+
+import difflib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamb_keras import parameters
+from lamb_keras.batch import BatchError, notebook, values
+
+# What chooses a run can't also be set in it.
+CHOSEN_BY = {"table": "--tables", "scale": "--scale", "notebook": "--tables"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folder that holds `notebooks/` and `params/`.
+
+    Example:
+        >>> Project.find().table_file(7).name
+        'table07.yaml'
+    """
+
+    root: Path
+
+    @classmethod
+    def find(cls, root=None):
+        """The project at `root`, by default the one this package is a checkout of."""
+        root = Path(root or Path(__file__).parents[2]).absolute()
+        for folder in ("notebooks", "params"):
+            if not (root / folder).is_dir():
+                raise BatchError(
+                    f"{root} has no folder {folder}/, so it is no checkout of the "
+                    "project; name one with --project"
+                )
+        return cls(root)
+
+    def name(self, path):
+        """A file of the project as people call it: by its path from the root."""
+        return path.relative_to(self.root).as_posix()
+
+    def notebook(self, name):
+        return self.root / "notebooks" / f"{name}.ipynb"
+
+    def table_file(self, table):
+        return self.root / "params" / "tables" / f"table{table:02d}.yaml"
+
+    def scale_file(self, scale, name):
+        return self.root / "params" / "scales" / scale / f"{name}.yaml"
+
+    def scales(self):
+        """The names of the scales that there are."""
+        folder = self.root / "params" / "scales"
+        return sorted(path.name for path in folder.glob("*/"))
+
+    def tables(self):
+        """The numbers of the tables that have an experiment."""
+        files = (self.root / "params" / "tables").glob("table[0-9][0-9].yaml")
+        return sorted(int(path.stem.removeprefix("table")) for path in files)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One execution of one notebook that is to be, with every parameter it will have.
+
+    Attributes:
+        notebook: the notebook file.
+        folder: where the executed notebook and its record go.
+        parameters: all of them, the notebook's defaults included.
+        overrides: those set on the command line.
+    """
+
+    table: int
+    scale: str
+    notebook: Path
+    folder: Path
+    parameters: dict
+    overrides: dict
+
+    @property
+    def name(self):
+        return f"{self.folder.name}/{self.notebook.stem}"
+
+    def file(self, ending):
+        """A file of this run beside its executed notebook, such as "failed.json"."""
+        return self.folder / f"{self.notebook.stem}.{ending}"
+
+
+def plan(project, scale, output, tables=None, settings=()):
+    """The runs that fill these tables at this scale.
+
+    Args:
+        project: a `Project`.
+        scale: the name of a folder in `params/scales/`.
+        output: the folder of all outputs; a scale's are in the folder of its name.
+        tables: what `--tables` was given; None for every table with an experiment.
+        settings: what each `--set` was given.
+
+    Example:
+        >>> from pathlib import Path
+        >>> [run] = plan(Project.find(), "laptop", Path("outputs"), ["7"], ["epochs=3"])
+        >>> run.name, run.parameters["epochs"], run.parameters["batch_size"]
+        ('table07/lenet_mnist', 3, 1024)
+    """
+    check_scale(project, scale)
+    numbers = project.tables() if tables is None else parse_tables(tables)
+    overrides = dict(map(values.read_setting, settings))
+    for name in overrides:
+        if name in CHOSEN_BY:
+            raise BatchError(f"--set {name}: the {name} is chosen by {CHOSEN_BY[name]}")
+    folder = Path(output).absolute() / scale
+    return [_run(project, scale, number, folder, overrides) for number in numbers]
+
+
+def experiment(project, table):
+    """What `params/tables/` says of a table, its notebook included."""
+    path = project.table_file(table)
+    if not path.exists():
+        known = ", ".join(map(str, project.tables())) or "none"
+        raise BatchError(
+            f"table {table} has no experiment yet; tables that have one: {known}"
+        )
+    name = project.name(path)
+    paper = values.read_file(path, name)
+    if paper.get("table") != table:
+        raise BatchError(f"{name}: expected table: {table}, as the file's name says")
+    if not isinstance(paper.get("notebook"), str):
+        raise BatchError(f"{name}: expected notebook: and the name of one")
+    return paper
+
+
+def _run(project, scale, table, folder, overrides):
+    paper = experiment(project, table)
+    table_name = project.name(project.table_file(table))
+    # Checked first, so that the name is no path to somewhere else.
+    parameters.validate(
+        {"notebook": paper["notebook"], "table": table},
+        source={"notebook": table_name, "table": table_name},
+    )
+    path = project.notebook(paper["notebook"])
+    defaults = notebook.defaults(path, project.name(path))
+    scale_path = project.scale_file(scale, path.stem)
+    smaller = values.read_file(scale_path, project.name(scale_path))
+    if smaller.get("scale") != scale:
+        raise BatchError(
+            f"{project.name(scale_path)}: expected scale: {scale}, as its folder says"
+        )
+    layers = {
+        project.name(path): defaults,
+        table_name: paper,
+        project.name(scale_path): smaller,
+        "--set": overrides,
+    }
+    merged, source = {}, {}
+    for where, layer in layers.items():
+        merged |= layer
+        source |= dict.fromkeys(layer, where)
+    return PlannedRun(
+        table=table,
+        scale=scale,
+        notebook=path,
+        folder=folder / f"table{table:02d}",
+        parameters=parameters.validate(merged, known=defaults, source=source),
+        overrides=overrides,
+    )
+
+
+def parse_tables(texts):
+    """The table numbers in what `--tables` was given, in order, each once.
+
+    Example:
+        >>> parse_tables(["7", "13-15,3"])
+        [3, 7, 13, 14, 15]
+    """
+    numbers = set()
+    for text in ",".join(texts).split(","):
+        first, dash, last = text.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise BatchError(
+                f"--tables {text!r} is not the number of a table, such as 7 or 13-20"
+            )
+        chosen = range(int(first), int(last or first) + 1)
+        for number in (int(first), int(last or first)):
+            if not 1 <= number <= 25:
+                raise BatchError(f"table {number}: the paper has tables 1 to 25")
+        if not chosen:
+            raise BatchError(f"--tables {text!r} ends before it begins")
+        numbers.update(chosen)
+    return sorted(numbers)
+
+
+def check_scale(project, scale):
+    """Raises `BatchError` for a scale that there isn't."""
+    scales = project.scales()
+    if scale not in scales:
+        nearest = difflib.get_close_matches(scale, scales, n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise BatchError(
+            f"unknown scale {scale!r}; {hint}there are: {', '.join(scales)}"
+        )
+
+
+def check_data(runs):
+    """Raises `BatchError` where a data set that these runs train on is damaged."""
+    from lamb_keras import data
+
+    for dataset in sorted({run.parameters.get("dataset", "") for run in runs} - {""}):
+        try:
+            data.check(dataset)
+        except data.DataError as error:
+            raise BatchError(str(error)) from error
+
+
+def check_output(folders):
+    """Raises `BatchError` where outputs could not be written to these folders.
+
+    Nothing is left behind: where a folder is still to be made, the folder above it
+    is tried. A file is really written, since permissions alone don't tell (root may
+    do anything, except on a read-only or a virtual file system).
+    """
+    for folder in sorted(set(folders)):
+        while not folder.exists() and not folder.is_symlink():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise BatchError(f"the output folder cannot be made: {folder} is a file")
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"?")
+        except OSError as error:
+            reason = error.strerror or error
+            raise BatchError(
+                f"the output folder {folder} cannot be written to: {reason}"
+            ) from None

@@ -1,0 +1,199 @@
+from pathlib import Path
+
+import pytest
+
+from lamb_keras import data
+from lamb_keras.batch import BatchError, plan, values
+from lamb_keras.batch.plan import Project, check_data, check_output, parse_tables
+from lamb_keras.batch.tiny_project import PARAMETERS, snapshot
+from lamb_keras.parameters import VOCABULARY, ParameterError, validate
+
+
+def refusal(function, *arguments, **options):
+    with pytest.raises((BatchError, ParameterError)) as caught:
+        function(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_run_lays_defaults_paper_scale_and_settings_over_one_another(tiny):
+    project = tiny(lenet_mnist=[PARAMETERS + "batch_size = 1\nbatch_divisor = 1"])
+    table = project.root / "params/tables/table07.yaml"
+    table.write_text(
+        "notebook: lenet_mnist\ntable: 7\nepochs: 30\nbatch_size: 99\nseeds: [0, 1]\n"
+    )
+    scale = project.root / "params/scales/laptop/lenet_mnist.yaml"
+    scale.write_text("scale: laptop\nbatch_divisor: 2\nbatch_size: 98\n")
+    [run] = project.plan("seeds=[7]")
+    assert run.parameters == {
+        "notebook": "lenet_mnist",
+        "table": 7,
+        "scale": "laptop",
+        "epochs": 30,
+        "batch_size": 98,
+        "batch_divisor": 2,
+        "seeds": [7],
+    }
+    assert run.overrides == {"seeds": [7]}
+    assert run.name == "table07/lenet_mnist"
+    assert run.file("failed.json") == (
+        project.outputs / "table07" / "lenet_mnist.failed.json"
+    )
+
+
+def test_without_tables_every_table_with_an_experiment_is_planned(tiny):
+    project = tiny(lenet_mnist=[PARAMETERS], other=[PARAMETERS])
+    assert [run.table for run in project.plan()] == [7, 12]
+    assert [run.table for run in project.plan(tables=["12"])] == [12]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("tables/table07.yaml", "epochs: 0", "table07.yaml: epochs is 0, expected"),
+        ("tables/table07.yaml", "seeds: [1e-3]", "seeds[0] is the text '1e-3'"),
+        ("tables/table07.yaml", "sedes: [1]", "sedes; did you mean seeds?"),
+        ("tables/table07.yaml", "table: 8", "line 3: not valid YAML: 'table' is"),
+        ("tables/table07.yaml", "learning_rate: 1e-3", "YAML reads 1e-3 as text"),
+        ("scales/laptop/lenet_mnist.yaml", "epochs: -1", "epochs is -1, expected a"),
+        ("scales/laptop/lenet_mnist.yaml", "epochs: [", "not valid YAML: "),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tiny, file, text, sentence):
+    project = tiny(lenet_mnist=[PARAMETERS])
+    path = project.root / "params" / file
+    path.write_text(path.read_text().replace("epochs: 2\n", "") + text + "\n")
+    said = refusal(project.plan)
+    assert said.startswith(f"params/{file}")
+    assert sentence in said
+
+
+def test_a_table_file_that_contradicts_its_name_is_refused(tiny):
+    project = tiny(lenet_mnist=[PARAMETERS])
+    path = project.root / "params/tables/table07.yaml"
+    path.write_text("notebook: lenet_mnist\ntable: 8\n")
+    assert "expected table: 7" in refusal(project.plan)
+    path.write_text("table: 7\n")
+    assert "expected notebook: and the name of one" in refusal(project.plan)
+    path.write_text("table: 7\nnotebook: ../../lenet_mnist\n")
+    assert "notebook is the text '../../lenet_mnist'" in refusal(project.plan)
+
+
+def test_a_scale_file_that_contradicts_its_folder_is_refused(tiny):
+    project = tiny(lenet_mnist=[PARAMETERS])
+    path = project.root / "params/scales/laptop/lenet_mnist.yaml"
+    path.write_text("scale: gpu\n")
+    assert "expected scale: laptop" in refusal(project.plan)
+    path.unlink()
+    assert refusal(project.plan) == ("params/scales/laptop/lenet_mnist.yaml is missing")
+
+
+def test_an_unknown_scale_is_answered_with_those_that_exist(tiny):
+    project = tiny(lenet_mnist=[PARAMETERS])
+    (project.root / "params/scales/gpu").mkdir()
+    for scale in ("desktop", "../laptop", ""):
+        said = refusal(plan.plan, project.project, scale, project.outputs)
+        assert said.startswith(f"unknown scale {scale!r}; ")
+        assert said.endswith("there are: gpu, laptop")
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("sede=[1]", "--set: unknown parameter sede; did you mean seeds?"),
+        ("seeds=1", "--set: seeds is 1, expected a list of different whole numbers"),
+        ("epochs=1e-3", "--set: epochs is 0.001, expected a whole number"),
+        ("seeds", "--set 'seeds' is not of the form name=value"),
+        ("table=7", "--set table: the table is chosen by --tables"),
+        ("scale=gpu", "--set scale: the scale is chosen by --scale"),
+    ],
+)
+def test_a_mistake_on_the_command_line_says_so(tiny, setting, sentence):
+    assert refusal(tiny(lenet_mnist=[PARAMETERS]).plan, setting).startswith(sentence)
+
+
+def test_a_table_without_an_experiment_says_which_have_one(tiny):
+    said = refusal(tiny(lenet_mnist=[PARAMETERS]).plan, tables=["11"])
+    assert said == "table 11 has no experiment yet; tables that have one: 7"
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (["26"], "table 26: the paper has tables 1 to 25"),
+        (["0"], "table 0: the paper has tables 1 to 25"),
+        (["20-30"], "table 30: the paper has tables 1 to 25"),
+        (["1-99999999999"], "the paper has tables 1 to 25"),
+        (["seven"], "--tables 'seven' is not the number of a table"),
+        (["-7"], "--tables '-7' is not the number of a table"),
+        (["7-"], "--tables '7-' is not the number of a table"),
+        (["7."], "--tables '7.' is not the number of a table"),
+        ([""], "--tables '' is not the number of a table"),
+        (["9-7"], "--tables '9-7' ends before it begins"),
+    ],
+)
+def test_a_table_that_the_paper_does_not_have_is_refused(texts, sentence):
+    assert sentence in refusal(parse_tables, texts)
+
+
+def test_a_folder_that_is_no_project_is_refused(tmp_path):
+    assert "no folder notebooks/" in refusal(Project.find, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    assert "no folder params/" in refusal(Project.find, tmp_path)
+
+
+def test_a_damaged_data_set_is_refused_in_its_own_words(tiny, tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bno")
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    runs = tiny(lenet_mnist=[PARAMETERS + "dataset = 'mnist'"]).plan()
+    assert "train-images-idx3-ubyte" in refusal(check_data, runs)
+
+
+def test_each_data_set_is_checked_once(tiny, monkeypatch):
+    checked = []
+    monkeypatch.setattr(data, "check", checked.append)
+    cells = [PARAMETERS + "dataset = 'mnist'"]
+    check_data(tiny(lenet_mnist=cells, other=cells, third=[PARAMETERS]).plan())
+    assert checked == ["mnist"]
+
+
+def test_an_output_folder_that_can_be_made_is_left_unmade(tiny, tmp_path):
+    [run] = tiny(lenet_mnist=[PARAMETERS]).plan()
+    before = snapshot(tmp_path)
+    check_output([run.folder])
+    assert snapshot(tmp_path).keys() == before.keys()
+
+
+def test_outputs_below_a_file_are_refused(tmp_path):
+    (tmp_path / "taken").write_text("")
+    said = refusal(check_output, [tmp_path / "taken" / "below" / "table07"])
+    assert said.endswith("taken is a file")
+
+
+def test_outputs_below_a_link_to_nowhere_are_refused(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "cannot be made" in refusal(check_output, [tmp_path / "link" / "below"])
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_outputs_where_not_even_root_may_write_are_refused():
+    said = refusal(check_output, [Path("/proc/outputs")])
+    assert said.startswith("the output folder /proc cannot be written to: ")
+
+
+PROJECT = Project.find()
+
+
+@pytest.mark.parametrize("table", PROJECT.tables())
+def test_the_paper_side_of_a_table_is_valid_by_itself(table):
+    paper = plan.experiment(PROJECT, table)
+    assert validate(paper) == paper
+
+
+@pytest.mark.parametrize("scale", PROJECT.scales())
+def test_every_scale_gives_table_7_all_it_needs(scale):
+    paper = plan.experiment(PROJECT, 7)
+    smaller = values.read_file(PROJECT.scale_file(scale, paper["notebook"]))
+    assert not set(paper) & set(smaller)
+    assert set(validate({**paper, **smaller})) == set(VOCABULARY)

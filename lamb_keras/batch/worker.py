@@ -1,0 +1,101 @@
+"""One run in a process of its own: `python -m lamb_keras.batch.worker job.json`.
+
+Papermill executes the notebook; whether it truly finished is then read from the
+cells and scraps it left, since Papermill marks a killed kernel's cells as completed.
+The process exits with 0 for a finished run, and with 1 and a reason for any other.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from lamb_keras import execution
+
+
+def main(job_file):
+    """Executes the job in the file `job_file`; returns the exit code."""
+    threading.Thread(target=_end_with_the_batch, daemon=True).start()
+    job = json.loads(Path(job_file).read_bytes())
+    output = Path(job["output"])
+    reason = execute(job["notebook"], output, job["parameters"], Path(job["folder"]))
+    reason = reason or unfinished(output)
+    _publish(output, job["published"])
+    if reason:
+        Path(job["reason"]).write_text(_one_line(reason), encoding="utf-8")
+    return 1 if reason else 0
+
+
+def execute(notebook, output, parameters, folder):
+    """Executes a notebook into `output`; returns why that failed, or None.
+
+    Args:
+        notebook: the notebook file.
+        output: where the executed notebook goes, not atomically.
+        parameters: all parameters of the run.
+        folder: an existing folder for sockets and other things of the moment; a
+            short path, since that of a socket has at most 104 characters.
+    """
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        execution.execute_notebook(notebook, output, parameters, folder)
+    except PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except DeadKernelError:
+        return "the kernel died; most often the system ended it for want of memory"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def unfinished(path):
+    """Why the executed notebook at `path` is not that of a finished run, or None."""
+    from lamb_keras.results import scraps
+
+    cells = json.loads(path.read_bytes())["cells"]
+    for number, cell in enumerate(cells, start=1):
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                return f"{output['ename']}: {output['evalue']}"
+        blank = not "".join(cell["source"]).strip()
+        if cell["cell_type"] == "code" and not blank and not cell["execution_count"]:
+            return f"cell {number} was never executed"
+    if scraps.read(path).get("finished") is not True:
+        return 'the notebook ended without gluing the scrap "finished"'
+    return None
+
+
+def _publish(path, published):
+    """Makes the notebook name the path that people find it under."""
+    try:
+        notebook = json.loads(path.read_bytes())
+        notebook["metadata"]["papermill"]["output_path"] = published
+    except (OSError, ValueError, LookupError):
+        return
+    text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _one_line(text, longest=300):
+    import re
+
+    # What a kernel says of an exception may be colored.
+    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _end_with_the_batch():
+    """Ends this process when its parent is gone; its kernel then does the same."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

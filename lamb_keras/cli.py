@@ -1,0 +1,185 @@
+"""The command line: `lamb-keras run`, `lamb-keras list` and `lamb-keras report`.
+
+Everything is checked before anything starts: a mistake in what was asked for is one
+sentence on standard error and exit code 2. A run that failed is exit code 1.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from lamb_keras.batch import BatchError, plan, record
+from lamb_keras.parameters import ParameterError
+
+
+def main(arguments=None):
+    """Runs one command and returns its exit code.
+
+    Example:
+        >>> main(["run", "--tables", "26"])
+        2
+    """
+    options = _parser().parse_args(arguments)
+    stop = _Stop()
+    try:
+        with stop:
+            return options.command(options)
+    except (BatchError, ParameterError) as error:
+        print(f"lamb-keras: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lamb-keras: interrupted; finished runs are kept", file=sys.stderr)
+        # What a shell expects of a command that a signal ended.
+        return 128 + (stop.signal or signal.SIGINT)
+
+
+def run(options):
+    """Plans, checks, executes, and writes the report."""
+    project = plan.Project.find(options.project)
+    output = _output(options, project)
+    runs = plan.plan(project, options.scale, output, options.tables, options.set)
+    if options.jobs is not None and options.jobs < 1:
+        raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
+    plan.check_data(runs)
+    plan.check_output(each.folder for each in runs)
+
+    from lamb_keras.batch import executor
+
+    records = executor.execute(runs, project, options.jobs)
+    ended = {kept["run"]: kept for kept in records}
+    for each in runs:
+        print(_summary(each, ended[each.name]))
+    failed = any(kept["status"] == "failed" for kept in records)
+    return _report(output, options.scale, project) or int(failed)
+
+
+def report(options):
+    """Writes the report of what has been run."""
+    project = plan.Project.find(options.project)
+    plan.check_scale(project, options.scale)
+    output = _output(options, project)
+    if not (output / options.scale).is_dir():
+        raise BatchError(
+            f"nothing has been run at scale {options.scale} yet; "
+            f"lamb-keras run --scale {options.scale} does that"
+        )
+    plan.check_output([output / options.scale])
+    return _report(output, options.scale, project)
+
+
+def list_tables(options):
+    """Prints the paper's tables, their notebooks, and where there are outputs."""
+    from lamb_keras.results import paper
+
+    project = plan.Project.find(options.project)
+    output = _output(options, project)
+    experiments = {
+        number: plan.experiment(project, number)["notebook"]
+        for number in project.tables()
+    }
+    for number, table in sorted(paper.tables().items()):
+        name = experiments.get(number)
+        states = [
+            (scale, record.state(output / scale / f"table{number:02d}", name))
+            for scale in project.scales()
+        ]
+        done = [f"{scale} {state}" for scale, state in states if state]
+        ran = f" ({', '.join(done)})" if done else ""
+        print(f"{number:2}  {name or 'no experiment yet':18}  {table.title}{ran}")
+    return 0
+
+
+def _report(output, scale, project):
+    from lamb_keras.results import report as reports
+
+    print("writing the report", file=sys.stderr)
+    try:
+        path = reports.render(output, scale, project.root)
+    except reports.ReportError as error:
+        print(f"lamb-keras: {error}", file=sys.stderr)
+        return 1
+    print(os.path.relpath(path))
+    return 0
+
+
+def _summary(each, kept):
+    if kept["status"] == "succeeded":
+        return f"{each.name} succeeded in {kept['seconds']:.0f} s"
+    notebook = each.file("failed.ipynb")
+    see = f"; see {os.path.relpath(notebook)}" if notebook.exists() else ""
+    return f"{each.name} failed: {kept['reason']}{see}"
+
+
+def _output(options, project):
+    return Path(options.output or project.root / "outputs").absolute()
+
+
+class _Stop:
+    """Ctrl-C, `kill` and a closed terminal all end a batch in the same clean way."""
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        self._before = {}
+        # Only the main thread may say how signals are handled.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._before[number] = signal.signal(number, self._interrupt)
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number, frame):
+        # Once is enough: a second one would interrupt the cleaning up.
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN)
+        self.signal = number
+        raise KeyboardInterrupt
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="lamb-keras",
+        description="Runs the experiments of the LAMB paper and rebuilds its tables.",
+        epilog="lamb-keras COMMAND --help tells more of each command.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name, function):
+        summary = function.__doc__
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(command=function)
+        added.add_argument(
+            "--output", metavar="FOLDER", help="where outputs go (default: outputs/)"
+        )
+        added.add_argument(
+            "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"
+        )
+        return added
+
+    running = command("run", run)
+    running.add_argument(
+        "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
+    )
+    running.add_argument(
+        "--jobs", type=int, metavar="N", help="runs at once (default: one a processor)"
+    )
+    running.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
+    )
+    reporting = command("report", report)
+    for each in (running, reporting):
+        each.add_argument(
+            "--scale", default="laptop", help="laptop (the default), gpu or paper"
+        )
+    command("list", list_tables)
+    return parser

@@ -1,0 +1,281 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from lamb_keras import cli
+from lamb_keras.batch import executor
+from lamb_keras.batch.tiny_project import (
+    FINISH,
+    PARAMETERS,
+    is_running,
+    make_project,
+    snapshot,
+)
+from lamb_keras.results import report
+
+BAD_FILES = {
+    "params/tables/table07.yaml": [
+        ("notebook: lenet_mnist\ntable: 7\nepoch: 3\n", "did you mean epochs?"),
+        ("notebook: lenet_mnist\ntable: 7\nlearning_rate: 1e-3\n", "YAML reads 1e-3"),
+        ("notebook: lenet_mnist\ntable: 7\nepochs: [\n", "not valid YAML"),
+        ("notebook: lenet\ntable: 7\n", "did you mean lenet_mnist?"),
+    ],
+    "params/scales/laptop/lenet_mnist.yaml": [
+        ("scale: laptop\nbatch_size: -1024\n", "batch_size is -1024, expected a whole"),
+        (None, "params/scales/laptop/lenet_mnist.yaml is missing"),
+    ],
+    "notebooks/lenet_mnist.ipynb": [
+        ('{"cells": [], "nbformat": 4}', "no cell tagged 'parameters'"),
+        ("not JSON", "not valid JSON"),
+        (None, "notebooks/lenet_mnist.ipynb is missing"),
+    ],
+}
+BAD_OPTIONS = [
+    (["--tables", "26"], "table 26: the paper has tables 1 to 25"),
+    (["--tables", "11"], "table 11 has no experiment yet; tables that have one: 7"),
+    (["--scale", "labtop"], "unknown scale 'labtop'; did you mean laptop?"),
+    (["--set", "epochs"], "is not of the form name=value"),
+    (["--set", "epochz=3"], "did you mean epochs?"),
+    (["--set", "batch_size=-1"], "batch_size is -1, expected a whole number of at"),
+    (["--set", "solvers=[lmb]"], "did you mean lamb?"),
+    (["--set", "learning_rates=['1e-3']"], "is the text '1e-3'"),
+    (["--set", "dataset=imagenet"], "unknown dataset the text 'imagenet'; there are"),
+    (["--set", "dataset=mnist"], "train-images-idx3-ubyte"),
+    (["--jobs", "0"], "--jobs is 0, expected at least 1"),
+    (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
+    (["--output", "taken/outputs"], "taken is a file"),
+    (["--project", "nowhere"], "no checkout of the project; name one with --project"),
+]
+MORE = """
+solvers = ["lamb"]
+learning_rates = [0.1]
+batch_size = 16
+dataset = "digits"
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with an earlier output, in which nothing may be executed."""
+    cells = [PARAMETERS + MORE, FINISH]
+    project = make_project(tmp_path / "project", monkeypatch, lenet_mnist=cells)
+    earlier = project.outputs / "table07"
+    earlier.mkdir(parents=True)
+    (earlier / "lenet_mnist.ipynb").write_text("an earlier result")
+    (project.root / "taken").write_text("a file")
+    truncated = project.root / "data" / "mnist" / "train-images-idx3-ubyte"
+    truncated.parent.mkdir(parents=True)
+    truncated.write_bytes(b"\0\0\x08\x03\0\0\xea\x60")
+    monkeypatch.setenv("LAMB_KERAS_DATA", "data")
+    monkeypatch.chdir(project.root)
+
+    def nothing(*arguments):
+        raise AssertionError("something was executed")
+
+    monkeypatch.setattr(executor, "execute", nothing)
+    monkeypatch.setattr(report, "render", nothing)
+    return project
+
+
+def refused(capsys, *options):
+    code = cli.main(["run", "--project", ".", *options])
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.out == ""
+    assert re.fullmatch(r"lamb-keras: [^\n]+\n", said.err)
+    return said.err
+
+
+@pytest.mark.parametrize(("options", "sentence"), BAD_OPTIONS)
+def test_a_mistake_in_an_option_is_one_sentence_and_touches_nothing(
+    project, capsys, options, sentence
+):
+    before = snapshot(project.root)
+    assert sentence in refused(capsys, *options)
+    assert snapshot(project.root) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [(file, *each) for file, all in BAD_FILES.items() for each in all],
+)
+def test_a_mistake_in_a_file_is_one_sentence_and_touches_nothing(
+    project, capsys, file, text, sentence
+):
+    path = project.root / file
+    path.unlink() if text is None else path.write_text(text)
+    before = snapshot(project.root)
+    assert sentence in refused(capsys, "--tables", "7")
+    assert snapshot(project.root) == before
+
+
+def record(name, status, reason=None):
+    return {"run": name, "status": status, "reason": reason, "seconds": 61.2}
+
+
+def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monkeypatch):
+    asked = []
+
+    def execute(runs, project, jobs):
+        asked.append(([run.name for run in runs], jobs))
+        return [record("table07/lenet_mnist", "succeeded")]
+
+    def render(output, scale, root):
+        asked.append((output, scale, root))
+        return output / scale / "report.html"
+
+    monkeypatch.setattr(executor, "execute", execute)
+    monkeypatch.setattr(report, "render", render)
+    assert cli.main(["run", "--project", ".", "--jobs", "3"]) == 0
+    assert asked == [
+        (["table07/lenet_mnist"], 3),
+        (project.root / "outputs", "laptop", project.root),
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        "table07/lenet_mnist succeeded in 61 s",
+        "outputs/laptop/report.html",
+    ]
+
+
+def test_a_failed_run_is_reported_and_tells_by_the_exit_code(
+    project, capsys, monkeypatch
+):
+    notebook = project.outputs / "table07" / "lenet_mnist.failed.ipynb"
+    notebook.write_text("{}")
+    failed = record("table07/lenet_mnist", "failed", "ValueError: no")
+    monkeypatch.setattr(executor, "execute", lambda *arguments: [failed])
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["run", "--project", "."]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "table07/lenet_mnist failed: ValueError: no; "
+        "see outputs/laptop/table07/lenet_mnist.failed.ipynb",
+        "outputs/report.html",
+    ]
+
+
+def test_a_report_is_written_of_what_there_is(project, capsys, monkeypatch):
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["report", "--project", "."]) == 0
+    assert capsys.readouterr().out == "outputs/report.html\n"
+
+
+def test_a_report_that_cannot_be_made_says_why(project, capsys, monkeypatch):
+    def render(*arguments):
+        raise report.ReportError("there is no notebook summary.ipynb")
+
+    monkeypatch.setattr(report, "render", render)
+    assert cli.main(["report", "--project", "."]) == 1
+    said = capsys.readouterr()
+    assert said.err.endswith("lamb-keras: there is no notebook summary.ipynb\n")
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--output", "elsewhere"], "nothing has been run at scale laptop yet"),
+        (["--scale", "gpu"], "unknown scale 'gpu'; there are: laptop"),
+    ],
+)
+def test_a_report_of_nothing_is_refused(project, capsys, options, sentence):
+    assert cli.main(["report", "--project", ".", *options]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_list_has_all_tables_with_their_notebooks_and_outputs(project, capsys):
+    folder = project.outputs / "table07"
+    (folder / "lenet_mnist.json").write_text('{"status": "succeeded"}')
+    assert cli.main(["list", "--project", "."]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(1, 26))
+    assert lines[6].startswith(" 7  lenet_mnist ")
+    assert "MNIST with LeNet" in lines[6]
+    assert lines[6].endswith("(laptop succeeded)")
+    assert lines[10].startswith("11  no experiment yet ")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["run", "--tables", "26"]])
+def test_an_answer_at_once_needs_nothing_heavy(arguments):
+    heavy = {"keras", "jax", "papermill", "nbformat", "pandas", "numpy", "sklearn"}
+    code = f"""
+import sys
+from lamb_keras.cli import main
+main({arguments})
+print(sorted({heavy} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+BUSY = """
+import os, subprocess, time
+child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+with open("pids.tmp", "w") as file:
+    file.write(f"{os.getpid()} {os.getppid()} {child.pid}")
+os.rename("pids.tmp", "pids.txt")
+while True:
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def busy(tmp_path, monkeypatch):
+    """A real batch in the middle of its run: the project, its process, those below."""
+    project = make_project(
+        tmp_path / "project", monkeypatch, lenet_mnist=[PARAMETERS, BUSY, FINISH]
+    )
+    # Pytest's own folder has too long a path for sockets, and would not be used.
+    temporary = tempfile.TemporaryDirectory(prefix="t")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lamb_keras", "run", "--project", str(project.root)],
+        env={**os.environ, "TMPDIR": temporary.name},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pids = project.root / "pids.txt"
+    wait_until(pids.exists, seconds=60)
+    yield project, process, pids.read_text().split(), Path(temporary.name)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    temporary.cleanup()
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_batch_leaves_no_process_and_no_file(busy, number):
+    project, process, below, temporary = busy
+    assert all(map(is_running, below))
+    assert len(list(temporary.iterdir())) == 1
+    process.send_signal(number)
+    # A second Ctrl-C does not disturb the cleaning up.
+    time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=10) == 128 + number
+    assert not any(map(is_running, below))
+    assert process.stderr.read().endswith(
+        "lamb-keras: interrupted; finished runs are kept\n"
+    )
+    assert [path.name for path in project.outputs.rglob("*")] == ["table07"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_killed_batch_takes_its_workers_and_kernels_along(busy):
+    _, process, (kernel, worker, child), _ = busy
+    process.kill()
+    wait_until(lambda: not is_running(worker) and not is_running(kernel), seconds=10)
+    os.kill(int(child), signal.SIGKILL)
