@@ -1,0 +1,148 @@
+"""The notebooks as a person runs them: in JupyterLab, in a real browser."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import papermill
+import pytest
+
+NOTEBOOKS = Path(__file__).parent
+# The trials of a whole table take minutes; these are as many as the figures need.
+SHORTER = {
+    "lenet_mnist": {
+        "solvers": ["adam", "lamb"],
+        "learning_rates": [0.001, 0.01],
+        "seeds": [0, 1],
+        "epochs": 2,
+    },
+    "lamb": {"epochs": 3},
+    "summary": {},
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = os.environ.get("LAMB_KERAS_CHROMIUM") or shutil.which("chromium")
+    if not path:
+        if os.environ.get("LAMB_KERAS_BROWSER") == "required":
+            pytest.fail("there is no chromium; install Debian's package chromium.")
+        pytest.skip("there is no chromium on this machine to open JupyterLab with")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab on copies of the notebooks; gives its address and token."""
+    folder = tmp_path_factory.mktemp("lab")
+    for name, parameters in SHORTER.items():
+        notebook = papermill.iorw.load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb"))
+        if parameters:
+            notebook = papermill.parameterize.parameterize_notebook(
+                notebook, parameters
+            )
+        papermill.iorw.write_ipynb(notebook, str(folder / f"{name}.ipynb"))
+    settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    # Cells out of sight stay in the page, so that all of them can be looked at.
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    token = secrets.token_hex(16)
+    log = folder / "lab.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
+             f"--IdentityProvider.token={token}", f"--notebook-dir={folder}",
+             "--port=0"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
+        )  # fmt: skip
+    try:
+        yield folder, _address(server, log), token
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _address(server, log):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and server.poll() is None:
+        if found := re.search(r"http://(localhost|127\.0\.0\.1):\d+", log.read_text()):
+            return found[0]
+        time.sleep(0.2)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+def _wait_for_kernel(page, address, token, name):
+    """Until the notebook's kernel is idle and the page is connected to it."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        sessions = page.request.get(f"{address}/api/sessions?token={token}").json()
+        for session in sessions:
+            kernel = session["kernel"]
+            if (
+                session["path"] == f"{name}.ipynb"
+                and kernel["execution_state"] == "idle"
+                and kernel["connections"]
+            ):
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"JupyterLab did not start a kernel for {name}.ipynb.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORTER)
+def test_a_person_can_run_all_cells_and_see_the_figures(name, lab, browser):
+    folder, address, token = lab
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}/lab/tree/{name}.ipynb?token={token}&reset")
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    # Before there is a kernel, running would ask which one to start.
+    _wait_for_kernel(page, address, token, name)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    last = cells.nth(cells.count() - 1).locator(".jp-InputPrompt")
+    error = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    deadline = time.monotonic() + 240
+    while not re.search(r"\d", last.inner_text()):
+        assert error.count() == 0, error.first.inner_text()
+        assert time.monotonic() < deadline, f"the last cell shows {last.inner_text()}"
+        time.sleep(0.5)
+    assert error.count() == 0
+
+    if name == "summary":
+        text = page.locator(".jp-Notebook").inner_text()
+        assert "Table 7" in text and "Table 25" in text
+        assert "not run" in text
+    else:
+        figures = page.locator(".jp-OutputArea-output img")
+        assert figures.count() == {"lenet_mnist": 4, "lamb": 1}[name]
+        for i in range(figures.count()):
+            figures.nth(i).scroll_into_view_if_needed()
+            assert figures.nth(i).bounding_box()["width"] > 200
+            assert figures.nth(i).evaluate("image => image.naturalWidth") > 200
+    page.close()
+
+
+@pytest.mark.parametrize("name", SHORTER)
+def test_a_notebook_asks_for_the_kernel_that_every_installation_has(name):
+    metadata = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"

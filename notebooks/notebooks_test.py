@@ -1,0 +1,100 @@
+"""What every source notebook keeps to, so that reading one is reading a page."""
+
+import ast
+import json
+import re
+import statistics
+from pathlib import Path
+
+import papermill
+import pytest
+
+from lamb_keras import parameters
+
+NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
+PARAMETERIZED = [path for path in NOTEBOOKS if path.stem in parameters.NOTEBOOKS]
+
+
+def cells(path, kind=None):
+    found = json.loads(path.read_text())["cells"]
+    return [cell for cell in found if kind in (None, cell["cell_type"])]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def code_lines(cell):
+    return [line for line in source(cell).splitlines() if line.strip()]
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_every_experiment_has_its_notebook():
+    assert {path.stem for path in PARAMETERIZED} == set(parameters.NOTEBOOKS)
+
+
+@each_notebook
+def test_a_source_notebook_holds_no_outputs(path):
+    for cell in cells(path, "code"):
+        assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+@each_notebook
+def test_it_opens_with_its_claim_and_explains_every_cell_of_code(path):
+    everything = cells(path)
+    assert everything[0]["cell_type"] == "markdown"
+    assert source(everything[0]).startswith("# ")
+    for before, cell in zip(everything, everything[1:], strict=False):
+        if cell["cell_type"] == "code" and not cell["metadata"]:
+            assert before["cell_type"] == "markdown" or path.stem == "lamb"
+
+
+@each_notebook
+def test_exactly_one_cell_is_tagged_and_it_holds_commented_literals(path):
+    tagged = [cell for cell in cells(path) if cell["metadata"].get("tags")]
+    assert [cell["metadata"]["tags"] for cell in tagged] == [["parameters"]]
+    for statement in ast.parse(source(tagged[0])).body:
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+    assert all("  # " in line for line in code_lines(tagged[0]))
+
+
+@each_notebook
+def test_cells_of_code_are_short(path):
+    lengths = [len(code_lines(cell)) for cell in cells(path, "code")]
+    # The longest names all parameters of an experiment, one a line.
+    assert max(lengths) <= 18
+    assert statistics.median(lengths) <= 8
+
+
+@each_notebook
+def test_code_that_belongs_in_the_package_is_not_in_a_notebook(path):
+    code = "\n".join(source(cell) for cell in cells(path, "code"))
+    assert not re.search(r"sys\.path|os\.environ|^[!%]", code, re.MULTILINE)
+    if path.stem != "lamb":  # whose subject is the algorithm itself
+        assert not re.search(r"^(def|class|for|while) ", code, re.MULTILINE)
+
+
+@each_notebook
+def test_it_ends_by_checking_what_could_be_false(path):
+    last = [source(cell) for cell in cells(path, "code")][-2:]
+    assert any(re.search(r"^assert ", code, re.MULTILINE) for code in last)
+
+
+@each_notebook
+def test_papermill_tells_the_help_text_of_every_parameter(path):
+    told = papermill.inspect_notebook(str(path))
+    assert told and all(parameter["help"] for parameter in told.values())
+
+
+@pytest.mark.parametrize("path", PARAMETERIZED, ids=lambda path: path.stem)
+def test_the_defaults_are_those_of_the_laptop_scale(path):
+    from lamb_keras.batch import plan
+
+    project = plan.Project.find(path.parent.parent)
+    run = plan.plan(project, "laptop", path.parent.parent / "outputs", ["7"])[0]
+    told = papermill.inspect_notebook(str(path))
+    defaults = {name: ast.literal_eval(p["default"]) for name, p in told.items()}
+    assert run.parameters == defaults
