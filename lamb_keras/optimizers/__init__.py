@@ -1,0 +1,29 @@
+"""LAMB and LARS as Keras 3 optimizers on JAX, and as pure functions."""
+
+from lamb_keras.backend import require_jax
+
+require_jax()
+
+from lamb_keras.optimizers.lamb import (  # noqa: E402
+    PRESETS,
+    Lamb,
+    LambStep,
+    lamb_update,
+)
+from lamb_keras.optimizers.lars import Lars, LarsStep, lars_update  # noqa: E402
+from lamb_keras.optimizers.layerwise import TrustRatio  # noqa: E402
+from lamb_keras.optimizers.trust_ratio import trust_ratio  # noqa: E402
+from lamb_keras.optimizers.trust_ratio_logger import TrustRatioLogger  # noqa: E402
+
+__all__ = [
+    "PRESETS",
+    "Lamb",
+    "LambStep",
+    "Lars",
+    "LarsStep",
+    "TrustRatio",
+    "TrustRatioLogger",
+    "lamb_update",
+    "lars_update",
+    "trust_ratio",
+]

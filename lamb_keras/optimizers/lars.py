@@ -1,0 +1,326 @@
+"""LARS: momentum, rescaled layer by layer; Keras has none."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import keras
+
+from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
+from lamb_keras.optimizers.trust_ratio import norm, trust_ratio, working_dtype
+
+VARIANTS = ("gradient", "momentum")
+DENOMINATORS = ("sum_of_norms", "norm_of_sum")
+
+
+class LarsStep(NamedTuple):
+    """What one step of LARS leaves behind: lists with one array a variable."""
+
+    weights: list
+    moments: list
+    trust_ratios: list
+    weight_norms: list
+    update_norms: list
+
+
+def lars_update(
+    weights,
+    gradients,
+    moments,
+    *,
+    learning_rate,
+    momentum=0.9,
+    weight_decay=1e-4,
+    trust_coefficient=None,
+    epsilon=0.0,
+    nesterov=False,
+    variant="gradient",
+    denominator="sum_of_norms",
+    learning_rate_in_momentum=True,
+    phi_bounds=None,
+    trust_ratio_bounds=None,
+    decayed=True,
+    adapted=True,
+    stacked=False,
+):
+    """One step of LARS on lists of arrays: a pure function, to be traced by `jax.jit`.
+
+    `variant="gradient"`, the LARS paper of 2017, for each variable w with gradient g:
+
+        r = κ φ(‖w‖) / (‖g‖ + λ‖w‖ + ε)        (or κ φ(‖w‖) / (‖g + λw‖ + ε))
+        m ← βm + η r (g + λw)
+        w ← w - m                              (Nesterov: βm + η r (g + λw))
+
+    `variant="momentum"`, Algorithm 1 of the LAMB paper:
+
+        m ← βm + (1 - β)(g + λw)
+        w ← w - η κ (φ(‖w‖) / (‖m‖ + ε)) m
+
+    r is 1 where ‖w‖ or the gradient's norm is 0, and for variables not `adapted`.
+    Scalars and norms are float32 or wider, as in `lamb_update`.
+
+    Args:
+        weights: w, a list of arrays.
+        gradients: g, a list of arrays of the same shapes.
+        moments: m, likewise; zeros at first.
+        learning_rate: η. This and the four numbers below may be traced.
+        momentum: β.
+        weight_decay: λ, or None.
+        trust_coefficient: κ; None is 0.001 for "gradient" and 1 for "momentum".
+        epsilon: ε.
+        nesterov: look ahead by one more momentum step ("gradient" only).
+        variant: "gradient" or "momentum", as above.
+        denominator: "sum_of_norms", ‖g‖ + λ‖w‖ (MLPerf, timm), or "norm_of_sum",
+            ‖g + λw‖ (optax, TensorFlow's models); for "gradient".
+        learning_rate_in_momentum: η inside m, as above (MLPerf, optax), or applied to
+            it, w ← w - ηm (the PyTorch family); for "gradient".
+        phi_bounds: bounds of φ, or None for φ(z) = z.
+        trust_ratio_bounds: bounds of r, or None.
+        decayed: whether a variable has weight decay: a bool, or one a variable.
+        adapted: whether a variable has a trust ratio other than 1, likewise.
+        stacked: whether norms are taken of each slice of axis 0, likewise.
+
+    Returns:
+        A `LarsStep`; its update norms are the denominators of r.
+
+    Example:
+        >>> w, g = jnp.array([3.0, 4.0]), jnp.array([1e-3, 1e-3])
+        >>> after = lars_update([w], [g], [jnp.zeros(2)], learning_rate=0.1,
+        ...                     weight_decay=None, variant="momentum")
+        >>> round(float(norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
+        0.5
+
+    Reference:
+        You, Gitman and Ginsburg, 2017, Large Batch Training of Convolutional Networks,
+        https://arxiv.org/abs/1708.03888
+    """
+    count = len(weights)
+    widest = working_dtype(*(w.dtype for w in weights))
+    if trust_coefficient is None:
+        trust_coefficient = default_trust_coefficient(variant)
+    scalars = (learning_rate, momentum, weight_decay, trust_coefficient, epsilon)
+    eta, beta, wd, kappa, eps = (
+        None if x is None else jnp.asarray(x, widest) for x in scalars
+    )
+
+    results = []
+    for w, g, m, has_decay, has_ratio, is_stacked in zip(
+        weights,
+        gradients,
+        moments,
+        flags(decayed, count),
+        flags(adapted, count),
+        flags(stacked, count),
+        strict=True,
+    ):
+        dtypes = (w.dtype, m.dtype)
+        work = working_dtype(w.dtype)
+        w, g, m = (x.astype(work) for x in (w, g, m))
+        has_decay = has_decay and wd is not None
+
+        d = g + wd.astype(work) * w if has_decay else g
+        w_norm = norm(w, is_stacked)
+        if variant == "momentum":
+            d = m = beta.astype(work) * m + (1 - beta).astype(work) * d
+            d_norm = norm(d, is_stacked)
+            size = d_norm
+        elif denominator == "norm_of_sum":
+            d_norm = norm(d, is_stacked)
+            size = d_norm
+        else:
+            d_norm = norm(g, is_stacked)
+            size = d_norm + wd.astype(work) * w_norm if has_decay else d_norm
+        size = size + eps.astype(work)
+        ratio = trust_ratio(
+            w_norm,
+            # A zero gradient has ratio 1 even where decay keeps its divisor above 0.
+            jnp.where(d_norm > 0, size, 0),
+            phi_bounds,
+            trust_ratio_bounds,
+            kappa.astype(work),
+        )
+        if not has_ratio:
+            ratio = jnp.ones_like(w_norm)
+
+        scaled = eta.astype(work) * ratio * d
+        if variant == "momentum":
+            w = w - scaled
+        elif learning_rate_in_momentum:
+            m = beta.astype(work) * m + scaled
+            w = w - (beta.astype(work) * m + scaled if nesterov else m)
+        else:
+            m = beta.astype(work) * m + ratio * d
+            ahead = beta.astype(work) * m + ratio * d if nesterov else m
+            w = w - eta.astype(work) * ahead
+
+        w, m = (x.astype(dtype) for x, dtype in zip((w, m), dtypes, strict=True))
+        results.append((w, m, ratio, w_norm, size))
+    return LarsStep(*(list(column) for column in zip(*results, strict=True)))
+
+
+def default_trust_coefficient(variant):
+    """κ where none is given: the 2017 paper's 0.001; Algorithm 1 has none, that is 1.
+
+    Example:
+        >>> default_trust_coefficient("momentum")
+        1.0
+    """
+    return 1.0 if variant == "momentum" else 0.001
+
+
+@keras.saving.register_keras_serializable(package="lamb_keras")
+class Lars(LayerwiseOptimizer):
+    """Momentum, rescaled layer by layer to the size of the weights it moves.
+
+    For each variable w with gradient g (`variant="gradient"`, the LARS paper of 2017):
+
+        r = κ φ(‖w‖) / (‖g‖ + λ‖w‖ + ε)
+        m ← βm + η r (g + λw)
+        w ← w - m
+
+    or (`variant="momentum"`, Algorithm 1 of the LAMB paper):
+
+        m ← βm + (1 - β)(g + λw)
+        w ← w - η (φ(‖w‖) / ‖m‖) m
+
+    so that the second moves a nonzero layer by exactly η of its own norm. The defaults
+    are MLPerf's; `optax.lars` is `denominator="norm_of_sum"`, timm's and lightly's is
+    `learning_rate_in_momentum=False`. Hyperparameters are variables, as in `Lamb`.
+
+    Args:
+        learning_rate: η, a float, a `LearningRateSchedule` or a callable.
+        momentum: β.
+        weight_decay: λ, a float, a `LearningRateSchedule`, or None for none at all.
+        trust_coefficient: κ. None is 0.001 for "gradient" and 1 for "momentum".
+        epsilon: ε, added to the denominator.
+        nesterov: w ← w - (βm + η r (g + λw)) in place of w ← w - m ("gradient" only).
+        variant: "gradient" or "momentum", as above.
+        denominator: "sum_of_norms", as above, or "norm_of_sum", ‖g + λw‖.
+        learning_rate_in_momentum: True, as above; False: m ← βm + r (g + λw) and
+            w ← w - ηm, in which a change of η acts on past gradients too.
+        phi_bounds: bounds of φ(z) = min(max(z, γₗ), γᵤ); None is φ(z) = z.
+        trust_ratio_bounds: bounds of r.
+        exclude_from_weight_decay: a list of regular expressions searched for in
+            `variable.path`; the variables that match are not decayed.
+        exclude_from_layer_adaptation: a list likewise, of those whose r is 1. None:
+            those that are not decayed; []: no variable.
+        stacked_variables: a list likewise, of those that hold one layer a slice of
+            axis 0.
+        moments_dtype: the dtype m is stored in; None is float32 or wider.
+        track_trust_ratios: keep r and the norms for `trust_ratios()`.
+        **kwargs: as for every Keras optimizer; see `Lamb`.
+
+    Raises:
+        ValueError: for a value out of range, a bare string where a list of regular
+            expressions is expected, an unknown variant or denominator, or Nesterov's
+            momentum with `variant="momentum"`.
+
+    Example:
+        >>> import keras
+        >>> w = keras.Variable([3.0, 4.0])
+        >>> lars = Lars(learning_rate=0.1, variant="momentum", weight_decay=None)
+        >>> lars.apply([keras.ops.array([1e-3, 1e-3])], [w])
+        >>> round(float(keras.ops.norm(w - keras.ops.array([3.0, 4.0]))), 4)
+        0.5
+
+    Reference:
+        You, Gitman and Ginsburg, 2017, Large Batch Training of Convolutional Networks,
+        https://arxiv.org/abs/1708.03888
+    """
+
+    momentum = Hyperparameter(minimum=0, below=1)
+    trust_coefficient = Hyperparameter(minimum=0)
+    epsilon = Hyperparameter(minimum=0)
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        trust_coefficient=None,
+        epsilon=0.0,
+        nesterov=False,
+        variant="gradient",
+        denominator="sum_of_norms",
+        learning_rate_in_momentum=True,
+        phi_bounds=None,
+        trust_ratio_bounds=None,
+        exclude_from_weight_decay=None,
+        exclude_from_layer_adaptation=None,
+        stacked_variables=None,
+        moments_dtype=None,
+        track_trust_ratios=False,
+        name="lars",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            phi_bounds=phi_bounds,
+            trust_ratio_bounds=trust_ratio_bounds,
+            exclude_from_weight_decay=exclude_from_weight_decay,
+            exclude_from_layer_adaptation=exclude_from_layer_adaptation,
+            stacked_variables=stacked_variables,
+            moments_dtype=moments_dtype,
+            track_trust_ratios=track_trust_ratios,
+            name=name,
+            **kwargs,
+        )
+        for argument, value, choices in (
+            ("variant", variant, VARIANTS),
+            ("denominator", denominator, DENOMINATORS),
+        ):
+            if value not in choices:
+                raise ValueError(
+                    f"{argument} is {value!r}; "
+                    f"expected one of {', '.join(map(repr, choices))}."
+                )
+        if nesterov and variant == "momentum":
+            raise ValueError(
+                "nesterov=True has no meaning for variant='momentum': Algorithm 1 "
+                "normalizes the momentum itself. Use variant='gradient'."
+            )
+        if trust_coefficient is None:
+            trust_coefficient = default_trust_coefficient(variant)
+        self.momentum = momentum
+        self.trust_coefficient = trust_coefficient
+        self.epsilon = epsilon
+        self.nesterov = nesterov
+        self.variant = variant
+        self.denominator = denominator
+        self.learning_rate_in_momentum = learning_rate_in_momentum
+
+    def _build_moments(self, variables):
+        self._moments = self._add_moments(variables, "momentum")
+
+    def _step(self, weights, gradients, indices):
+        moments = [self._moments[i] for i in indices]
+        after = lars_update(
+            [w.value for w in weights],
+            gradients,
+            [m.value for m in moments],
+            learning_rate=self.learning_rate,
+            momentum=self.momentum.value,
+            weight_decay=self._current_weight_decay(),
+            trust_coefficient=self.trust_coefficient.value,
+            epsilon=self.epsilon.value,
+            nesterov=self.nesterov,
+            variant=self.variant,
+            denominator=self.denominator,
+            learning_rate_in_momentum=self.learning_rate_in_momentum,
+            **self._layer_arguments(indices),
+        )
+        self._assign_all(moments, after.moments)
+        self._assign_all(weights, after.weights)
+        return after
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self._number("momentum"),
+            "trust_coefficient": self._number("trust_coefficient"),
+            "epsilon": self._number("epsilon"),
+            "nesterov": self.nesterov,
+            "variant": self.variant,
+            "denominator": self.denominator,
+            "learning_rate_in_momentum": self.learning_rate_in_momentum,
+        }

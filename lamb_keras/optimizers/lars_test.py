@@ -1,0 +1,344 @@
+"""Lars computes the LARS of 2017, its relatives, and Algorithm 1 of the LAMB paper.
+
+`kit` is the package under test: `mutation_test.py` hands wrong ones to these tests.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lamb_keras import optimizers
+from lamb_keras.optimizers.lamb_test import (
+    close,
+    decays,
+    dense_tensors,
+    examples,
+    learning_rates,
+    magnitudes,
+    nonzero_tensors,
+    scales,
+    tensors,
+    weight_decays,
+)
+from lamb_keras.optimizers.references_test import (
+    algorithm_1,
+    distance,
+    follow,
+    make_variables,
+    mlperf_lars,
+    norm,
+    precision,
+    problem,
+    tensorflow_models_lars,
+    torch_lars,
+    train,
+    train_optax,
+)
+
+LR = 0.5
+FLOAT64, FLOAT32 = 1e-12, 1e-5
+nesterovs = pytest.mark.parametrize("nesterov", [False, True])
+
+
+@pytest.fixture(scope="module")
+def kit():
+    return optimizers
+
+
+# Others' implementations
+
+
+@decays
+@scales
+@nesterovs
+def test_a_norm_of_the_sum_is_optax_lars(nesterov, scale, wd, kit):
+    weights, gradients = problem(steps=20, gradient_scale=scale)
+    arguments = {"weight_decay": wd, "momentum": 0.9, "nesterov": nesterov}
+    for dtype, tolerance in (("float64", 1e-13), ("float32", FLOAT32)):
+        with precision(dtype):
+            expected = train_optax(optax.lars(LR, **arguments), weights, gradients)
+            ours = kit.Lars(LR, denominator="norm_of_sum", **arguments)
+            assert distance(train(ours, weights, gradients), expected) < tolerance
+
+
+@decays
+@scales
+@nesterovs
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+def test_the_learning_rate_outside_the_momentum_is_timms_and_lightlys(
+    eps, nesterov, scale, wd, kit
+):
+    weights, gradients = problem(steps=20, gradient_scale=scale)
+    expected = follow(
+        torch_lars, weights, gradients, lr=LR, wd=wd, eps=eps, nesterov=nesterov
+    )
+    with precision("float64"):
+        lars = kit.Lars(
+            LR,
+            weight_decay=wd,
+            epsilon=eps,
+            nesterov=nesterov,
+            learning_rate_in_momentum=False,
+        )
+        assert distance(train(lars, weights, gradients), expected) < 1e-13
+
+
+@decays
+@nesterovs
+def test_the_defaults_are_mlperfs(nesterov, wd, kit):
+    weights, gradients = problem(steps=20)
+    expected = follow(mlperf_lars, weights, gradients, lr=LR, wd=wd, nesterov=nesterov)
+    for dtype, tolerance in (("float64", FLOAT64), ("float32", FLOAT32)):
+        with precision(dtype):
+            lars = kit.Lars(LR, weight_decay=wd, nesterov=nesterov)
+            assert distance(train(lars, weights, gradients), expected) < tolerance
+    expected = follow(mlperf_lars, weights, gradients, lr=0.1)
+    assert distance(train(kit.Lars(), weights, gradients), expected) < FLOAT32
+
+
+def test_other_numbers_are_mlperfs_too(kit):
+    weights, gradients = problem(steps=20)
+    expected = follow(
+        mlperf_lars, weights, gradients, lr=LR, momentum=0.5, kappa=0.02, eps=0.1
+    )
+    lars = kit.Lars(LR, momentum=0.5, trust_coefficient=0.02, epsilon=0.1)
+    assert distance(train(lars, weights, gradients), expected) < FLOAT32
+
+
+@nesterovs
+def test_a_learning_rate_that_changes_tells_inside_from_outside(nesterov, kit):
+    weights, gradients = problem(steps=20)
+    rates = np.linspace(1.0, 0.1, 20)
+    of = {"weights": weights, "gradients": gradients, "lr": rates}
+    inside = follow(mlperf_lars, nesterov=nesterov, **of)
+    outside = follow(torch_lars, nesterov=nesterov, **of)
+    assert distance(outside, inside) > 1e-4
+
+    def train_with_rates(**arguments):
+        lars = kit.Lars(1.0, nesterov=nesterov, **arguments)
+        variables = make_variables(weights)
+        for rate, step in zip(rates, gradients, strict=True):
+            lars.learning_rate = rate
+            lars.apply([jnp.asarray(step[path]) for path in weights], variables)
+        return {v.path: np.asarray(v.value, "float64") for v in variables}
+
+    with precision("float64"):
+        assert distance(train_with_rates(), inside) < FLOAT64
+        ours = train_with_rates(learning_rate_in_momentum=False)
+        assert distance(ours, outside) < FLOAT64
+
+
+@decays
+@scales
+def test_the_momentum_variant_is_algorithm_1(scale, wd, kit):
+    weights, gradients = problem(steps=20, gradient_scale=scale)
+    of = {"weights": weights, "gradients": gradients, "lr": 0.01, "wd": wd}
+    for dtype, tolerance in (("float64", FLOAT64), ("float32", FLOAT32)):
+        with precision(dtype):
+            lars = kit.Lars(0.01, variant="momentum", weight_decay=wd)
+            ours = train(lars, weights, gradients)
+        assert distance(ours, follow(algorithm_1, **of)) < tolerance
+    # TensorFlow's models leave out (1 - β), which cancels unless the ratio is 1.
+    del of["weights"]["dense/bias"], ours["dense/bias"]
+    assert distance(ours, follow(tensorflow_models_lars, **of)) < FLOAT32
+
+
+def test_exclusions_are_optax_masks(kit):
+    weights, gradients = problem(steps=20)
+    kept = {path: path not in ("dense/bias", "norm/gamma") for path in weights}
+    chain = optax.lars(
+        LR, weight_decay=0.1, weight_decay_mask=kept, trust_ratio_mask=kept
+    )
+    lars = kit.Lars(
+        LR,
+        weight_decay=0.1,
+        denominator="norm_of_sum",
+        exclude_from_weight_decay=["bias", "norm/"],
+    )
+    expected = train_optax(chain, weights, gradients)
+    assert distance(train(lars, weights, gradients), expected) < FLOAT32
+
+
+# Theorems, in float64
+
+
+def steps(kit, weights, gradients, count=1, learning_rate=0.1, **arguments):
+    """`count` steps of the pure function in float64: the last `LarsStep`, in NumPy."""
+    with jax.enable_x64(True):
+        w = [jnp.asarray(x, "float64") for x in weights]
+        g = [jnp.asarray(x, "float64") for x in gradients]
+        m = [jnp.zeros_like(x) for x in w]
+        for _ in range(count):
+            after = kit.lars_update(w, g, m, learning_rate=learning_rate, **arguments)
+            w, m = after[:2]
+        return type(after)(*([np.asarray(x) for x in column] for column in after))
+
+
+@examples
+@given(w=nonzero_tensors, g=tensors, lr=learning_rates, wd=weight_decays)
+def test_algorithm_1_moves_a_layer_by_learning_rate_times_its_norm(w, g, lr, wd, kit):
+    after = steps(kit, [w], [g], learning_rate=lr, weight_decay=wd, variant="momentum")
+    assume(after.update_norms[0] > 0)
+    close(norm(after.weights[0] - w), lr * norm(w))
+
+
+@examples
+@given(w=nonzero_tensors, g=dense_tensors, lr=learning_rates, kappa=magnitudes)
+def test_without_momentum_a_step_is_learning_rate_times_coefficient_times_norm(
+    w, g, lr, kappa, kit
+):
+    after = steps(
+        kit,
+        [w],
+        [g],
+        learning_rate=lr,
+        momentum=0.0,
+        weight_decay=None,
+        trust_coefficient=kappa,
+    )
+    close(norm(after.weights[0] - w), lr * kappa * norm(w), relative=1e-8)
+
+
+@examples
+@given(w=nonzero_tensors, g=dense_tensors, c=magnitudes)
+def test_the_size_of_the_gradient_does_not_matter(w, g, c, kit):
+    for arguments in ({}, {"denominator": "norm_of_sum"}, {"variant": "momentum"}):
+        once = steps(kit, [w], [g], count=3, weight_decay=None, **arguments)
+        scaled = steps(kit, [w], [c * g], count=3, weight_decay=None, **arguments)
+        close(scaled.weights[0], once.weights[0])
+
+
+@examples
+@given(w=nonzero_tensors, g=dense_tensors, c=magnitudes)
+def test_scaling_the_weights_scales_the_trajectory(w, g, c, kit):
+    for arguments in ({}, {"nesterov": True}, {"variant": "momentum"}):
+        once = steps(kit, [w], [g], count=3, weight_decay=None, **arguments)
+        scaled = steps(kit, [c * w], [g], count=3, weight_decay=None, **arguments)
+        close(scaled.weights[0], c * once.weights[0])
+
+
+@examples
+@given(w=nonzero_tensors, g=tensors, bad=st.sampled_from([np.nan, np.inf]))
+def test_a_bad_gradient_stays_in_its_variable(w, g, bad, kit):
+    poisoned = np.array(g)
+    poisoned[1, 2] = bad
+    alone = steps(kit, [w], [g])
+    beside = steps(kit, [w, w], [g, poisoned])
+    assert np.array_equal(beside.weights[0], alone.weights[0])
+    assert not np.isfinite(beside.weights[1]).all()
+
+
+@examples
+@given(w=nonzero_tensors, g=dense_tensors, wd=weight_decays)
+def test_a_variable_that_is_not_adapted_takes_the_plain_step(w, g, wd, kit):
+    after = steps(kit, [w], [g], weight_decay=wd, adapted=False)
+    close(after.weights[0], w - 0.1 * (g + wd * w))
+    assert after.trust_ratios[0] == 1
+
+
+@examples
+@given(w=tensors, g=dense_tensors, bounds=st.tuples(magnitudes, magnitudes).map(sorted))
+def test_phi_and_ratio_bounds_hold(w, g, bounds, kit):
+    arguments = {"weight_decay": None, "trust_coefficient": 1.0}
+    phi = steps(kit, [w], [g], phi_bounds=bounds, **arguments)
+    close(phi.trust_ratios[0], np.clip(norm(w), *bounds) / norm(g))
+    assume(np.any(w))
+    ratio = steps(kit, [w], [g], trust_ratio_bounds=bounds, **arguments)
+    close(ratio.trust_ratios[0], np.clip(norm(w) / norm(g), *bounds))
+
+
+@examples
+@given(w=nonzero_tensors, g=dense_tensors)
+def test_a_stack_of_layers_steps_as_its_layers_do(w, g, kit):
+    for arguments in ({}, {"denominator": "norm_of_sum"}, {"variant": "momentum"}):
+        stack = steps(kit, [w], [g], count=3, stacked=True, **arguments)
+        layers = steps(kit, list(w), list(g), count=3, **arguments)
+        close(stack.weights[0], np.stack(layers.weights), 1e-12)
+
+
+# Edges
+
+
+@pytest.mark.parametrize("denominator", ["sum_of_norms", "norm_of_sum"])
+@pytest.mark.parametrize("variant", ["gradient", "momentum"])
+def test_zero_weights_and_zero_gradients_stay_finite(variant, denominator, kit):
+    w, g, zero = np.array([3.0, 4.0]), np.array([1.0, 2.0]), np.zeros(2)
+    after = steps(
+        kit,
+        [w, zero, zero],
+        [zero, g, zero],
+        weight_decay=None,
+        variant=variant,
+        denominator=denominator,
+    )
+    assert [float(ratio) for ratio in after.trust_ratios] == [1, 1, 1]
+    assert np.array_equal(after.weights[0], w)
+    close(after.weights[1], -0.1 * g * (0.1 if variant == "momentum" else 1))
+    assert np.array_equal(after.weights[2], zero)
+
+
+def test_a_zero_gradient_decays_at_the_plain_rate(kit):
+    # The convention of MLPerf and timm: the ratio is 1 where ‖g‖ is 0.
+    w = np.array([3.0, 4.0])
+    after = steps(kit, [w], [np.zeros(2)], weight_decay=0.01)
+    close(after.weights[0], (1 - 0.1 * 0.01) * w)
+
+
+def test_weights_whose_squares_overflow_float16_step_by_their_norm(kit):
+    w = jnp.full((1000,), 30, "float16")
+    g, zeros = jnp.full((1000,), 0.1, "float16"), jnp.zeros(1000)
+    after = kit.lars_update(
+        [w], [g], [zeros], learning_rate=0.1, variant="momentum", weight_decay=None
+    )
+    assert after.weights[0].dtype == "float16"
+    assert np.asarray(after.weights[0]) == pytest.approx(27, rel=1e-3)
+
+
+def test_a_bfloat16_variable_moves(kit):
+    start = {"w": np.array([3.0, 4.0])}
+    with precision("bfloat16"):
+        lars = kit.Lars(0.1, variant="momentum")
+        moved = train(lars, start, [{"w": np.array([0.5, -2.0])}] * 5)["w"] - start["w"]
+    assert np.array_equal(np.sign(moved), [-1, 1])
+
+
+# The class
+
+
+def test_the_trust_coefficient_is_a_thousandth_for_gradients_and_1_for_momentum(kit):
+    assert kit.Lars().get_config()["trust_coefficient"] == 0.001
+    assert kit.Lars(variant="momentum").get_config()["trust_coefficient"] == 1
+    given_one = kit.Lars(variant="momentum", trust_coefficient=0.5)
+    assert given_one.get_config()["trust_coefficient"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"nesterov": True, "epsilon": 1e-8, "learning_rate_in_momentum": False},
+        {"denominator": "norm_of_sum", "trust_coefficient": 0.02, "momentum": 0.5},
+        {"variant": "momentum", "phi_bounds": (0.5, 2), "weight_decay": None},
+        {"trust_ratio_bounds": (0, 1e-4), "exclude_from_weight_decay": ["bias"]},
+    ],
+)
+def test_every_argument_survives_the_config(arguments, kit):
+    weights, gradients = problem(steps=5)
+    lars = kit.Lars(LR, **arguments)
+    again = kit.Lars.from_config(lars.get_config())
+    assert again.get_config() == lars.get_config()
+    first = train(lars, weights, gradients)
+    assert distance(train(again, weights, gradients), first) == 0
+    assert distance(train(kit.Lars(LR), weights, gradients), first) > 1e-6
+
+
+def test_wrong_choices_are_answered_with_the_right_ones():
+    with pytest.raises(ValueError, match="variant is 'both'; expected one of 'grad"):
+        optimizers.Lars(variant="both")
+    with pytest.raises(ValueError, match="denominator is 'sum'; expected .*norm_of_su"):
+        optimizers.Lars(denominator="sum")
+    with pytest.raises(ValueError, match="nesterov=True has no meaning .* Use variant"):
+        optimizers.Lars(variant="momentum", nesterov=True)

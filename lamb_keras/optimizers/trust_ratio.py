@@ -1,0 +1,72 @@
+"""How far a layer may move: norms and the trust ratio, on arrays."""
+
+import jax.numpy as jnp
+
+
+def working_dtype(*dtypes):
+    """The dtype a step is computed in: float32, or wider where a variable is wider.
+
+    Half precision is never enough: ‖w‖² overflows float16 at ‖w‖ = 256, and
+    β₂ = 0.999 is 1 in bfloat16, which would stop every step.
+
+    Example:
+        >>> str(working_dtype("bfloat16")), str(working_dtype("float16", "float32"))
+        ('float32', 'float32')
+    """
+    dtype = jnp.dtype("float32")
+    for other in dtypes:
+        dtype = jnp.promote_types(dtype, other)
+    return dtype
+
+
+def norm(x, stacked=False):
+    """‖x‖ over a whole array, or of each slice of axis 0 if `stacked`.
+
+    The norms of slices keep their axes, so that they multiply the array they belong to.
+
+    Example:
+        >>> float(norm(jnp.array([[3.0, 0.0], [0.0, 4.0]])))
+        5.0
+        >>> norm(jnp.array([[3.0, 0.0], [0.0, 4.0]]), stacked=True).tolist()
+        [[3.0], [4.0]]
+    """
+    axes = tuple(range(1, x.ndim)) if stacked else None
+    return jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=stacked))
+
+
+def clip(x, bounds):
+    """`x` held within `bounds`, a pair or None for no bounds."""
+    return x if bounds is None else jnp.clip(x, *bounds)
+
+
+def trust_ratio(
+    weight_norm,
+    update_norm,
+    phi_bounds=None,
+    trust_ratio_bounds=None,
+    trust_coefficient=1,
+):
+    """κ φ(‖w‖) / ‖u‖, or 1 where either norm is 0.
+
+    φ(z) = min(max(z, γₗ), γᵤ). The paper's formula taken literally would keep a weight
+    that starts at zero there for ever; every implementation steps by 1 · u instead.
+
+    Args:
+        weight_norm: ‖w‖, float32 or wider.
+        update_norm: ‖u‖, of the same shape.
+        phi_bounds: (γₗ, γᵤ), or None for φ(z) = z.
+        trust_ratio_bounds: (lowest, highest) ratio, or None.
+        trust_coefficient: κ, which LARS has and LAMB does not.
+
+    Example:
+        >>> float(trust_ratio(jnp.float32(5.0), jnp.float32(2.0)))
+        2.5
+        >>> float(trust_ratio(jnp.float32(0.0), jnp.float32(2.0)))
+        1.0
+        >>> float(trust_ratio(jnp.float32(50.0), jnp.float32(2.0), phi_bounds=(0, 10)))
+        5.0
+    """
+    numerator = clip(weight_norm, phi_bounds)
+    defined = (numerator > 0) & (update_norm > 0)
+    ratio = trust_coefficient * numerator / jnp.where(defined, update_norm, 1)
+    return jnp.where(defined, clip(ratio, trust_ratio_bounds), 1)

@@ -1,0 +1,71 @@
+"""Norms and ratios: float32 or wider, with the convention for zeros."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lamb_keras import optimizers
+from lamb_keras.optimizers.trust_ratio import clip, norm, trust_ratio, working_dtype
+
+
+@pytest.fixture(scope="module")
+def kit():
+    return optimizers
+
+
+@pytest.mark.parametrize(
+    "weight_norm, update_norm, arguments, expected",
+    [
+        (6.0, 2.0, {}, 3.0),
+        (0.0, 2.0, {}, 1.0),
+        (6.0, 0.0, {}, 1.0),
+        (0.0, 0.0, {}, 1.0),
+        (6.0, 2.0, {"phi_bounds": (0, 4)}, 2.0),
+        (1.0, 2.0, {"phi_bounds": (4, 8)}, 2.0),
+        (0.0, 2.0, {"phi_bounds": (4, 8)}, 2.0),  # φ(0) = γₗ is no zero
+        (6.0, 2.0, {"trust_ratio_bounds": (0, 1)}, 1.0),
+        (6.0, 2.0, {"trust_ratio_bounds": (4, 10)}, 4.0),
+        (0.0, 2.0, {"trust_ratio_bounds": (4, 10)}, 1.0),  # no ratio to be bounded
+        (6.0, 2.0, {"trust_coefficient": 0.5}, 1.5),
+        (0.0, 2.0, {"trust_coefficient": 0.5}, 1.0),
+        (6.0, 2.0, {"trust_coefficient": 0.5, "trust_ratio_bounds": (0, 1)}, 1.0),
+    ],
+)
+def test_a_ratio_is_of_norms_and_1_where_one_is_zero(
+    weight_norm, update_norm, arguments, expected, kit
+):
+    ratio = kit.trust_ratio(
+        jnp.float32(weight_norm), jnp.float32(update_norm), **arguments
+    )
+    assert float(ratio) == expected
+    assert ratio.dtype == "float32"
+
+
+def test_ratios_of_a_stack_are_guarded_one_by_one(kit):
+    weights, updates = jnp.array([6.0, 0.0, 6.0]), jnp.array([2.0, 2.0, 0.0])
+    assert kit.trust_ratio(weights, updates).tolist() == [3, 1, 1]
+
+
+def test_a_norm_is_of_all_axes_or_of_all_but_the_first():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert float(norm(jnp.asarray(x))) == pytest.approx(np.linalg.norm(x.ravel()))
+    slices = norm(jnp.asarray(x), stacked=True)
+    assert slices.shape == (2, 1, 1)
+    expected = [np.linalg.norm(x[0]), np.linalg.norm(x[1])]
+    assert slices.ravel().tolist() == pytest.approx(expected)
+    assert float(norm(jnp.asarray(-3.0))) == 3
+
+
+def test_half_precision_is_worked_on_in_float32_and_float64_in_itself():
+    assert working_dtype("bfloat16") == working_dtype("float16") == "float32"
+    assert working_dtype("float32", "float64", "float16") == "float64"
+    assert working_dtype() == "float32"
+
+
+def test_no_bounds_bound_nothing():
+    assert clip(5.0, None) == 5.0
+    assert clip(jnp.float32(5), [1, 2]) == 2
+
+
+def test_the_exported_ratio_is_this_one():
+    assert optimizers.trust_ratio is trust_ratio
