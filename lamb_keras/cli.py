@@ -67,7 +67,18 @@ def report(options):
             f"lamb-keras run --scale {options.scale} does that"
         )
     plan.check_output([output / options.scale])
-    return _report(output, options.scale, project)
+    failed = _report(output, options.scale, project)
+    if failed or options.readme is None:
+        return failed
+
+    from lamb_keras.results import report as reports
+
+    try:
+        changed = reports.update_readme(Path(options.readme), output, options.scale)
+    except (OSError, reports.ReportError) as error:
+        raise BatchError(f"--readme: {error}") from None
+    print(f"{options.readme} {'renewed' if changed else 'unchanged'}")
+    return 0
 
 
 def list_tables(options):
@@ -177,6 +188,9 @@ def _parser():
         help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
     )
     reporting = command("report", report)
+    reporting.add_argument(
+        "--readme", metavar="FILE", help="also put Table 7 between its marks in FILE"
+    )
     for each in (running, reporting):
         each.add_argument(
             "--scale", default="laptop", help="laptop (the default), gpu or paper"

@@ -166,6 +166,31 @@ def test_a_report_is_written_of_what_there_is(project, capsys, monkeypatch):
     assert capsys.readouterr().out == "outputs/report.html\n"
 
 
+def test_a_report_can_renew_a_readmes_table(project, capsys, monkeypatch):
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    readme = Path("README.md")
+    readme.write_text("<!-- table 7: start -->\n<!-- table 7: end -->\n")
+    arguments = ["report", "--project", ".", "--readme", "README.md"]
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out.endswith("README.md renewed\n")
+    assert "Table 7 has not been run" in readme.read_text()
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out.endswith("README.md unchanged\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"), [(None, "No such file"), ("no marks", "has no lines <!--")]
+)
+def test_a_readme_without_a_place_for_the_table_is_refused(
+    project, capsys, monkeypatch, text, sentence
+):
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    if text is not None:
+        Path("README.md").write_text(text)
+    assert cli.main(["report", "--project", ".", "--readme", "README.md"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_report_that_cannot_be_made_says_why(project, capsys, monkeypatch):
     def render(*arguments):
         raise report.ReportError("there is no notebook summary.ipynb")

@@ -517,11 +517,7 @@ LAYERWISE = [
     ),
     (
         "an empty list excludes from adaptation what is not decayed",
-        {
-            'self._patterns["exclude_from_layer_adaptation"] is None': (
-                'not self._patterns["exclude_from_layer_adaptation"]'
-            )
-        },
+        {"self._patterns[kind] is None and": "not self._patterns[kind] and"},
         PATTERNS,
     ),
     (

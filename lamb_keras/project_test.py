@@ -1,0 +1,98 @@
+"""What must agree between the files around the package, and what they may not hold."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lamb_keras.results import report
+
+PROJECT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+
+def name(requirement):
+    return re.match(r"[\w-]+", requirement)[0].lower()
+
+
+def test_environment_yml_asks_for_what_pyproject_asks_for():
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    python, _, pip = environment["dependencies"]
+    assert python == f"python {PYPROJECT['project']['requires-python']}"
+    editable, *packages = pip["pip"]
+    assert editable == "--editable ."
+    assert sorted(packages) == sorted(PYPROJECT["project"]["dependencies"])
+
+
+def test_the_lock_holds_everything_that_is_asked_for_pinned_and_hashed():
+    lock = (PROJECT / "requirements.lock").read_text()
+    pinned = {name(line) for line in re.findall(r"^[\w-]+==.*", lock, re.MULTILINE)}
+    asked = [
+        *PYPROJECT["project"]["dependencies"],
+        *PYPROJECT["dependency-groups"]["test"],
+        *PYPROJECT["dependency-groups"]["install"],
+    ]
+    assert {name(requirement) for requirement in asked} <= pinned
+    packages = re.split(r"^(?=[\w-]+==)", lock, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in package for package in packages)
+
+
+def test_the_lock_names_no_address():
+    lock = (PROJECT / "requirements.lock").read_text()
+    assert "://" not in lock and "--index" not in lock and "--find-links" not in lock
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_ruff_has_nothing_to_say(command):
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "--quiet", "."],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_readmes_table_is_the_one_of_the_committed_results():
+    readme = (PROJECT / "README.md").read_text()
+    block = report.README_BLOCK.search(readme)
+    assert block, "the README has no place for Table 7"
+    results = (PROJECT / "outputs" / "laptop" / "results.csv").read_text()
+    lines = [line for line in results.splitlines() if line.startswith("7,")]
+    assert len(lines) == 5
+    for line in lines:
+        _, row, _, published, ours, spread, n, *_ = line.split(",")
+        (shown,) = re.findall(rf"^\| {row} \|.*$", block[0], re.MULTILINE)
+        expected = f"| {row} | {float(published):.4f} | **{float(ours):.4f}**"
+        assert shown.startswith(f"{expected} ± {float(spread):.4f} | {n} |")
+
+
+def test_the_readmes_commands_exist():
+    readme = (PROJECT / "README.md").read_text()
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"^make (\w+)", readme, re.MULTILINE)) <= targets
+    from lamb_keras.cli import _parser
+
+    for line in re.findall(r"^(?:\S*/)?lamb-keras (.*)$", readme, re.MULTILINE):
+        # Bad options end here, by argparse, with SystemExit.
+        _parser().parse_args(line.split("  #")[0].split())
+
+
+def test_the_readmes_python_runs_as_it_stands(tmp_path):
+    readme = (PROJECT / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert result.returncode == 0, result.stderr
