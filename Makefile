@@ -7,6 +7,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 # The backend is set by the package itself; this is for notebooks that begin with Keras.
 export KERAS_BACKEND ?= jax
+# Where the machine has certificates of its own, they know the network it is in.
+CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt \
+	/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem)
+export UV_SYSTEM_CERTS ?= $(if $(CERTIFICATES),true,false)
 
 .PHONY: report test lab install lock clean
 
