@@ -121,7 +121,7 @@ def learning_curves(curves):
         label = f"{solver}, learning rate {one.learning_rate.iloc[0]:g}"
         _curve(loss, one, "train_loss", COLORS.get(solver, INK), solver, label)
         _curve(accuracy, one, "validation_accuracy", COLORS.get(solver, INK), solver)
-    _loss_axes(loss)
+    _loss_axes(loss, frame["train_loss"])
     _accuracy_axes(accuracy, frame["validation_accuracy"])
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
@@ -206,7 +206,7 @@ def trust_ratios(rows):
         >>> figure.axes[0].get_yscale()
         'log'
     """
-    frame = _frame(rows)
+    frame = _frame(rows).replace([np.inf, -np.inf], np.nan)
     time = "epoch" if "epoch" in frame else "step"
     layers = list(dict.fromkeys(frame.layer))
     colors = sns.color_palette("viridis", n_colors=max(len(layers), 2))
@@ -219,9 +219,10 @@ def trust_ratios(rows):
             color=color,
             linestyle="-" if matrix else (0, (3, 2)),
             linewidth=2 if matrix else 1.4,
+            marker=_point(one),
             label=layer,
         )
-    axes.set_yscale("log")
+    _log_scale(axes, frame["trust_ratio"])
     axes.set_xlabel(time)
     axes.set_ylabel("trust ratio")
     axes.margins(x=0.01)
@@ -296,7 +297,7 @@ def _curves_by_solver(frame):
             _curve(grid[0][i], curve, "train_loss", shades[rate], solver, label)
             _curve(grid[1][i], curve, "validation_accuracy", shades[rate], solver)
     for axes in grid[0]:
-        _loss_axes(axes, xlabel="")
+        _loss_axes(axes, frame["train_loss"], xlabel="")
     for axes in grid[1]:
         _accuracy_axes(axes, frame["validation_accuracy"])
     for axes in (*grid[0][1:], *grid[1][1:]):
@@ -310,7 +311,11 @@ def _curve(axes, frame, column, color, solver, label=None):
     grouped = finite.groupby("epoch")[column]
     mean, spread = grouped.mean(), grouped.std(ddof=1).fillna(0)
     axes.plot(
-        mean, color=color, linewidth=2.6 if solver == "lamb" else 1.7, label=label
+        mean,
+        color=color,
+        linewidth=2.6 if solver == "lamb" else 1.7,
+        marker=_point(mean),
+        label=label,
     )
     low, high = mean - spread, mean + spread
     if column == "train_loss":
@@ -324,10 +329,32 @@ def _curve(axes, frame, column, color, solver, label=None):
             )
 
 
-def _loss_axes(axes, xlabel="epoch"):
-    axes.set_yscale("log")
+def _point(values):
+    """A marker for a curve of one epoch, which has no line."""
+    return "o" if values.count() == 1 else None
+
+
+def _loss_axes(axes, values, xlabel="epoch"):
+    _log_scale(axes, values)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("training loss")
+
+
+def _log_scale(axes, values):
+    """A logarithmic axis, if any of the values can stand on one."""
+    if any(math.isfinite(value) and value > 0 for value in values):
+        axes.set_yscale("log")
+        return
+    axes.set_yticks([])
+    axes.text(
+        0.5,
+        0.5,
+        "diverged before there was anything to show",
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        color=ALARM,
+    )
 
 
 def _accuracy_axes(axes, values):

@@ -1,5 +1,6 @@
 """Figures say what they are meant to say, whatever a run comes up with."""
 
+import io
 import math
 
 import matplotlib.pyplot as plt
@@ -100,6 +101,32 @@ def test_a_curve_that_diverges_ends_in_a_cross():
     figure = figures.learning_curves(curve("lamb", 0.1, [2.0, 1.0, math.nan]))
     (cross,) = [c for c in figure.axes[0].collections if type(c) is PathCollection]
     assert list(cross.get_offsets()[0]) == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_what_diverged_at_once_is_drawn_as_that(loss):
+    rows = curve("lamb", 0.1, [loss]) + curve("adam", 0.1, [loss])
+    ratios = [{"epoch": 1, "layer": "dense/kernel", "trust_ratio": loss}]
+    for figure in (figures.learning_curves(rows), figures.trust_ratios(ratios)):
+        figure.savefig(io.BytesIO(), format="png")  # where an empty log axis fails
+        assert "diverged before" in figure.axes[0].texts[0].get_text()
+
+
+def test_a_curve_of_one_epoch_is_a_point():
+    figure = figures.learning_curves(curve("lamb", 0.1, [2.0]))
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    longer = figures.learning_curves(curve("lamb", 0.1, [2.0, 1.0]))
+    assert longer.axes[0].lines[0].get_marker() in (None, "None")
+
+
+def test_an_infinite_ratio_among_others_does_not_spoil_the_axis():
+    ratios = [
+        {"epoch": epoch, "layer": "dense/kernel", "trust_ratio": ratio}
+        for epoch, ratio in enumerate([1.0, math.inf, 2.0], start=1)
+    ]
+    figure = figures.trust_ratios(ratios)
+    figure.savefig(io.BytesIO(), format="png")
+    assert figure.axes[0].get_ylim()[1] < 10
 
 
 def test_several_learning_rates_give_every_solver_a_column():
