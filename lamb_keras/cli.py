@@ -1,7 +1,8 @@
 """The command line: `lamb-keras run`, `lamb-keras list` and `lamb-keras report`.
 
 Everything is checked before anything starts: a mistake in what was asked for is one
-sentence on standard error and exit code 2. A run that failed is exit code 1.
+sentence on standard error and exit code 2. A run that failed is exit code 1. What is
+already done is not done again, unless asked for.
 """
 
 import argparse
@@ -11,8 +12,12 @@ import sys
 import threading
 from pathlib import Path
 
+from lamb_keras import parameters
 from lamb_keras.batch import BatchError, plan, record
 from lamb_keras.parameters import ParameterError
+
+# Of a run's content key, enough to tell it from any other by eye.
+KEY_DIGITS = 12
 
 
 def main(arguments=None):
@@ -44,15 +49,23 @@ def run(options):
     if options.jobs is not None and options.jobs < 1:
         raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
     plan.check_data(runs)
+
+    from lamb_keras.batch import done
+
+    decisions = done.decide(runs, project, options.again)
+    if options.dry_run:
+        for decision in decisions:
+            print(_forecast(decision))
+        return 0
     plan.check_output(each.folder for each in runs)
-
-    from lamb_keras.batch import executor
-
-    records = executor.execute(runs, project, options.jobs)
-    ended = {kept["run"]: kept for kept in records}
-    for each in runs:
-        print(_summary(each, ended[each.name]))
-    failed = any(kept["status"] == "failed" for kept in records)
+    for decision in decisions:
+        if decision.done:
+            print(_forecast(decision), flush=True)
+        elif decision.again:
+            again = f"{decision.run.name} runs again: {decision.reason}"
+            print(again, file=sys.stderr)
+    waiting = [decision.run for decision in decisions if not decision.done]
+    failed = bool(waiting) and _execute(waiting, project, options.jobs)
     return _report(output, options.scale, project) or int(failed)
 
 
@@ -103,6 +116,28 @@ def list_tables(options):
     return 0
 
 
+def _execute(runs, project, jobs):
+    """Executes the runs and prints how they ended; whether one failed."""
+    from lamb_keras.batch import executor
+
+    records = executor.execute(runs, project, jobs)
+    ended = {kept["run"]: kept for kept in records}
+    for each in runs:
+        print(_summary(each, ended[each.name]))
+    return any(kept["status"] == "failed" for kept in records)
+
+
+def _forecast(decision):
+    run = decision.run
+    if decision.done:
+        day, _, moment = decision.started.partition("T")
+        key = run.key["sha256"][:KEY_DIGITS]
+        return f"{run.name} is already done ({day} {moment[:5]} UTC, key {key})"
+    count = parameters.trials(run.parameters)
+    trials = f"{count} trial{'s' * (count != 1)}"
+    return f"{run.name} would run, {trials}: {decision.reason}"
+
+
 def _report(output, scale, project):
     from lamb_keras.results import report as reports
 
@@ -118,7 +153,8 @@ def _report(output, scale, project):
 
 def _summary(each, kept):
     if kept["status"] == "succeeded":
-        return f"{each.name} succeeded in {kept['seconds']:.0f} s"
+        note = f"; {kept['note']}, so it will run again" if kept.get("note") else ""
+        return f"{each.name} succeeded in {kept['seconds']:.0f} s{note}"
     notebook = each.file("failed.ipynb")
     see = f"; see {os.path.relpath(notebook)}" if notebook.exists() else ""
     return f"{each.name} failed: {kept['reason']}{see}"
@@ -186,6 +222,14 @@ def _parser():
         default=[],
         metavar="NAME=VALUE",
         help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
+    )
+    running.add_argument(
+        "--again", action="store_true", help="run also what is already done"
+    )
+    running.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would run and why, what is already done, and touch nothing",
     )
     reporting = command("report", report)
     reporting.add_argument(

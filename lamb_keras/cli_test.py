@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch import executor
+from lamb_keras.batch import done, executor
+from lamb_keras.batch import record as batch_record
 from lamb_keras.batch.tiny_project import (
     FINISH,
     PARAMETERS,
@@ -226,9 +228,18 @@ def test_the_list_has_all_tables_with_their_notebooks_and_outputs(project, capsy
     assert lines[10].startswith("11  no experiment yet ")
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["run", "--tables", "26"]])
-def test_an_answer_at_once_needs_nothing_heavy(arguments):
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["list"], set()),
+        (["run", "--tables", "26"], set()),
+        # To see that the data are intact.
+        (["run", "--dry-run"], {"numpy"}),
+    ],
+)
+def test_an_answer_at_once_needs_nothing_heavy(arguments, needed):
     heavy = {"keras", "jax", "papermill", "nbformat", "pandas", "numpy", "sklearn"}
+    heavy -= needed
     code = f"""
 import sys
 from lamb_keras.cli import main
@@ -237,6 +248,135 @@ print(sorted({heavy} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def records(project, *settings):
+    """What the executor leaves of a run that finished, and returns of it."""
+    [decision] = done.decide(project.plan(*settings), project.project)
+    run = decision.run
+    run.folder.mkdir(parents=True, exist_ok=True)
+    executed = run.folder / ".executed.ipynb"
+    payload = {"name": "finished", "data": True, "encoder": "json", "version": 1}
+    shown = {"application/scrapbook.scrap.json+json": payload}
+    output = {"output_type": "display_data", "data": shown}
+    executed.write_text(json.dumps({"cells": [{"outputs": [output]}]}))
+    kept = {"run": run.name, "table": 7, "parameters": run.parameters, "key": run.key}
+    kept |= {"started": "2026-11-23T17:40:59+00:00", "seconds": 61.2}
+    batch_record.succeeded(run, executed, kept)
+    return {**kept, "status": "succeeded"}
+
+
+@pytest.mark.parametrize("options", [[], ["--again"], ["--set", "epochs=3"]])
+def test_a_dry_run_touches_nothing(project, capsys, options):
+    records(project)
+    before = snapshot(project.root)
+    assert cli.main(["run", "--project", ".", "--dry-run", *options]) == 0
+    assert snapshot(project.root) == before
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_dry_run_makes_no_folder(project):
+    before = snapshot(project.root)
+    arguments = ["run", "--project", ".", "--dry-run", "--output", "elsewhere"]
+    assert cli.main(arguments) == 0
+    assert snapshot(project.root) == before
+
+
+def dry_run(capsys, *options):
+    assert cli.main(["run", "--project", ".", "--dry-run", *options]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    return line
+
+
+def test_a_dry_run_says_what_would_run_and_why_or_what_is_done(project, capsys):
+    name = "table07/lenet_mnist"
+    elsewhere = ["--output", "elsewhere"]
+    assert dry_run(capsys, *elsewhere) == f"{name} would run, 1 trial: never run"
+    assert dry_run(capsys) == f"{name} would run, 1 trial: its record is missing"
+    key = records(project)["key"]["sha256"]
+    assert dry_run(capsys) == (
+        f"{name} is already done (2026-11-23 17:40 UTC, key {key[:12]})"
+    )
+    assert dry_run(capsys, "--set", "seeds=[0,1]") == (
+        f"{name} would run, 2 trials: parameter seeds is [0, 1], was [0]"
+    )
+    assert dry_run(capsys, "--again") == (
+        f"{name} would run, 1 trial: asked for with --again"
+    )
+
+
+def test_a_dry_run_refuses_what_a_run_would_refuse(project, capsys):
+    assert "did you mean epochs?" in refused(capsys, "--dry-run", "--set", "epochz=3")
+
+
+def test_what_is_done_is_not_executed_again_but_reported(project, capsys, monkeypatch):
+    records(project)
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["run", "--project", "."]) == 0
+    said = capsys.readouterr()
+    first, second = said.out.splitlines()
+    assert first.startswith("table07/lenet_mnist is already done (2026-11-23 17:40 UTC")
+    assert second == "outputs/report.html"
+    assert "again" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--again"], "asked for with --again"),
+        (["--set", "epochs=3"], "parameter epochs is 3, was 2"),
+    ],
+)
+def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, reason):
+    records(project)
+    executed = []
+
+    def execute(runs, project, jobs):
+        executed.extend(runs)
+        return [record(run.name, "succeeded") for run in runs]
+
+    monkeypatch.setattr(executor, "execute", execute)
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["run", "--project", ".", *options]) == 0
+    assert [run.key is not None for run in executed] == [True]
+    said = capsys.readouterr()
+    assert f"table07/lenet_mnist runs again: {reason}\n" in said.err
+    assert said.out.startswith("table07/lenet_mnist succeeded in 61 s\n")
+
+
+def test_a_run_that_will_not_count_as_done_says_so(project, capsys, monkeypatch):
+    note = "lamb_keras/schedules.py changed while it ran"
+    kept = record("table07/lenet_mnist", "succeeded") | {"key": None, "note": note}
+    monkeypatch.setattr(executor, "execute", lambda *arguments: [kept])
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["run", "--project", "."]) == 0
+    assert capsys.readouterr().out.startswith(
+        f"table07/lenet_mnist succeeded in 61 s; {note}, so it will run again\n"
+    )
+
+
+def test_of_two_runs_only_the_one_that_changed_is_executed(
+    tmp_path, monkeypatch, capsys
+):
+    count = "open('{0}.txt', 'a').write('x')"
+    cells = {name: [PARAMETERS, count.format(name), FINISH] for name in ("one", "two")}
+    project = make_project(tmp_path / "project", monkeypatch, **cells)
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    counts = [project.root / f"{name}.txt" for name in cells]
+
+    def executed():
+        arguments = ["run", "--project", str(project.root)]
+        assert cli.main(arguments) == 0
+        return [path.read_text() for path in counts]
+
+    assert executed() == ["x", "x"]
+    assert "again" not in capsys.readouterr().err
+    assert executed() == ["x", "x"]
+    notebook = project.root / "notebooks" / "two.ipynb"
+    notebook.write_text(notebook.read_text().replace("'x'", "'y'"))
+    assert executed() == ["x", "xy"]
+    assert "two runs again: the notebook's code changed" in capsys.readouterr().err
+    assert executed() == ["x", "xy"]
 
 
 BUSY = """

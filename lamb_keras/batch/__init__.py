@@ -1,9 +1,11 @@
 """The batch: from tables and a scale to runs, each executed in a process of its own.
 
-`plan` says what will run and refuses what can't, reading `values` and the parameters
-of a `notebook`; `executor` runs it, `worker` is one of its processes, `progress` what
-is seen meanwhile, `record` what is kept beside each executed notebook. The batch knows
-notebooks and parameters, and no training code: neither Keras nor JAX is imported.
+`plan` says what is asked for and refuses what can't be, reading `values` and the
+parameters of a `notebook`; `done` says what of it is already there, by the `key` of
+each run, which holds what its code can `reach`. `executor` runs the rest, `worker` is
+one of its processes, `progress` what is seen meanwhile, `record` what is kept beside
+each executed notebook. The batch knows notebooks and parameters, and of the training
+code only its text: neither Keras nor JAX is imported.
 """
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lamb_keras import events, parameters
-from lamb_keras.batch import BatchError, record
+from lamb_keras.batch import BatchError, key, record
 from lamb_keras.batch.progress import Progress
 
 WORKER = (sys.executable, "-m", "lamb_keras.batch.worker")
@@ -60,7 +60,7 @@ def execute(runs, project, jobs=None, progress=None):
         while waiting or active:
             while waiting and len(active) < jobs:
                 run = waiting.pop(0)
-                active.append(Attempt(run, folder, project.root, jobs))
+                active.append(Attempt(run, folder, project, jobs))
             for attempt in list(active):
                 # Asked before the events are read, so that the last ones are.
                 ended = attempt.process.poll() is not None
@@ -88,8 +88,9 @@ def execute(runs, project, jobs=None, progress=None):
 class Attempt:
     """One attempt at one run: its process and what that leaves behind."""
 
-    def __init__(self, run, folder, root, jobs):
-        self.run = run
+    def __init__(self, run, folder, project, jobs):
+        self.run, self.project = run, project
+        root = project.root
         self.folder = Path(tempfile.mkdtemp(dir=folder, prefix=""))
         self._events = self.folder / "events.jsonl"
         self._read = 0
@@ -107,6 +108,7 @@ class Attempt:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": None,
             "commit": _commit(),
+            "key": run.key,
         }
         self._began = time.monotonic()
         job = {
@@ -151,6 +153,7 @@ class Attempt:
         reason = self._reason()
         try:
             if reason is None:
+                kept |= key.confirmed(self.run, self.project)
                 record.succeeded(self.run, self.output, kept)
                 return {**kept, "status": "succeeded"}
             record.failed(self.run, self.output, kept, reason)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lamb_keras.batch import executor
+from lamb_keras.batch.done import decide
 from lamb_keras.batch.plan import plan
 from lamb_keras.batch.progress import Progress
 from lamb_keras.batch.tiny_project import FINISH, PARAMETERS, is_running, make_project
@@ -69,6 +70,7 @@ def batch(tmp_path_factory):
         patch.setattr(executor.tempfile, "tempdir", None)
         temporary.mkdir()
         runs = plan(project.project, "laptop", project.root / "{out} puts")
+        runs = [each.run for each in decide(runs, project.project)]
         stream = io.StringIO()
         progress = Progress({run.name: 1 for run in runs}, stream)
         records = executor.execute(runs, project.project, 2, progress)
@@ -100,8 +102,19 @@ def test_a_run_that_finishes_leaves_its_notebook_and_a_full_record(batch):
         "message": HOSTILE,
     }
     assert record["overrides"] == {}
+    assert record["key"] == run.key and len(run.key["sha256"]) == 64
     assert record["seconds"] > 0 and record["started"].endswith("+00:00")
     assert all(c["execution_count"] for c in cells(run.file("ipynb")) if c["source"])
+
+
+def test_only_the_run_that_finished_is_done(batch):
+    runs = list(batch.runs.values())
+    reasons = {
+        decision.run.notebook.stem: decision.reason
+        for decision in decide(runs, batch.project.project)
+    }
+    assert reasons.pop("good") is None
+    assert all(reason.startswith("the last attempt") for reason in reasons.values())
 
 
 def test_a_hostile_string_is_the_same_string_in_the_kernel(batch):
@@ -135,6 +148,7 @@ def test_three_thousand_updates_of_a_line_leave_one(batch):
 def failure(batch, name):
     run, record = batch.runs[name], batch.records[name]
     assert record["status"] == "failed"
+    assert record["key"] == run.key
     assert json.loads(run.file("failed.json").read_text()) == record
     assert not run.file("ipynb").exists() and not run.file("json").exists()
     assert "\n" not in record["reason"]
@@ -187,7 +201,8 @@ def execute(tiny, monkeypatch):
             f"import json, os, sys\njob = json.load(open(sys.argv[1]))\n{code}"
         )
         monkeypatch.setattr(executor, "WORKER", [sys.executable, str(worker)])
-        [run] = project.plan()
+        [decision] = decide(project.plan(), project.project)
+        run = decision.run
         stream = io.StringIO()
         progress = Progress({run.name: 1}, stream)
         [record] = executor.execute([run], project.project, progress=progress)
@@ -238,6 +253,19 @@ def test_a_damaged_event_does_not_stop_the_batch(execute):
     )
     assert record["status"] == "succeeded"
     assert "1 of 1 trials" in said
+
+
+def test_a_run_whose_notebook_changes_meanwhile_is_kept_without_a_key(execute):
+    run, record, said = execute(
+        "open(job['output'], 'w').write('{\"cells\": []}')\n"
+        "notebook = json.load(open(job['notebook']))\n"
+        "notebook['cells'].append({'cell_type': 'code', 'source': 'x = 1'})\n"
+        "json.dump(notebook, open(job['notebook'], 'w'))"
+    )
+    assert record["status"] == "succeeded"
+    assert json.loads(run.file("json").read_text()) == record
+    assert record["key"] is None
+    assert record["note"] == "the notebook's code changed while it ran"
 
 
 def test_outputs_that_cannot_be_written_in_the_end_are_a_failure(execute):

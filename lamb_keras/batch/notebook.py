@@ -1,4 +1,4 @@
-"""What a notebook says of its own parameters, read without starting anything.
+"""What a notebook says of its own parameters and code, without starting anything.
 
 Its cell tagged `parameters` names what a run may set and the defaults. The file is
 plain JSON and the cell plain assignments, so neither nbformat nor Papermill, seconds
@@ -35,15 +35,41 @@ def defaults(path, name=None):
         raise BatchError(f"{name} has no cell tagged 'parameters'; tag one")
     if len(cells) > 1:
         raise BatchError(f"{name} has {len(cells)} cells tagged 'parameters', not one")
-    source = cells[0].get("source", "")
-    source = source if isinstance(source, str) else "".join(source)
     try:
-        return dict(map(_assignment, ast.parse(source).body))
+        return dict(map(_assignment, ast.parse(_source(cells[0])).body))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or error.args[-1]
         raise BatchError(
             f"{name}: line {line} of its parameters cell is not name = literal"
         ) from None
+
+
+def code(path, name=None):
+    """The source of each code cell, in order, but for the parameters cell.
+
+    Blank cells are left out; Markdown is none of a notebook's code.
+
+    Args:
+        path: the notebook file.
+        name: what to call it in an error, its path by default.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> prose = {"cell_type": "markdown", "source": "Why."}
+        >>> cell = {"cell_type": "code", "source": ["print(1)\\n", "print(2)"]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "lenet_mnist.ipynb")
+        ...     _ = file.write_text(json.dumps({"cells": [prose, cell]}))
+        ...     code(file)
+        ['print(1)\\nprint(2)']
+    """
+    cells = _cells(path, name or str(path))
+    sources = [
+        _source(cell)
+        for cell in cells
+        if cell.get("cell_type") == "code" and "parameters" not in _tags(cell)
+    ]
+    return [source for source in sources if source.strip()]
 
 
 def _cells(path, name):
@@ -58,6 +84,11 @@ def _cells(path, name):
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise BatchError(f"{name} is not a notebook of format 4: it has no cells")
     return [cell for cell in notebook["cells"] if isinstance(cell, dict)]
+
+
+def _source(cell):
+    # A line an entry, as Jupyter writes it, or the whole as one text.
+    return "".join(map(str, cell.get("source") or ""))
 
 
 def _tags(cell):

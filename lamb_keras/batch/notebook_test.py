@@ -4,7 +4,7 @@ import papermill
 import pytest
 
 from lamb_keras.batch import BatchError
-from lamb_keras.batch.notebook import defaults
+from lamb_keras.batch.notebook import code, defaults
 from lamb_keras.batch.tiny_project import PARAMETERS, cell
 
 
@@ -101,6 +101,19 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path, content, sentence):
     path.write_bytes(content)
     with pytest.raises(BatchError, match=f"x.ipynb is not a notebook.*{sentence}"):
         defaults(path)
+
+
+def test_the_code_is_that_of_the_code_cells_but_for_the_parameters(read, tmp_path):
+    read(
+        cell("a = 1", "parameters"),
+        cell("b = 2\n\nc = 3"),
+        {"cell_type": "markdown", "metadata": {}, "source": "d = 4"},
+        {"cell_type": "code", "source": ["e = 5\n", "f = 6"]},
+        cell(" \n"),
+        {"cell_type": "code", "source": None},
+        {"cell_type": "code"},
+    )
+    assert code(tmp_path / "x.ipynb") == ["b = 2\n\nc = 3", "e = 5\nf = 6"]
 
 
 def test_a_missing_notebook_is_named(tmp_path):

@@ -73,6 +73,7 @@ class PlannedRun:
         folder: where the executed notebook and its record go.
         parameters: all of them, the notebook's defaults included.
         overrides: those set on the command line.
+        key: what its numbers depend on, by name (`key.Keys`), once that is known.
     """
 
     table: int
@@ -81,6 +82,7 @@ class PlannedRun:
     folder: Path
     parameters: dict
     overrides: dict
+    key: dict | None = None
 
     @property
     def name(self):

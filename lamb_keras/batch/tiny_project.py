@@ -17,6 +17,16 @@ epochs = 1  # passes over the training images
 seeds = [0]
 """
 
+# The package of `add_package`: training reaches schedules; nothing else is reached.
+PACKAGE = {
+    "__init__.py": "",
+    "schedules.py": '"""Schedules."""\nwarmup = 1  # steps\n',
+    "training/__init__.py": "from lamb_keras.training.program import train",
+    "training/program.py": "from lamb_keras.schedules import warmup\ntrain = warmup",
+    "batch/__init__.py": "retries = 1",
+    "cli.py": "from lamb_keras import batch",
+}
+
 # What scraps.glue("finished", True) leaves, without Scrapbook's seconds of imports.
 FINISH = """
 scrap = {"name": "finished", "data": True, "encoder": "json", "version": 1}
@@ -73,6 +83,14 @@ def make_project(root, monkeypatch, **notebooks):
     return SimpleNamespace(
         root=root, project=project, outputs=root / "outputs" / "laptop", plan=make_plan
     )
+
+
+def add_package(root):
+    """Puts a small `lamb_keras` into a project, where its kernels would find it."""
+    for name, text in PACKAGE.items():
+        path = root / "lamb_keras" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def snapshot(root):

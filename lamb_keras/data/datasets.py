@@ -5,7 +5,7 @@ import difflib
 from lamb_keras.data import digits, mnist
 from lamb_keras.data.images import DataError, Images
 
-# One module each, with `load()` and `check()`.
+# One module each, with `load()`, `check()` and `fingerprint()`.
 DATASETS = {"digits": digits, "mnist": mnist}
 
 
@@ -33,6 +33,18 @@ def check(name: str) -> None:
         >>> check("digits")
     """
     _module(name).check()
+
+
+def fingerprint(name: str) -> str:
+    """What tells this data set's content from any other, without loading it.
+
+    As cheap as `check`: where `load` would download, it is the name of that download.
+
+    Example:
+        >>> fingerprint("digits") == load("digits").fingerprint
+        True
+    """
+    return _module(name).fingerprint()
 
 
 def _module(name):

@@ -14,7 +14,7 @@ def test_check_says_nothing_where_all_is_well():
     assert data.check("digits") is None
 
 
-@pytest.mark.parametrize("ask", [data.load, data.check])
+@pytest.mark.parametrize("ask", [data.load, data.check, data.fingerprint])
 def test_a_misspelt_name_is_answered_with_the_nearest(ask):
     with pytest.raises(data.DataError) as caught:
         ask("minst")

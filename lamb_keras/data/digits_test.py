@@ -85,6 +85,10 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, monkeypatch):
         assert sentence.endswith("reinstall scikit-learn from the lock file")
 
 
+def test_the_fingerprint_is_that_of_what_is_loaded():
+    assert digits.fingerprint() == digits.load().fingerprint
+
+
 def test_a_missing_scikit_learn_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="scikit-learn, which is not installed"):

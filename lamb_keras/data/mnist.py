@@ -13,6 +13,7 @@ import numpy as np
 
 from lamb_keras.data import idx
 from lamb_keras.data.images import DataError, Images
+from lamb_keras.data.images import fingerprint as fingerprint_of
 
 FOLDER_VARIABLE = "LAMB_KERAS_DATA"
 FILES = (  # the published name's start, and the dimensions in its end
@@ -66,6 +67,18 @@ def check() -> None:
     folder = _folder()
     if folder is not None:
         _read(folder)
+
+
+def fingerprint() -> str:
+    """That of the images in the files; of the download, which Keras checks, its name.
+
+    Raises `DataError` where the files are not intact.
+    """
+    folder = _folder()
+    if folder is None:
+        return "keras.datasets.mnist"
+    train, test = _read(folder)
+    return fingerprint_of(*train, *test)
 
 
 def _folder():

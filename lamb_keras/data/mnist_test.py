@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lamb_keras.data import DataError, check, load, mnist, split
+from lamb_keras.data import DataError, check, fingerprint, load, mnist, split
 from lamb_keras.data.idx_test import encode
 
 TRAIN, TEST = 40, 20  # images in the tiny files
@@ -39,9 +39,9 @@ def files(tmp_path, monkeypatch):
 
 
 def refusal():
-    """The one sentence with which both ways in refuse the files."""
+    """The one sentence with which every way in refuses the files."""
     sentences = set()
-    for ask in (load, check):
+    for ask in (load, check, fingerprint):
         with pytest.raises(DataError) as caught:
             ask("mnist")
         sentences.add(str(caught.value))
@@ -73,7 +73,17 @@ def test_the_names_in_use_are_all_found(files, mark, packed):
         path.unlink()
         name = path.name.replace("-idx", f"{mark}idx") + ".gz" * packed
         (files / name).write_bytes(gzip.compress(content) if packed else content)
-    assert load("mnist").fingerprint == expected
+    assert load("mnist").fingerprint == fingerprint("mnist") == expected
+
+
+def test_the_fingerprint_tells_every_pixel_and_label(files):
+    found = {fingerprint("mnist")}
+    for name in ("train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        content = bytearray((files / name).read_bytes())
+        content[-1] ^= 1
+        (files / name).write_bytes(content)
+        found.add(fingerprint("mnist"))
+    assert len(found) == 3
 
 
 def test_images_that_are_not_mnist_are_not_called_mnist(files):
@@ -228,6 +238,10 @@ def test_check_downloads_nothing(no_files, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "keras", keras_whose_download(load_data))
     assert check("mnist") is None
+
+
+def test_the_fingerprint_of_a_download_is_its_name_and_downloads_nothing(no_files):
+    assert fingerprint("mnist") == "keras.datasets.mnist"
 
 
 def test_without_files_or_network_a_sentence_says_where_to_put_them(
