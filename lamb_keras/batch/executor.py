@@ -19,23 +19,12 @@ from pathlib import Path
 from lamb_keras import events, parameters
 from lamb_keras.batch import BatchError, key, record
 from lamb_keras.batch.progress import Progress
+from lamb_keras.processors import processors
 
 WORKER = (sys.executable, "-m", "lamb_keras.batch.worker")
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
-
-
-def processors():
-    """How many processors this process may use.
-
-    Example:
-        >>> processors() >= 1
-        True
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def execute(runs, project, jobs=None, progress=None):

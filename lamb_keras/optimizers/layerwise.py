@@ -361,14 +361,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             if average is not None:
                 latest = _widened(variable.value)
                 average.assign(momentum * average.value + (1 - momentum) * latest)
-        if self.ema_overwrite_frequency is None:
-            return
-        overwrite = (self.iterations + 1) % self.ema_overwrite_frequency == 0
-        for variable, average in zip(
-            self._trainable_variables, self._model_variables_moving_average, strict=True
-        ):
-            if average is not None:
-                variable.assign(jnp.where(overwrite, average.value, variable.value))
+                if self.ema_overwrite_frequency is not None:
+                    due = (self.iterations + 1) % self.ema_overwrite_frequency == 0
+                    variable.assign(jnp.where(due, average.value, variable.value))
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables):
         # Copies: Keras lets a variable and its average share one buffer, which the

@@ -1,12 +1,13 @@
 """What a run ran on: device, versions, commit. Every number shown carries it."""
 
-import os
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+
+from lamb_keras.processors import processors
 
 PACKAGES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "papermill", "scrapbook")
 
@@ -28,7 +29,7 @@ def describe() -> dict:
         **_devices(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cpu_count": _cpu_count(),
+        "cpu_count": processors(),
         "python": platform.python_version(),
         **{name: version for name in PACKAGES if (version := _version(name))},
         "lamb_keras": lamb_keras.__version__,
@@ -70,13 +71,6 @@ def _processor():
         lines = []
     models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
     return models[0] if models else platform.processor() or platform.machine()
-
-
-def _cpu_count():
-    # The processors this process may use: fewer than the machine's in a container.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _version(package):

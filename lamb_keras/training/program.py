@@ -61,7 +61,6 @@ class Program:
         width: int = 1,
     ):
         self.width = width
-        self._images = images
         self._steps = experiment.steps(len(images.train_labels))
         self._images_per_step = experiment.images_per_step
         self._decay_power = experiment.decay_power

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lamb_keras import events
 from lamb_keras.data import Split
+from lamb_keras.processors import processors
 from lamb_keras.training.compilations import compilations
 from lamb_keras.training.experiment import DECAYING_SOLVERS, Experiment, Trial
 from lamb_keras.training.program import Program, initial_weights
@@ -152,8 +153,8 @@ def sweep(
     """
     on_cpu = jax.default_backend() == "cpu"
     if threads is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        threads = int(os.environ.get("LAMB_KERAS_THREADS", cores)) if on_cpu else 1
+        chosen = os.environ.get("LAMB_KERAS_THREADS", processors())
+        threads = int(chosen) if on_cpu else 1
     if width is None:
         width = 1 if on_cpu else len(experiment.learning_rates) * len(experiment.seeds)
     started = time.perf_counter()

@@ -1,0 +1,15 @@
+"""How much of the machine is ours."""
+
+import os
+
+
+def processors() -> int:
+    """How many processors this process may use: in a container, not the machine's all.
+
+    Example:
+        >>> processors() >= 1
+        True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
