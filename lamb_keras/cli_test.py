@@ -48,6 +48,8 @@ BAD_OPTIONS = [
     (["--set", "batch_size=-1"], "batch_size is -1, expected a whole number of at"),
     (["--set", "solvers=[lmb]"], "did you mean lamb?"),
     (["--set", "learning_rates=['1e-3']"], "is the text '1e-3'"),
+    (["--set", "learning_rates={lmb: [0.1]}"], "did you mean lamb?"),
+    (["--set", "learning_rates={adam: [0.1]}"], "add lamb: and its values"),
     (["--set", "dataset=imagenet"], "unknown dataset the text 'imagenet'; there are"),
     (["--set", "dataset=mnist"], "train-images-idx3-ubyte"),
     (["--jobs", "0"], "--jobs is 0, expected at least 1"),

@@ -1,8 +1,9 @@
 """From tables, a scale and settings to the runs of a batch, checked before any starts.
 
 A run's parameters are laid over one another: the notebook's own defaults, what the
-paper did (`params/tables/`), how this scale shrinks it (`params/scales/`), and what
-was set on the command line. Plain Papermill does the same with two `-f` options.
+paper did (`params/tables/`), how this scale shrinks it (`params/scales/`, a file for
+each notebook and maybe one for the table), and what was set on the command line. Plain
+Papermill does the same with an `-f` option for each file.
 """
 
 import difflib
@@ -52,6 +53,10 @@ class Project:
 
     def scale_file(self, scale, name):
         return self.root / "params" / "scales" / scale / f"{name}.yaml"
+
+    def scale_table_file(self, scale, table):
+        """What one table needs at a scale besides its notebook's file; few have it."""
+        return self.scale_file(scale, f"table{table:02d}")
 
     def scales(self):
         """The names of the scales that there are."""
@@ -146,16 +151,10 @@ def _run(project, scale, table, folder, overrides):
     )
     path = project.notebook(paper["notebook"])
     defaults = notebook.defaults(path, project.name(path))
-    scale_path = project.scale_file(scale, path.stem)
-    smaller = values.read_file(scale_path, project.name(scale_path))
-    if smaller.get("scale") != scale:
-        raise BatchError(
-            f"{project.name(scale_path)}: expected scale: {scale}, as its folder says"
-        )
     layers = {
         project.name(path): defaults,
         table_name: paper,
-        project.name(scale_path): smaller,
+        **_scale_layers(project, scale, table, path.stem),
         "--set": overrides,
     }
     merged, source = {}, {}
@@ -170,6 +169,26 @@ def _run(project, scale, table, folder, overrides):
         parameters=parameters.validate(merged, known=defaults, source=source),
         overrides=overrides,
     )
+
+
+def _scale_layers(project, scale, table, name):
+    """What a scale says of a table: the parameters in each of its files, by file."""
+    path = project.scale_file(scale, name)
+    smaller = values.read_file(path, project.name(path))
+    if smaller.get("scale") != scale:
+        raise BatchError(
+            f"{project.name(path)}: expected scale: {scale}, as its folder says"
+        )
+    layers = {project.name(path): smaller}
+    path = project.scale_table_file(scale, table)
+    if path.exists():
+        layers[project.name(path)] = values.read_file(path, project.name(path))
+    chosen = {"notebook": name, "table": table, "scale": scale}
+    for where, layer in layers.items():
+        for each, value in chosen.items():
+            if layer.get(each, value) != value:
+                raise BatchError(f"{where}: expected {each}: {value}, or none at all")
+    return layers
 
 
 def parse_tables(texts):

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from lamb_keras import data
-from lamb_keras.batch import BatchError, plan, values
+from lamb_keras import data, parameters
+from lamb_keras.batch import BatchError, plan
 from lamb_keras.batch.plan import Project, check_data, check_output, parse_tables
 from lamb_keras.batch.tiny_project import PARAMETERS, snapshot
-from lamb_keras.parameters import VOCABULARY, ParameterError, validate
+from lamb_keras.parameters import ParameterError
 
 
 def refusal(function, *arguments, **options):
@@ -86,6 +86,64 @@ def test_a_scale_file_that_contradicts_its_folder_is_refused(tiny):
     assert "expected scale: laptop" in refusal(project.plan)
     path.unlink()
     assert refusal(project.plan) == ("params/scales/laptop/lenet_mnist.yaml is missing")
+
+
+def test_a_table_may_need_something_of_its_own_at_a_scale(tiny):
+    cells = [PARAMETERS + "batch_size = 64\nbatch_divisor = 1"]
+    project = tiny(lenet_mnist=cells, other=cells)
+    scale = project.root / "params/scales/laptop"
+    (scale / "other.yaml").write_text("scale: laptop\nbatch_divisor: 2\nepochs: 3\n")
+    (scale / "table12.yaml").write_text("batch_divisor: 4\n")
+    [first, second] = project.plan()
+    assert first.parameters["batch_divisor"] == 1
+    assert (second.parameters["batch_divisor"], second.parameters["epochs"]) == (4, 3)
+    [_, second] = project.plan("batch_divisor=8")
+    assert second.parameters["batch_divisor"] == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epochs: 0\n", "epochs is 0, expected a whole number"),
+        ("epoch: 3\n", "unknown parameter epoch; did you mean epochs?"),
+        ("seeds: [\n", "line 2: not valid YAML: "),
+        ("table: 8\n", "expected table: 7, or none at all"),
+        ("scale: gpu\n", "expected scale: laptop, or none at all"),
+        ("notebook: other\n", "expected notebook: lenet_mnist, or none at all"),
+        ("", "holds no parameters"),
+    ],
+)
+def test_a_mistake_in_what_a_table_needs_at_a_scale_names_its_file(
+    tiny, text, sentence
+):
+    project = tiny(lenet_mnist=[PARAMETERS])
+    (project.root / "params/scales/laptop/table07.yaml").write_text(text)
+    said = refusal(project.plan)
+    assert said.startswith("params/scales/laptop/table07.yaml")
+    assert sentence in said
+
+
+GRID = 'solvers = ["adam", "lamb"]\nlearning_rates = {"adam": [0.1], "lamb": [1.0]}\n'
+
+
+@pytest.mark.parametrize(
+    ("setting", "trials"),
+    [
+        ("learning_rates=[0.001]", 2),
+        ("learning_rates={adam: 1e-3, lamb: [1e-3, 0.01]}", 3),
+        ("solvers=[lamb]", 1),
+    ],
+)
+def test_a_grid_may_be_set_for_all_solvers_or_by_solver(tiny, setting, trials):
+    [run] = tiny(lenet_mnist=[PARAMETERS + GRID]).plan(setting)
+    assert parameters.trials(run.parameters) == trials
+
+
+def test_a_grid_set_without_one_of_the_solvers_is_refused(tiny):
+    said = refusal(tiny(lenet_mnist=[PARAMETERS + GRID]).plan, "solvers=[adam+]")
+    assert said.startswith(
+        "--set: learning_rates is set for adam, lamb, expected adam+"
+    )
 
 
 def test_an_unknown_scale_is_answered_with_those_that_exist(tiny):
@@ -180,20 +238,3 @@ def test_outputs_below_a_link_to_nowhere_are_refused(tmp_path):
 def test_outputs_where_not_even_root_may_write_are_refused():
     said = refusal(check_output, [Path("/proc/outputs")])
     assert said.startswith("the output folder /proc cannot be written to: ")
-
-
-PROJECT = Project.find()
-
-
-@pytest.mark.parametrize("table", PROJECT.tables())
-def test_the_paper_side_of_a_table_is_valid_by_itself(table):
-    paper = plan.experiment(PROJECT, table)
-    assert validate(paper) == paper
-
-
-@pytest.mark.parametrize("scale", PROJECT.scales())
-def test_every_scale_gives_table_7_all_it_needs(scale):
-    paper = plan.experiment(PROJECT, 7)
-    smaller = values.read_file(PROJECT.scale_file(scale, paper["notebook"]))
-    assert not set(paper) & set(smaller)
-    assert set(validate({**paper, **smaller})) == set(VOCABULARY)

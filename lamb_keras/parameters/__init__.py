@@ -1,0 +1,32 @@
+"""The vocabulary of a run's parameters, and what is refused before anything starts.
+
+Papermill only warns about a misspelt parameter and then runs the notebook at its
+default; YAML 1.1 reads `1e-3` as text. So the command line checks every value here
+before a kernel starts, and the notebook checks again, because plain Papermill and
+JupyterLab skip the command line. Each refusal is one sentence: what was received,
+what was expected, how to mend it.
+"""
+
+from lamb_keras.parameters.grids import settings, trials
+from lamb_keras.parameters.validation import ParameterError, validate
+from lamb_keras.parameters.vocabulary import (
+    DECAYING_SOLVERS,
+    NOTEBOOKS,
+    SOLVERS,
+    VOCABULARY,
+    Notebook,
+    Parameter,
+)
+
+__all__ = [
+    "DECAYING_SOLVERS",
+    "NOTEBOOKS",
+    "SOLVERS",
+    "VOCABULARY",
+    "Notebook",
+    "Parameter",
+    "ParameterError",
+    "settings",
+    "trials",
+    "validate",
+]

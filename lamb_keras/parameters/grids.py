@@ -1,0 +1,68 @@
+"""What a run's parameters make it train: the settings of its solvers, and how many."""
+
+import itertools
+from collections.abc import Mapping
+
+from lamb_keras.parameters.vocabulary import VOCABULARY
+
+# The parameters that may be grids, outermost first, by the name of one of their values.
+GRIDS = {
+    "batch_size": "batch_size",
+    "weight_decay_form": "weight_decay_form",
+    "l2_regularization": "l2_regularization",
+    "weight_decay": "weight_decay",
+    "learning_rate": "learning_rates",
+}
+
+
+def settings(parameters: Mapping) -> list[dict]:
+    """Every setting that a run with these parameters trains, in the order of its grids.
+
+    A setting is a solver with its numbers as the table has them; a trial is a setting
+    with a seed. What the solver does not use, or the parameters do not say, is None,
+    so that no setting is there twice; no L2 regularization is 0.
+
+    Args:
+        parameters: those of a run, as `validate` returns them.
+
+    Example:
+        >>> grids = {"learning_rates": [0.1, 0.2], "weight_decay": {"lamb": [0, 1]}}
+        >>> for setting in settings({"solvers": ["adam", "lamb"], **grids}):
+        ...     solver, *_, weight_decay, learning_rate = setting.values()
+        ...     print(solver, weight_decay, learning_rate)
+        adam None 0.1
+        adam None 0.2
+        lamb 0 0.1
+        lamb 0 0.2
+        lamb 1 0.1
+        lamb 1 0.2
+    """
+    return [
+        {"solver": solver, **dict(zip(GRIDS, values, strict=True))}
+        for solver in parameters.get("solvers") or [None]
+        for values in itertools.product(
+            *(_values(parameters, name, solver) for name in GRIDS.values())
+        )
+    ]
+
+
+def trials(parameters: Mapping) -> int:
+    """How many trials a run with these parameters trains.
+
+    Example:
+        >>> trials({"solvers": ["adam", "lamb"], "seeds": [0, 1, 2], "epochs": 30})
+        6
+    """
+    return len(settings(parameters)) * len(parameters.get("seeds") or [None])
+
+
+def _values(parameters, name, solver):
+    """What a solver is to try of one grid."""
+    value = parameters.get(name)
+    if solver is not None and not VOCABULARY[name].used_by(solver):
+        value = None
+    elif isinstance(value, Mapping):
+        value = value.get(solver)
+    if value is None:
+        return [0.0 if name == "l2_regularization" else None]
+    return value if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,159 @@
+"""The names: of experiments, of solvers, and of parameters with what each may be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lamb_keras.parameters.kinds import (
+    boolean,
+    by_solver,
+    one_of,
+    one_or_several,
+    optional,
+    real,
+    regular_expression,
+    several,
+    text,
+    whole,
+)
+
+SOLVERS = ("momentum", "adagrad", "adam", "adamw", "lars", "lamb")
+# Those whose update has a weight decay; for the others the parameter is unused.
+DECAYING_SOLVERS = ("adamw", "lars", "lamb")
+WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
+AUGMENTATIONS = ("crop", "flip", "cutout")
+DTYPE_POLICIES = ("float32", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """An experiment: the tables it can fill and the data sets it can train on."""
+
+    tables: tuple[int, ...]
+    datasets: tuple[str, ...]
+
+
+NOTEBOOKS = {
+    "lenet_mnist": Notebook(tables=(7,), datasets=("digits", "mnist")),
+    "davidnet_cifar10": Notebook(tables=(6,), datasets=("digits", "cifar10")),
+    "resnet50_imagenet": Notebook(
+        tables=(3, 5, *range(9, 26)), datasets=("digits", "cifar10", "imagenet")
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a parameter may be: a sentence for people and a conversion that checks.
+
+    Attributes:
+        expected: the sentence.
+        convert: the conversion, one of `kinds`.
+        solvers: those that use it, each also with a "+".
+
+    Example:
+        >>> VOCABULARY["epochs"].expected
+        'a whole number of at least 1'
+        >>> VOCABULARY["learning_rates"].convert([1, 0.1])
+        [1.0, 0.1]
+    """
+
+    expected: str
+    convert: Callable
+    solvers: tuple[str, ...] = SOLVERS
+
+    def used_by(self, solver: str) -> bool:
+        """Whether a solver, with or without a "+", uses this.
+
+        Example:
+            >>> VOCABULARY["weight_decay"].used_by("adamw+")
+            True
+            >>> VOCABULARY["weight_decay"].used_by("adam+")
+            False
+        """
+        return solver.removesuffix("+") in self.solvers
+
+
+def with_goyal(solvers):
+    """The names of solvers, and once more with the "+" of the Goyal recipe."""
+    return [*solvers, *(f"{name}+" for name in solvers)]
+
+
+def _grid(kind, otherwise, solvers=SOLVERS):
+    return by_solver(kind, otherwise, with_goyal(solvers), with_goyal(SOLVERS))
+
+
+_positive = real(lambda number: number > 0)
+_not_negative = real(lambda number: number >= 0)
+_fraction = real(lambda number: 0 <= number < 1)
+
+VOCABULARY = {
+    "notebook": Parameter("an experiment", one_of(NOTEBOOKS)),
+    "table": Parameter("the number of a table, 1 to 25", whole(1, 25)),
+    "scale": Parameter("the name of a scale, such as laptop", text),
+    "dataset": Parameter("the name of a data set", text),
+    "solvers": Parameter(
+        "a list of different solvers", several(one_of(with_goyal(SOLVERS)))
+    ),
+    "learning_rates": Parameter(
+        "a list of different numbers above 0, or such lists by solver",
+        _grid(_positive, several(_positive)),
+    ),
+    "weight_decay": Parameter(
+        "a number of at least 0, a list of different ones, or these by solver",
+        _grid(_not_negative, one_or_several(_not_negative), DECAYING_SOLVERS),
+        solvers=DECAYING_SOLVERS,
+    ),
+    "weight_decay_form": Parameter(
+        "per_step, times_learning_rate or a list of both",
+        one_or_several(one_of(WEIGHT_DECAY_FORMS)),
+        solvers=("adamw",),
+    ),
+    "published_steps": Parameter(
+        "a whole number of at least 1, or null", optional(whole(1))
+    ),
+    "l2_regularization": Parameter(
+        "a number of at least 0, a list of different ones, or these by solver",
+        _grid(_not_negative, one_or_several(_not_negative)),
+    ),
+    "label_smoothing": Parameter("a number of at least 0 and below 1", _fraction),
+    "batch_size": Parameter(
+        "a whole number of at least 1, or a list of different ones",
+        one_or_several(whole(1)),
+    ),
+    "base_batch_size": Parameter(
+        "a whole number of at least 1, or null", optional(whole(1))
+    ),
+    "batch_divisor": Parameter("a whole number of at least 1", whole(1)),
+    "epochs": Parameter("a whole number of at least 1", whole(1)),
+    "epochs_divisor": Parameter(
+        "a number of at least 1", real(lambda number: number >= 1)
+    ),
+    "warmup_epochs": Parameter("a number of at least 0", _not_negative),
+    "decay_power": Parameter("a number of at least 0", _not_negative),
+    "nesterov": Parameter("true or false", boolean, solvers=("momentum",)),
+    "exclude_from_weight_decay": Parameter(
+        "a list of different regular expressions",
+        several(regular_expression, empty=True),
+        solvers=("lars", "lamb"),
+    ),
+    "global_clipnorm": Parameter(
+        "a number above 0, or null", optional(_positive), solvers=("lars", "lamb")
+    ),
+    "augmentations": Parameter(
+        f"a list of different ones of {', '.join(AUGMENTATIONS)}",
+        several(one_of(AUGMENTATIONS), empty=True),
+    ),
+    "width": Parameter("a whole number of at least 1", whole(1)),
+    "blocks": Parameter(
+        "a list of whole numbers of at least 1", several(whole(1), distinct=False)
+    ),
+    "dtype_policy": Parameter("the name of a precision", one_of(DTYPE_POLICIES)),
+    "seeds": Parameter(
+        "a list of different whole numbers from 0 to 4294967295",
+        # What NumPy and JAX both take as a seed.
+        several(whole(0, 2**32 - 1)),
+    ),
+    "validation_fraction": Parameter(
+        "a number between 0 and 1", real(lambda number: 0 < number < 1)
+    ),
+}
