@@ -19,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdamW": "lamb_keras.optimizers",
     "Lamb": "lamb_keras.optimizers",
     "Lars": "lamb_keras.optimizers",
     "TrustRatio": "lamb_keras.optimizers",

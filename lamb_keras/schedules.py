@@ -1,11 +1,24 @@
-"""The paper's learning-rate schedules, as functions of the step and for Keras."""
+"""The paper's learning-rate schedules, as functions of the step and for Keras.
 
+The functions of a step compute in float32, with NumPy on a number or a NumPy array,
+which costs the host next to nothing, and with JAX on an array of JAX, traced or not.
+"""
+
+import math
+
+import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
 from lamb_keras.backend import require_jax
 
 require_jax()
+
+# Goyal et al.'s recipe for 90 epochs: up to epoch 5, a tenth at each of the others.
+_GOYAL_EPOCHS = 90
+_GOYAL_WARMUP = 5
+_GOYAL_DROPS = (30, 60, 80)
 
 
 def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):
@@ -23,16 +36,75 @@ def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):
         step: s, from 0; a number or an array, which may be traced.
         warmup_steps: W, 0 for none.
         total_steps: T.
-        power: p.
+        power: p; 0 for a constant rate after the warm-up.
 
     Example:
         >>> [float(warmup_polynomial_decay(s, 2, 6)) for s in range(6)]
         [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+        >>> [float(warmup_polynomial_decay(s, 2, 6, power=0)) for s in range(6)]
+        [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    step = jnp.asarray(step, "float32")
-    up = (step + 1) / max(warmup_steps, 1)
-    left = jnp.clip((total_steps - step) / (total_steps - warmup_steps), 0, 1)
-    return jnp.where(step < warmup_steps, up, left**power)
+    xp, step = _float32(step)
+    left = xp.clip((total_steps - step) / (total_steps - warmup_steps), 0, 1)
+    return xp.where(step < warmup_steps, _rise(step, warmup_steps), left**power)
+
+
+def goyal(step, total_steps):
+    """The fraction of the peak learning rate at `step` by the recipe of Goyal et al.
+
+    A line up during the first 5/90 of the training, then 1, and a tenth of what it was
+    from 30/90, 60/90 and 80/90 on: for 90 epochs, from epochs 30, 60 and 80. The line
+    is that of `warmup_polynomial_decay`, of steps rounded to a whole number, so the
+    first step moves the weights too, and however few there are, one has the peak rate.
+
+    Args:
+        step: from 0; a number or an array, which may be traced.
+        total_steps: of the whole training.
+
+    Example:
+        >>> [round(float(goyal(s, 90)), 3) for s in (0, 4, 5, 29, 30, 60, 80, 89)]
+        [0.2, 1.0, 1.0, 1.0, 0.1, 0.01, 0.001, 0.001]
+
+    Reference:
+        Goyal et al., 2017, Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour,
+        https://arxiv.org/abs/1706.02677
+    """
+    xp, step = _float32(step)
+    warmup = round(total_steps * _GOYAL_WARMUP / _GOYAL_EPOCHS)
+    fraction = xp.where(step < warmup, _rise(step, warmup), 1)
+    for drops, epoch in enumerate(_GOYAL_DROPS, 1):
+        # In whole numbers: a third of the steps is one of them or the next.
+        first = -(-total_steps * epoch // _GOYAL_EPOCHS)
+        fraction = xp.where(step >= first, 0.1**drops, fraction)
+    return fraction
+
+
+def square_root_scaling(learning_rate, batch_size, base_batch_size):
+    """The learning rate at a batch size, from that at another: × √(batch / base).
+
+    Tables 4 and 5 were made so, from 0.005 and 0.04 at 32,768.
+
+    Example:
+        >>> square_root_scaling(0.005, 512, base_batch_size=32768)
+        0.000625
+        >>> square_root_scaling(0.04, 8192, base_batch_size=32768)
+        0.02
+    """
+    return learning_rate * math.sqrt(batch_size / base_batch_size)
+
+
+def linear_epoch_warmup(warmup, batch_size, base_batch_size):
+    """The length of the warm-up at a batch size, from that at another: × batch / base.
+
+    In epochs or as a fraction of the training, so that it is always as many steps: in
+    Table 4, 1/5 of 15,625 steps of 32,768, in Table 5, 20 epochs of them.
+
+    Example:
+        >>> epochs = linear_epoch_warmup(20, 512, base_batch_size=32768)
+        >>> epochs, round(epochs * 1281167 / 512)  # in steps, as 20 · 1281167 / 32768
+        (0.3125, 782)
+    """
+    return warmup * batch_size / base_batch_size
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -42,8 +114,9 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         learning_rate: the peak.
         warmup_steps: steps of linear warm-up, fewer than `total_steps`.
-        total_steps: steps of the whole training; the rate is 0 from there on.
-        power: of the decay; 1 is a straight line.
+        total_steps: steps of the whole training; the rate is 0 from there on, unless
+            `power` is 0.
+        power: of the decay; 1 is a straight line, 0 a constant rate.
 
     Raises:
         ValueError: unless 0 <= warmup_steps < total_steps.
@@ -68,7 +141,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         return self.learning_rate * warmup_polynomial_decay(
-            step, self.warmup_steps, self.total_steps, self.power
+            _jax_array(step), self.warmup_steps, self.total_steps, self.power
         )
 
     def get_config(self):
@@ -78,3 +151,49 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
             "total_steps": self.total_steps,
             "power": self.power,
         }
+
+
+@keras.saving.register_keras_serializable(package="lamb_keras")
+class GoyalSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """`goyal` times a peak learning rate, for any Keras optimizer.
+
+    Args:
+        learning_rate: the peak.
+        total_steps: steps of the whole training.
+
+    Raises:
+        ValueError: unless total_steps >= 1.
+
+    Example:
+        >>> schedule = GoyalSchedule(0.1, total_steps=90)
+        >>> round(float(schedule(0)), 3), round(float(schedule(30)), 3)
+        (0.02, 0.01)
+    """
+
+    def __init__(self, learning_rate, total_steps):
+        super().__init__()
+        if total_steps < 1:
+            raise ValueError(f"total_steps is {total_steps}; expected at least 1.")
+        self.learning_rate = learning_rate
+        self.total_steps = total_steps
+
+    def __call__(self, step):
+        return self.learning_rate * goyal(_jax_array(step), self.total_steps)
+
+    def get_config(self):
+        return {"learning_rate": self.learning_rate, "total_steps": self.total_steps}
+
+
+def _rise(step, steps):
+    return (step + 1) / max(steps, 1)
+
+
+def _float32(step):
+    """(NumPy or jax.numpy, whichever `step` asks for, and `step` in float32)."""
+    xp = jnp if isinstance(step, jax.Array) else np
+    return xp, xp.asarray(step, "float32")
+
+
+def _jax_array(step):
+    # Keras gives the variable that counts.
+    return keras.ops.convert_to_tensor(step)

@@ -1,9 +1,10 @@
-"""LAMB and LARS as Keras 3 optimizers on JAX, and as pure functions."""
+"""LAMB, LARS and AdamW as Keras 3 optimizers on JAX, the first two as functions too."""
 
 from lamb_keras.backend import require_jax
 
 require_jax()
 
+from lamb_keras.optimizers.adamw import AdamW  # noqa: E402
 from lamb_keras.optimizers.lamb import (  # noqa: E402
     PRESETS,
     Lamb,
@@ -17,6 +18,7 @@ from lamb_keras.optimizers.trust_ratio_logger import TrustRatioLogger  # noqa: E
 
 __all__ = [
     "PRESETS",
+    "AdamW",
     "Lamb",
     "LambStep",
     "Lars",

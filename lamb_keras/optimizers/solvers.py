@@ -1,43 +1,58 @@
-"""The solvers by the names of the paper's rows, their settings and where from."""
+"""The solvers by the names of the paper's rows, their settings, and a step of one.
 
+Where Keras's optimizers compute something else than TensorFlow 1's, which the paper's
+baselines ran on, it is said beside the setting.
+"""
+
+import contextlib
+
+import jax.numpy as jnp
 import keras
 
+from lamb_keras.optimizers.adamw import AdamW
 from lamb_keras.optimizers.lamb import Lamb
 from lamb_keras.optimizers.lars import Lars
 
-# TensorFlow 1's Adam, which the paper's baselines used, has epsilon 1e-8; Keras's
-# default is 1e-7. Both add it to √v before bias correction ("epsilon hat").
+# TensorFlow 1's epsilon; Keras's default is 1e-7. Both add it to √v before bias
+# correction ("epsilon hat").
 _ADAM_EPSILON = 1e-8
 
 
-def _momentum(weight_decay):
-    return keras.optimizers.SGD(learning_rate=0.0, momentum=0.9)
+def _momentum(nesterov, **_):
+    # Keras's m ← 0.9m - ηg holds the rates of past steps, TensorFlow 1's m ← 0.9m + g,
+    # w ← w - ηm applies today's to past gradients: equal as long as η does not change.
+    return keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=nesterov)
 
 
-def _adagrad(weight_decay):
-    # TensorFlow 1's initial accumulator, which is Keras's too.
-    return keras.optimizers.Adagrad(learning_rate=0.0, initial_accumulator_value=0.1)
-
-
-def _adam(weight_decay):
-    return keras.optimizers.Adam(learning_rate=0.0, epsilon=_ADAM_EPSILON)
-
-
-def _adamw(weight_decay):
-    # Keras's form: learning_rate · weight_decay · w is subtracted.
-    return keras.optimizers.AdamW(
-        learning_rate=0.0, weight_decay=weight_decay, epsilon=_ADAM_EPSILON
+def _adagrad(**_):
+    # TensorFlow 1 has no epsilon and starts the sum of squares at 0.1. The sum never
+    # being less, nothing is divided by 0 without an epsilon.
+    return keras.optimizers.Adagrad(
+        learning_rate=0.0, initial_accumulator_value=0.1, epsilon=0.0
     )
 
 
-def _lars(weight_decay):
+def _adam(**_):
+    return keras.optimizers.Adam(learning_rate=0.0, epsilon=_ADAM_EPSILON)
+
+
+def _adamw(**_):
+    return AdamW(
+        learning_rate=0.0,
+        weight_decay=0.0,
+        weight_decay_form="per_step",
+        epsilon=_ADAM_EPSILON,
+    )
+
+
+def _lars(nesterov, **layerwise):
     # Algorithm 1 of the paper.
-    return Lars(learning_rate=0.0, weight_decay=weight_decay, variant="momentum")
+    return Lars(learning_rate=0.0, weight_decay=0.0, variant="momentum", **layerwise)
 
 
-def _lamb(weight_decay):
-    # Algorithm 2 of version 5, φ the identity, nothing excluded.
-    return Lamb(learning_rate=0.0, weight_decay=weight_decay, track_trust_ratios=True)
+def _lamb(nesterov, **layerwise):
+    # Algorithm 2 of version 5, φ the identity.
+    return Lamb(learning_rate=0.0, weight_decay=0.0, **layerwise)
 
 
 SOLVERS = {
@@ -48,24 +63,109 @@ SOLVERS = {
     "lars": _lars,
     "lamb": _lamb,
 }
+DECAYING = ("adamw", "lars", "lamb")
 
 
-def solver(name, weight_decay):
-    """A new optimizer for a row of the paper, its learning rate still to be set.
+def base(name: str) -> str:
+    """The solver of a row, without the "+" that stands for Goyal's schedule.
+
+    Example:
+        >>> base("adamw+"), base("lamb")
+        ('adamw', 'lamb')
+    """
+    return name.removesuffix("+")
+
+
+def solver(
+    name: str,
+    *,
+    nesterov=False,
+    exclude_from_weight_decay=(),
+    global_clipnorm=None,
+    track_trust_ratios=True,
+) -> keras.optimizers.Optimizer:
+    """A new optimizer for a row of the paper.
+
+    Its learning rate and weight decay are 0: `step` is given them.
 
     Args:
         name: one of `SOLVERS`: momentum, adagrad, adam, adamw, lars, lamb.
-        weight_decay: λ of those that have one: adamw, lars and lamb.
+        nesterov: of momentum: whether it is Nesterov's.
+        exclude_from_weight_decay: of lars and lamb: regular expressions searched for in
+            variable paths, of the variables with neither decay nor trust ratio.
+        global_clipnorm: of lars and lamb: the longest gradient that is taken as it is,
+            or None.
+        track_trust_ratios: of lars and lamb: whether they are kept.
 
     Raises:
         ValueError: for an unknown name.
 
     Example:
-        >>> solver("adamw", weight_decay=0.01).weight_decay
-        0.01
+        >>> solver("momentum", nesterov=True).nesterov
+        True
     """
     if name not in SOLVERS:
+        expected = ", ".join(SOLVERS)
+        cure = f"; write {base(name)!r}" if base(name) in SOLVERS else ""
         raise ValueError(
-            f"There is no solver {name!r}; expected one of {', '.join(SOLVERS)}."
+            f"There is no solver {name!r}; expected one of {expected}{cure}."
         )
-    return SOLVERS[name](weight_decay)
+    return SOLVERS[name](
+        nesterov=nesterov,
+        exclude_from_weight_decay=list(exclude_from_weight_decay),
+        global_clipnorm=global_clipnorm,
+        track_trust_ratios=track_trust_ratios,
+    )
+
+
+def step(
+    optimizer, state, gradients, weights, learning_rate, weight_decay
+) -> tuple[list, list]:
+    """One step of a built optimizer as a pure function, for `jit`, `scan` and `vmap`.
+
+    Args:
+        optimizer: from `solver`, built on the weights' variables. It is not changed.
+        state: the values of `optimizer.variables`.
+        gradients, weights: arrays, one a variable.
+        learning_rate: a number or traced scalar.
+        weight_decay: likewise. For lars and lamb their λ; for adamw the fraction of the
+            weights that this step takes off (λ, or learning_rate · λ for Keras's form);
+            others have no use for it.
+
+    Returns:
+        (weights, state) after the step.
+
+    Example:
+        >>> w = keras.Variable([1.0, 2.0])
+        >>> adamw = solver("adamw")
+        >>> adamw.build([w])
+        >>> state = [variable.value for variable in adamw.variables]
+        >>> weights, state = step(adamw, state, [w * 0], [w.value], 0.1, 0.5)
+        >>> weights[0].tolist()
+        [0.5, 1.0]
+    """
+    given = {id(optimizer.learning_rate): learning_rate}
+    held = contextlib.nullcontext()
+    if isinstance(optimizer.weight_decay, keras.Variable):
+        given[id(optimizer.weight_decay)] = weight_decay
+    elif optimizer.weight_decay is not None:
+        held = _held_weight_decay(optimizer, weight_decay)
+    state = [
+        jnp.asarray(given[id(variable)], value.dtype)
+        if id(variable) in given
+        else value
+        for variable, value in zip(optimizer.variables, state, strict=True)
+    ]
+    with held:
+        return optimizer.stateless_apply(state, gradients, weights)
+
+
+@contextlib.contextmanager
+def _held_weight_decay(optimizer, weight_decay):
+    """The weight decay that Keras keeps in an attribute, for the time of one step."""
+    before = optimizer.weight_decay
+    optimizer.weight_decay = weight_decay
+    try:
+        yield
+    finally:
+        optimizer.weight_decay = before
