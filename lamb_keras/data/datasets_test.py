@@ -1,12 +1,13 @@
 """A data set is had by its name, and a wrong name is answered with the right one."""
 
 import pytest
+from PIL import Image
 
-from lamb_keras import data
+from lamb_keras import cli, data
 
 
 def test_every_name_leads_to_images_of_that_name():
-    assert set(data.DATASETS) == {"digits", "mnist"}
+    assert set(data.DATASETS) == {"digits", "mnist", "cifar10", "imagenet"}
     assert data.load("digits").name == "digits"
 
 
@@ -19,12 +20,79 @@ def test_a_misspelt_name_is_answered_with_the_nearest(ask):
     with pytest.raises(data.DataError) as caught:
         ask("minst")
     assert str(caught.value) == (
-        "there is no data set 'minst'; did you mean 'mnist'? (there are: digits, mnist)"
+        "there is no data set 'minst'; did you mean 'mnist'? (there are: digits, "
+        "mnist, cifar10, imagenet)"
     )
 
 
-@pytest.mark.parametrize("name", ["imagenet-1k", 7, None, [8]])
+@pytest.mark.parametrize("name", ["svhn", 7, None, [8]])
 def test_a_name_like_none_is_answered_with_the_list(name):
-    with pytest.raises(data.DataError, match=r"\(there are: digits, mnist\)") as caught:
+    with pytest.raises(
+        data.DataError, match=r"\(there are: digits, mnist, cifar10, imagenet\)"
+    ) as caught:
         data.load(name)
     assert "did you mean" not in str(caught.value)
+
+
+def write_imagenet(root):
+    """Three classes of four pictures, and a test picture of each."""
+    for part, count in (("train", 4), ("val", 1)):
+        for label, name in enumerate(("ant", "bee", "cat")):
+            place = root / "imagenet" / part / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (70, 64), (0, 0, 80 * label)).save(place / f"{i}.JPEG")
+
+
+def test_either_kind_of_data_is_opened_and_described_alike(tmp_path, monkeypatch):
+    write_imagenet(tmp_path)
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    monkeypatch.setattr(data.DATASETS["imagenet"], "SIZE", 16)
+    held, streamed = data.open("digits", 0.25), data.open("imagenet", 0.25)
+    assert isinstance(held, data.Split) and isinstance(streamed, data.Streamed)
+    assert held.describe().keys() == streamed.describe().keys()
+    assert held.sizes.keys() == streamed.sizes.keys()
+    assert streamed.describe() == {
+        "name": "imagenet",
+        "title": "ImageNet-format pictures that are not ImageNet's, 12 + 3 cut to "
+        "16x16 pixels",
+        "stands_in_for": "ImageNet",
+        "classes": 3,
+        "fingerprint": data.fingerprint("imagenet"),
+        "train": 9,
+        "validation": 3,
+        "test": 3,
+    }
+    for images in (held, streamed):
+        pictures, labels = images.examples(5)
+        assert pictures.shape == (5, *images.image_shape) and labels.shape == (5,)
+        assert images.normalize(pictures).dtype == "float32"
+    pictures, labels = streamed.examples(20)  # of which there are nine
+    assert (pictures[:, 8, 8, 2] // 70).tolist() == labels.tolist() and len(labels) == 9
+
+
+def test_what_holds_out_nothing_is_refused(tmp_path, monkeypatch):
+    write_imagenet(tmp_path)
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    with pytest.raises(data.DataError, match="0.01 of 12 images leaves nothing in 'va"):
+        data.open("imagenet", 0.01)
+
+
+def test_what_is_too_large_is_not_loaded():
+    with pytest.raises(data.DataError, match="imagenet is too large .* use data.open"):
+        data.load("imagenet")
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_batch_whose_data_are_missing_is_refused_in_a_sentence(
+    options, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    output = tmp_path / "outputs"
+    command = ["run", "--scale", "paper", "--tables", "11", "--output", str(output)]
+    assert cli.main(command + options) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and not output.exists()
+    assert said.err.startswith("lamb-keras: there is no ImageNet on this machine; set ")
+    assert said.err.count("\n") == 1

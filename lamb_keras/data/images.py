@@ -13,7 +13,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Images:
-    """A training set and a test set of labeled gray images.
+    """A training set and a test set of labeled images, gray or in color.
 
     The arrays are read-only: trials share them.
 
@@ -23,8 +23,14 @@ class Images:
         stands_in_for: the data set whose place it takes, or None if it is the thing
             itself.
         classes: how many; labels are 0 to `classes - 1`.
-        fingerprint: SHA-256 of the pixels and labels as they were stored, in hex.
-        train_images: float32 in [0, 1], 0 the background, shape (n, height, width, 1).
+        fingerprint: SHA-256 of the pixels and labels as they were stored, or of the
+            files that hold them, in hex.
+        mean: of each channel, in units of the stored pixels; None where the images
+            are ready as they are.
+        std: the standard deviation of each channel, or None as `mean`.
+        train_images: shape (n, height, width, channels). Gray ones are float32 in
+            [0, 1], 0 the background, and ready as they are. Color ones stay uint8, a
+            quarter of the memory, until `normalize` makes a batch of them float.
         train_labels: int32, shape (n,).
         test_images: as `train_images`.
         test_labels: as `train_labels`.
@@ -43,6 +49,8 @@ class Images:
     stands_in_for: str | None
     classes: int
     fingerprint: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     train_images: np.ndarray = field(repr=False)
     train_labels: np.ndarray = field(repr=False)
     test_images: np.ndarray = field(repr=False)
@@ -69,6 +77,47 @@ class Images:
             **description,
         )
 
+    @classmethod
+    def from_colors(cls, train, test, **description) -> "Images":
+        """Images out of (pixels, labels) pairs in color, which stay as they are.
+
+        `mean` and `std` are those of the training pixels.
+        """
+        mean, std = mean_and_std(train[0])
+        return cls(
+            mean=mean,
+            std=std,
+            train_images=train[0],
+            train_labels=train[1].astype(np.int32),
+            test_images=test[0],
+            test_labels=test[1].astype(np.int32),
+            **description,
+        )
+
+    def normalize(self, batch):
+        """Some of the images as the net takes them: (batch - mean) / std, in float32.
+
+        For NumPy's arrays and JAX's, also while JAX traces: so it is the device that
+        makes them float. Images that are ready are returned as they are.
+
+        Example:
+            >>> pixels = np.array([[[[0, 10, 99]]], [[[20, 10, 0]]]], "uint8")
+            >>> pair = pixels, np.arange(2)
+            >>> images = Images.from_colors(
+            ...     pair, pair, name="two", title="two pixels", stands_in_for=None,
+            ...     classes=2, fingerprint="")
+            >>> images.mean, images.std
+            ((10.0, 10.0, 49.5), (10.0, 1.0, 49.5))
+            >>> images.normalize(images.train_images[:1]).tolist()
+            [[[[-1.0, 0.0, 1.0]]]]
+        """
+        if self.mean is None:
+            return batch
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        # Multiplied, since compilers divide each in their own way: so the last bit is
+        # the same everywhere.
+        return (batch.astype(np.float32) - mean) * (1 / std)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Split(Images):
@@ -85,16 +134,33 @@ class Split(Images):
     validation_images: np.ndarray = field(repr=False)
     validation_labels: np.ndarray = field(repr=False)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.train_images.shape[1:]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many images there are to train on, held out and to test, by name."""
+        return {
+            "train": len(self.train_labels),
+            "validation": len(self.validation_labels),
+            "test": len(self.test_labels),
+        }
+
+    def examples(self, count: int):
+        """(images, labels) of the first `count` that are trained on, to look at."""
+        return self.train_images[:count], self.train_labels[:count]
+
     def describe(self) -> dict:
         """What a result should say of its data: plain values, sizes counted."""
         return {
             "name": self.name,
             "title": self.title,
             "stands_in_for": self.stands_in_for,
+            "classes": self.classes,
             "fingerprint": self.fingerprint,
-            "train": len(self.train_labels),
-            "validation": len(self.validation_labels),
-            "test": len(self.test_labels),
+            **self.sizes,
         }
 
 
@@ -167,6 +233,27 @@ def stratified(labels, count: int, seed: int):
     for each, quota in zip(classes, quotas, strict=True):
         mask[random.permutation(np.flatnonzero(labels == each))[:quota]] = True
     return mask
+
+
+def mean_and_std(pixels):
+    """The mean and standard deviation of each channel of uint8 (n, h, w, channels).
+
+    Counted in whole numbers, so the same on every machine. A channel that never
+    changes is given 1 to be divided by.
+
+    Example:
+        >>> mean_and_std(np.array([[[[0, 7]]], [[[255, 7]]]], "uint8"))
+        ((127.5, 7.0), (127.5, 1.0))
+    """
+    channels, values = pixels.shape[-1], np.arange(256)
+    counts = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(pixels), 1000):  # bincount takes eight times the memory
+        some = pixels[start : start + 1000].reshape(-1, channels)
+        counts += [np.bincount(some[:, c], minlength=256) for c in range(channels)]
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    std = np.sqrt(counts @ values**2 / total - mean**2)
+    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist())
 
 
 def fingerprint(*arrays) -> str:

@@ -1,11 +1,18 @@
-"""Images are float32 in [0, 1] and cannot be changed; a held-out part is fair."""
+"""Images cannot be changed, color waits to be normalized, held-out parts are fair."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from lamb_keras.data.images import DataError, Images, fingerprint, split, stratified
+from lamb_keras.data.images import (
+    DataError,
+    Images,
+    fingerprint,
+    mean_and_std,
+    split,
+    stratified,
+)
 
 
 def images_of(labels, classes=10):
@@ -98,6 +105,7 @@ def test_a_split_leaves_the_test_set_and_the_description_alone():
         "name": "numbers",
         "title": "numbers",
         "stands_in_for": "MNIST",
+        "classes": HUNDRED.classes,
         "fingerprint": HUNDRED.fingerprint,
         "train": 80,
         "validation": 20,
@@ -159,3 +167,65 @@ def test_a_fraction_that_leaves_a_class_empty_is_refused(fraction, part):
 def test_a_class_without_any_image_is_refused():
     with pytest.raises(DataError, match=r"image of class 9 \(there are 0\)"):
         split(images_of(np.arange(90) % 9), 0.1)
+
+
+def in_color(count=20, seed=0):
+    random = np.random.RandomState(seed)
+    pixels = random.randint(256, size=(count, 4, 4, 3)).astype(np.uint8)
+    pair = pixels, (np.arange(count) % 2).astype(np.uint8)
+    return Images.from_colors(
+        pair,
+        pair,
+        name="colors",
+        title="colors",
+        stands_in_for=None,
+        classes=2,
+        fingerprint="0f",
+    )
+
+
+def test_color_pictures_stay_as_they_were_stored():
+    images = in_color()
+    assert images.train_images.dtype == images.test_images.dtype == np.uint8
+    assert images.train_labels.dtype == images.test_labels.dtype == np.int32
+    assert split(images, 0.5).validation_images.dtype == np.uint8
+
+
+def test_the_mean_and_deviation_are_those_of_each_channel():
+    pixels = in_color(2500).train_images  # more than are counted at once
+    mean, std = mean_and_std(pixels)
+    np.testing.assert_allclose(mean, pixels.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, pixels.std((0, 1, 2)), rtol=1e-12)
+
+
+def test_normalized_training_pictures_have_mean_zero_and_deviation_one():
+    images = in_color()
+    normalized = images.normalize(images.train_images)
+    assert normalized.dtype == np.float32
+    np.testing.assert_allclose(normalized.mean((0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(normalized.std((0, 1, 2)), 1, rtol=1e-6)
+
+
+def test_a_split_normalizes_as_the_whole_does():
+    images = in_color()
+    parts = split(images, 0.5)
+    np.testing.assert_array_equal(
+        parts.normalize(images.test_images), images.normalize(images.test_images)
+    )
+
+
+def test_the_device_normalizes_as_numpy_does_to_the_last_bit():
+    jax = pytest.importorskip("jax")
+    images = in_color()
+    batch = images.train_images
+    expected = images.normalize(batch)
+    on_device = images.normalize(jax.numpy.asarray(batch))
+    compiled = jax.jit(images.normalize)(batch)
+    for normalized in (on_device, compiled):
+        assert isinstance(normalized, jax.Array) and normalized.dtype == np.float32
+        np.testing.assert_array_equal(normalized, expected)
+
+
+def test_gray_pictures_are_ready_as_they_are():
+    assert HUNDRED.mean is None and HUNDRED.std is None
+    assert HUNDRED.normalize(HUNDRED.train_images) is HUNDRED.train_images

@@ -7,15 +7,13 @@ same images.
 
 import dataclasses
 import os
-import socket
 
 import numpy as np
 
-from lamb_keras.data import idx
+from lamb_keras.data import idx, source
 from lamb_keras.data.images import DataError, Images
 from lamb_keras.data.images import fingerprint as fingerprint_of
 
-FOLDER_VARIABLE = "LAMB_KERAS_DATA"
 FILES = (  # the published name's start, and the dimensions in its end
     ("train-images", 3),
     ("train-labels", 1),
@@ -31,9 +29,6 @@ PIXELS = (28, 28)
 # 0fa7898d509279e4... (t10k-images) and ff7bcfd416de3373... (t10k-labels).
 FINGERPRINT = "52cd6c10ae77107af32269dd9d10ca19c1b749e83235a0c75e2f0729ebeaf141"
 
-# A firewall that swallows packets would otherwise hold up a run for minutes.
-DOWNLOAD_TIMEOUT_SECONDS = 30
-
 
 def load() -> Images:
     """MNIST, or what lies in its files; the title tells which.
@@ -41,8 +36,11 @@ def load() -> Images:
     Fashion-MNIST, for one, comes in files of the same names and sizes. It trains all
     the same, but no report will call it MNIST.
     """
-    folder = _folder()
-    train, test = _download() if folder is None else _read(folder)
+    folder = source.folder("mnist")
+    if folder is None:
+        train, test = source.download("mnist", "MNIST", f"{NAMES} (or each with .gz)")
+    else:
+        train, test = _read(folder)
     sizes = f"{len(train[1]):,} + {len(test[1]):,}"
     images = Images.from_pixels(
         train,
@@ -64,7 +62,7 @@ def check() -> None:
 
     Where there are none, `load` would download: that is not tried here.
     """
-    folder = _folder()
+    folder = source.folder("mnist")
     if folder is not None:
         _read(folder)
 
@@ -74,26 +72,11 @@ def fingerprint() -> str:
 
     Raises `DataError` where the files are not intact.
     """
-    folder = _folder()
+    folder = source.folder("mnist")
     if folder is None:
         return "keras.datasets.mnist"
     train, test = _read(folder)
     return fingerprint_of(*train, *test)
-
-
-def _folder():
-    """Where the files should be, or None to download them."""
-    root = os.environ.get(FOLDER_VARIABLE)
-    if not root:
-        return None
-    root = os.path.expanduser(root)
-    if not os.path.isdir(root):
-        raise DataError(
-            f"{FOLDER_VARIABLE} is {root!r}, which is not a folder; "
-            "correct it, or unset it to let Keras download the data"
-        )
-    folder = os.path.join(root, "mnist")
-    return folder if os.path.isdir(folder) else None
 
 
 def _read(folder):
@@ -154,22 +137,3 @@ def _verify(images, labels, images_path, labels_path):
             f"{position + 1:,} of {len(labels):,}), expected 0 to {CLASSES - 1}; "
             "replace it by an intact copy"
         )
-
-
-def _download():
-    import keras  # 3 s or more, for nothing where the files are there
-
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-    try:
-        return keras.datasets.mnist.load_data()
-    except Exception as error:  # Keras raises bare ones
-        # Keras's words are "URL fetch failure on <address>: <number> -- <reason>".
-        reason = str(error).rpartition(" -- ")[2] or type(error).__name__
-        raise DataError(
-            "there are no MNIST files on this machine, and Keras could not download "
-            f"them ({reason}); put {NAMES} (or each with .gz) into a folder named "
-            f"mnist, and set {FOLDER_VARIABLE} to the folder that holds it"
-        ) from None
-    finally:
-        socket.setdefaulttimeout(timeout)

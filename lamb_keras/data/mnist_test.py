@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lamb_keras.data import DataError, check, fingerprint, load, mnist, split
+from lamb_keras.data import DataError, check, fingerprint, load, mnist, source, split
 from lamb_keras.data.idx_test import encode
 
 TRAIN, TEST = 40, 20  # images in the tiny files
@@ -250,7 +250,7 @@ def test_without_files_or_network_a_sentence_says_where_to_put_them(
     timeouts = []
 
     def load_data():
-        assert timeouts == [mnist.DOWNLOAD_TIMEOUT_SECONDS]
+        assert timeouts == [source.DOWNLOAD_TIMEOUT_SECONDS]
         raise Exception("URL fetch failure on some://where: None -- no such host")
 
     monkeypatch.setattr("socket.setdefaulttimeout", timeouts.append)
