@@ -1,5 +1,7 @@
 """The networks of the paper's tables."""
 
+from lamb_keras.models.davidnet import davidnet
 from lamb_keras.models.lenet import lenet
+from lamb_keras.models.resnet import resnet50
 
-__all__ = ["lenet"]
+__all__ = ["davidnet", "lenet", "resnet50"]

@@ -1,4 +1,13 @@
-"""Keras layers computed in the form that XLA runs fast on a CPU, values unchanged."""
+"""Keras layers computed in the form that XLA runs fast on a CPU, values unchanged.
+
+The deep nets run batch-last there: images are (channels, height, width, n), so that a
+convolution is a matrix product with long contiguous rows, a channel is one row to
+normalize, and a shift of the image moves whole runs of memory. `fastest_form` says
+which layers make up a net on this machine.
+"""
+
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +15,7 @@ import keras
 import numpy as np
 
 from lamb_keras.backend import require_jax
+from lamb_keras.models.initializers import Filled
 
 require_jax()
 
@@ -123,3 +133,319 @@ class BlockMaxPooling2D(keras.layers.MaxPooling2D):
             ),
             axis=(2, 4),
         )
+
+
+def fastest_form() -> "Form":
+    """The layers that a net is best made of here: batch-last on a CPU, else Keras's.
+
+    Example:
+        >>> fastest_form() in (BATCH_LAST, CHANNELS_LAST)
+        True
+    """
+    return BATCH_LAST if jax.default_backend() == "cpu" else CHANNELS_LAST
+
+
+@keras.saving.register_keras_serializable(package="lamb_keras")
+class SwapBatchAndChannels(keras.layers.Layer):
+    """From (n, height, width, channels) to (channels, height, width, n), or back.
+
+    Example:
+        >>> SwapBatchAndChannels()(np.ones((5, 2, 3, 1))).shape
+        (1, 2, 3, 5)
+    """
+
+    def call(self, inputs):
+        return jnp.transpose(inputs, (3, 1, 2, 0))
+
+    def compute_output_shape(self, input_shape):
+        return _swapped(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="lamb_keras")
+class BatchLastConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` of images (channels, height, width, n), one matrix product.
+
+    XLA's own convolution is slow on the CPU, and single-threaded inside `lax.scan`.
+
+    Arguments and weights are those of `keras.layers.Conv2D` with channels last, without
+    dilation and groups.
+
+    Example:
+        >>> x = np.ones((1, 4, 4, 1), "float32")
+        >>> layer = BatchLastConv2D(1, 3, padding="same", kernel_initializer="ones")
+        >>> np.asarray(layer(x))[0, 0, :, 0].tolist()
+        [4.0, 6.0, 6.0, 4.0]
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if (
+            self.padding not in ("same", "valid")
+            or self.data_format != "channels_last"
+            or self.dilation_rate != (1, 1)
+            or self.groups != 1
+        ):
+            raise ValueError(
+                f"BatchLastConv2D got padding={self.padding!r}, data_format="
+                f"{self.data_format!r}, dilation_rate={self.dilation_rate} and groups="
+                f"{self.groups}; expected 'same' or 'valid', 'channels_last', (1, 1) "
+                "and 1: use keras.layers.Conv2D for the rest."
+            )
+
+    def build(self, input_shape):
+        super().build(_swapped(input_shape))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={0: input_shape[0]})
+
+    def call(self, inputs):
+        outputs = batch_last_convolution(
+            inputs,
+            keras.ops.convert_to_tensor(self.kernel),
+            self.strides,
+            self.padding,
+        )
+        if self.use_bias:
+            outputs += jnp.reshape(
+                keras.ops.convert_to_tensor(self.bias), (-1, 1, 1, 1)
+            )
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def compute_output_shape(self, input_shape):
+        return _swapped(super().compute_output_shape(_swapped(input_shape)))
+
+
+def batch_last_convolution(images, kernel, strides, padding):
+    """A two-dimensional convolution of images with the batch last.
+
+    The image, shifted once for every position in the kernel, is stacked along the
+    channels, and multiplied by the kernel as a matrix.
+
+    Args:
+        images: shape (channels, height, width, n).
+        kernel: shape (kernel height, kernel width, channels, filters).
+        strides: (down, across).
+        padding: "same" or "valid".
+
+    Returns:
+        Shape (filters, height', width', n), the sizes as of `keras.ops.conv`.
+
+    Example:
+        >>> out = batch_last_convolution(
+        ...     jnp.ones((2, 5, 5, 7)), jnp.ones((3, 3, 2, 4)), (2, 2), "valid")
+        >>> out.shape, float(out[0, 0, 0, 0])
+        ((4, 2, 2, 7), 18.0)
+    """
+    shifts = _shifts(images, kernel.shape[:2], strides, padding, 0)
+    # A 3×3 kernel sees nothing but padding around a 1×1 image.
+    used = [place for place, shift in shifts.items() if shift is not None]
+    stack = jnp.concatenate([shifts[place] for place in used], 0)
+    if len(used) < len(shifts):
+        kernel = jnp.stack([kernel[place] for place in used])
+    rows, *size = stack.shape
+    product = jax.lax.dot_general(
+        kernel.reshape(rows, -1), stack.reshape(rows, -1), (((0,), (0,)), ((), ()))
+    )
+    return product.reshape(-1, *size)
+
+
+@keras.saving.register_keras_serializable(package="lamb_keras")
+class BatchLastMaxPooling2D(keras.layers.MaxPooling2D):
+    """`keras.layers.MaxPooling2D` of images (channels, height, width, n).
+
+    The gradient of a tie is shared among the equal values instead of going to the
+    first. Arguments are those of `keras.layers.MaxPooling2D`.
+
+    Example:
+        >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+        >>> np.asarray(BatchLastMaxPooling2D()(x))[0, :, :, 0].tolist()
+        [[5.0, 7.0], [13.0, 15.0]]
+    """
+
+    def call(self, inputs):
+        shifts = _shifts(
+            inputs, self.pool_size, self.strides, self.padding, float("-inf")
+        )
+        return functools.reduce(
+            jnp.maximum, [shift for shift in shifts.values() if shift is not None]
+        )
+
+    def compute_output_shape(self, input_shape):
+        return _swapped(super().compute_output_shape(_swapped(input_shape)))
+
+
+def _swapped(shape):
+    batch, height, width, channels = shape
+    return (channels, height, width, batch)
+
+
+def _shifts(images, window, strides, padding, fill):
+    """{(row, column) in the window: the images as it sees them, None if only fill}."""
+    sizes = images.shape[1:3]
+    if padding == "same":
+        outputs = [-(-s // stride) for s, stride in zip(sizes, strides, strict=True)]
+    else:
+        outputs = [
+            (s - w) // stride + 1
+            for s, w, stride in zip(sizes, window, strides, strict=True)
+        ]
+    spans = [(o - 1) * stride + 1 for o, stride in zip(outputs, strides, strict=True)]
+    missing = [
+        max(0, span - 1 + w - s)
+        for span, w, s in zip(spans, window, sizes, strict=True)
+    ]
+    before = [m // 2 for m in missing]
+    if any(missing):
+        edges = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+        images = jnp.pad(images, ((0, 0), *edges, (0, 0)), constant_values=fill)
+
+    def sees_images(axis, start):
+        places = range(start, start + spans[axis], strides[axis])
+        return any(0 <= p - before[axis] < sizes[axis] for p in places)
+
+    return {
+        (row, column): images[
+            :,
+            row : row + spans[0] : strides[0],
+            column : column + spans[1] : strides[1],
+        ]
+        if sees_images(0, row) and sees_images(1, column)
+        else None
+        for row in range(window[0])
+        for column in range(window[1])
+    }
+
+
+@keras.saving.register_keras_serializable(package="lamb_keras")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` with the short gradient, values unchanged.
+
+    What differentiation makes of Keras's moments passes over the images more often than
+    the formula worked out by hand, and keeps a float32 copy of them where they are of
+    lower precision. While not training, and with a mask, renormalization, or without
+    scale or center, this is Keras's layer.
+
+    Arguments, weights and moving statistics are those of Keras's layer.
+
+    Example:
+        >>> layer = BatchNormalization(epsilon=0.0)
+        >>> np.asarray(layer(np.array([[1.0], [3.0]]), training=True)).tolist()
+        [[-1.0], [1.0]]
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        plain = self.scale and self.center and not self.renorm and mask is None
+        if not (plain and training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        outputs, mean, variance = normalize(
+            inputs,
+            keras.ops.convert_to_tensor(self.gamma),
+            keras.ops.convert_to_tensor(self.beta),
+            self.epsilon,
+            self.axis % len(inputs.shape),
+        )
+        for moving, now in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
+        return keras.ops.cast(outputs, self.compute_dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def normalize(images, gamma, beta, epsilon, axis):
+    """Images brought to mean beta and deviation gamma, each channel by its own moments.
+
+    The moments are float32 at least, whatever the images are.
+
+    Args:
+        images: any shape.
+        gamma: the new deviation of every channel.
+        beta: the new mean of every channel.
+        epsilon: added to the variance.
+        axis: the channels' place in the shape.
+
+    Returns:
+        (the new images in their own type, mean, variance of the channels before).
+
+    Example:
+        >>> one, zero = jnp.ones(1), jnp.zeros(1)
+        >>> out, mean, variance = normalize(jnp.array([[1.], [5.]]), one, zero, 0., 1)
+        >>> out.tolist(), mean.tolist(), variance.tolist()
+        ([[-1.0], [1.0]], [3.0], [4.0])
+    """
+    return _normalize_forward(images, gamma, beta, epsilon, axis)[0]
+
+
+def _normalize_forward(images, gamma, beta, epsilon, axis):
+    across, spread, x = _by_channel(images, axis)
+    mean = jnp.mean(x, across)
+    variance = jnp.mean(jnp.square(x - spread(mean)), across)
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    factor = inverse * gamma
+    outputs = x * spread(factor) + spread(beta - mean * factor)
+    return (
+        (outputs.astype(images.dtype), mean, variance),
+        (images, mean, inverse, gamma),
+    )
+
+
+def _normalize_backward(epsilon, axis, kept, gradients):
+    images, mean, inverse, gamma = kept
+    of_outputs, of_mean, of_variance = gradients
+    across, spread, x = _by_channel(images, axis)
+    dy = of_outputs.astype(x.dtype)
+    count = images.size // images.shape[axis]
+    of_beta = jnp.sum(dy, across)
+    of_gamma = jnp.sum(dy * (x - spread(mean)), across) * inverse
+    # The gradient is a dy + b x + c, the three being numbers of a channel.
+    a = gamma * inverse
+    b = (2 * of_variance - a * inverse * of_gamma) / count
+    c = (of_mean - a * of_beta) / count - b * mean
+    of_images = spread(a) * dy + spread(b) * x + spread(c)
+    return of_images.astype(images.dtype), of_gamma, of_beta
+
+
+normalize.defvjp(_normalize_forward, _normalize_backward)
+
+
+def _by_channel(images, axis):
+    """(the axes but the channels', vector of channels -> their shape, images wide)."""
+    across = tuple(i for i in range(images.ndim) if i != axis)
+    wide = images.astype(jnp.promote_types(images.dtype, "float32"))
+    return across, lambda vector: jnp.expand_dims(vector, across), wide
+
+
+class Form(NamedTuple):
+    """The layers a net is made of, and where its images keep the channels."""
+
+    convolution: type
+    pooling: type
+    axis: int
+
+    def enter(self, images):
+        """From (n, height, width, channels) to this form."""
+        if self.axis:
+            return images
+        return SwapBatchAndChannels(name="batch_last")(images)
+
+    def normalization(self, name, gamma=1.0):
+        """The nets' batch normalization, starting with this gamma."""
+        return BatchNormalization(
+            axis=self.axis,
+            momentum=0.9,
+            epsilon=1e-5,
+            gamma_initializer=Filled(gamma),
+            beta_initializer=Filled(0.0),
+            moving_mean_initializer=Filled(0.0),
+            moving_variance_initializer=Filled(1.0),
+            name=name,
+        )
+
+    def leave(self, images):
+        """From this form to (n, height, width, channels)."""
+        if self.axis:
+            return images
+        return SwapBatchAndChannels(name="batch_first")(images)
+
+
+BATCH_LAST = Form(BatchLastConv2D, BatchLastMaxPooling2D, 0)
+CHANNELS_LAST = Form(keras.layers.Conv2D, keras.layers.MaxPooling2D, -1)

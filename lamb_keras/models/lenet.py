@@ -2,6 +2,7 @@
 
 import keras
 
+from lamb_keras.models.initializers import Filled, drawing
 from lamb_keras.models.layers import BandedConv2D, BlockMaxPooling2D
 
 
@@ -46,10 +47,13 @@ def lenet(
             "expected a height and width divisible by 4, to be halved twice."
         )
     padding = "valid" if min(height, width) >= 28 else "same"
-    seeds = keras.random.SeedGenerator(seed)
+    draw = drawing(seed)
 
-    def initializer():
-        return keras.initializers.GlorotUniform(seed=seeds)
+    def initializers():
+        return {
+            "kernel_initializer": draw("uniform", 1.0, "fan_avg"),
+            "bias_initializer": Filled(0.0),
+        }
 
     def conv(filters, padding, name):
         return convolution(
@@ -57,14 +61,12 @@ def lenet(
             5,
             padding=padding,
             activation="relu",
-            kernel_initializer=initializer(),
+            **initializers(),
             name=name,
         )
 
     def dense(units, activation, name):
-        return keras.layers.Dense(
-            units, activation, kernel_initializer=initializer(), name=name
-        )
+        return keras.layers.Dense(units, activation, **initializers(), name=name)
 
     return keras.Sequential(
         [
