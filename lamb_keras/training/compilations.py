@@ -22,9 +22,20 @@ def compilations() -> int:
     return getattr(_counts, "total", 0)
 
 
+def compile_seconds() -> float:
+    """How long this thread has been compiling since the module was imported.
+
+    Example:
+        >>> compile_seconds() >= 0
+        True
+    """
+    return getattr(_counts, "seconds", 0.0)
+
+
 def _count(event, duration, **_):
     if event == _EVENT:
         _counts.total = compilations() + 1
+        _counts.seconds = compile_seconds() + duration
 
 
 # JAX calls listeners in the thread that compiles.

@@ -1,12 +1,14 @@
-"""One solver's training, compiled once: every number that differs is an input.
+"""A solver's training compiled once, for every trial that uses it.
 
-The learning rate and the seed of a trial are arguments of the compiled epoch, so all
-trials of a solver run through one executable; on an accelerator it takes several
-trials at a time, by `vmap` over a leading axis.
+Whatever tells trials apart is an input of the compiled program: the rows of the images
+that a step takes, the learning rate and weight decay of every step, L2, the seed, even
+the batch size, which is a number of equal micro-batches. So all trials of a solver run
+through one executable; on an accelerator it takes several of them at a time, by `vmap`
+over a leading axis.
 """
 
+import itertools
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,220 +16,266 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamb_keras.data import Split
-from lamb_keras.optimizers.solvers import solver
-from lamb_keras.schedules import warmup_polynomial_decay
-from lamb_keras.training.experiment import Experiment
+from lamb_keras.training.experiment import Experiment, Trial
+from lamb_keras.training.order import order
+from lamb_keras.training.step import Judgement, State, Step, initial_weights
 
 # Images judged at once: bounds the memory of an evaluation.
 _CHUNK = 1000
 
-
-class State(NamedTuple):
-    """Everything that a training step changes."""
-
-    weights: list
-    # Batch statistics, the states of dropout's generators.
-    others: list
-    optimizer: list
+# A mean cross-entropy beyond this has lost its way for good: it is that of a net
+# which gives the right class a probability of e to the minus a million.
+LOSS_BEYOND_USE = 1e6
 
 
-class EpochReport(NamedTuple):
-    """What one epoch tells of a trial."""
+class Progress(NamedTuple):
+    """A trial under way."""
 
-    losses: Any  # of each step, before it
-    validation_loss: Any
-    validation_correct: Any  # of the held-out images
-    # (trust ratio, weight norm, update norm) × layer after the last step, or empty.
-    trust_ratios: Any
+    state: State
+    # The sum of the gradients of a step's micro-batches so far; empty where a step is
+    # one micro-batch.
+    gradients: list
+    loss: Any  # the sum of their losses
+    # The first step whose loss was beyond use; 0 while there is none. From then on the
+    # trial stands still.
+    diverged_at_step: Any
+
+
+class Feed(NamedTuple):
+    """What each micro-step is given, a row a micro-step."""
+
+    rows: Any  # of the images, int32 (micro-steps, images)
+    number: Any  # of the micro-step, from 0
+    step: Any  # that it is a part of, from 1; 0 for one that does nothing
+    ends_step: Any  # whether the weights move after it
+    learning_rate: Any
+    weight_decay: Any
+
+
+class Constants(NamedTuple):
+    """The numbers of a trial that are the same at every step."""
+
+    seed: Any
+    l2: Any
+    micro_batches: Any  # in a step
 
 
 class Program:
-    """The compiled epoch and evaluation of one solver.
+    """The compiled training and judgement of one solver.
+
+    Batches are split into micro-batches of the smallest batch among the experiment's
+    trials; a step adds up the gradients of its own. Batch normalization sees one
+    micro-batch at a time, as it sees one core's images on the paper's TPUs.
 
     Args:
         experiment: what is run.
-        solver_name: one of its solvers.
+        step: the solver's step on a model.
         images: the data, which stays on the device.
-        make_model: a function of (image_shape, classes, seed) to a Keras model.
         width: how many trials run at once; 1 without `vmap`.
     """
 
     def __init__(
-        self,
-        experiment: Experiment,
-        solver_name: str,
-        images: Split,
-        make_model: Callable,
-        width: int = 1,
+        self, experiment: Experiment, step: Step, images: Split, width: int = 1
     ):
         self.width = width
-        self._steps = experiment.steps(len(images.train_labels))
-        self._images_per_step = experiment.images_per_step
-        self._decay_power = experiment.decay_power
-        self._model = make_model(images.train_images.shape[1:], images.classes, 0)
-        self._optimizer = solver(solver_name, experiment.weight_decay)
-        self._optimizer.build(self._model.trainable_variables)
-        self._learning_rate_index = next(
-            i
-            for i, variable in enumerate(self._optimizer.variables)
-            if variable is self._optimizer.learning_rate
-        )
-        self.layers = [variable.path for variable in self._model.trainable_variables]
-        self._optimizer_start = [np.asarray(v.value) for v in self._optimizer.variables]
+        self.layers = [variable.path for variable in step.model.trainable_variables]
+        self._step = step
+        self._experiment = experiment
+        self._images = len(images.train_labels)
+        self._training_set = self._images + len(images.validation_labels)
+        self._micro_batch, most = experiment.micro_batches()
+        self._accumulates = most > 1
+        self._micro_steps = max(map(self._total_micro_steps, experiment.trials()))
+        self._per_period = -(-self._micro_steps // experiment.periods)
 
         started = time.perf_counter()
-        epoch, evaluate = self._epoch, self._evaluate
+        train, judge = self._train, step.judge
+        ratios = step.trust_ratios
         if width > 1:
-            epoch = jax.vmap(epoch, in_axes=(0, 0, 0, None, *[None] * 4))
-            evaluate = jax.vmap(evaluate, in_axes=(0, None, None))
-        example = self.start([initial_weights(self._model)] * width)
-        self._run_epoch = (
-            jax.jit(epoch, donate_argnums=0)
+            train = jax.vmap(train, in_axes=(0, 0, 0, None, None))
+            judge = jax.vmap(judge, in_axes=(0, None, None))
+            ratios = jax.vmap(ratios)
+        trials = [experiment.trials()[0]] * width
+        example = self.start([initial_weights(step.model)] * width)
+        self._run_period = (
+            jax.jit(
+                lambda *inputs: self._with_ratios(train(*inputs), ratios),
+                donate_argnums=0,
+            )
             .lower(
                 example,
-                *self._scalars([0.0] * width, [0] * width),
-                np.int32(0),
+                self._stacked([self.feed(trial)[0] for trial in trials]),
+                self.constants(trials),
                 images.train_images,
                 images.train_labels,
-                images.validation_images,
-                images.validation_labels,
             )
             .compile()
         )
-        self._run_test = (
-            jax.jit(evaluate)
-            .lower(example, images.test_images, images.test_labels)
-            .compile()
-        )
+        some = Chunks(images).test[0]
+        self._judge = jax.jit(judge).lower(example.state, *some).compile()
         self.compile_seconds = time.perf_counter() - started
 
-    def start(self, initial: list) -> State:
-        """The state before the first step, from the initial weights of each trial."""
-        states = [
-            State(weights, others, self._optimizer_start) for weights, others in initial
-        ]
-        if self.width == 1:
-            return states[0]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    def start(self, initial: list) -> Progress:
+        """The trials before their first step, from the initial weights of each."""
+        return self._stacked([self._start(weights) for weights in initial])
 
-    def run_epoch(self, state, learning_rates, seeds, epoch, data):
-        """One pass over the training images, then the held-out part is judged."""
-        return self._run_epoch(
-            state, *self._scalars(learning_rates, seeds), np.int32(epoch), *data[:4]
+    def _start(self, initial):
+        state = self._step.start(initial)
+        nothing = [np.zeros_like(w) for w in state.weights] if self._accumulates else []
+        return Progress(state, nothing, np.float32(0), np.int32(0))
+
+    def feed(self, trial: Trial) -> list[Feed]:
+        """What the trial is given, period by period.
+
+        Periods are as equal as whole steps allow; the shorter ones end in micro-steps
+        that do nothing.
+        """
+        steps = self._experiment.steps(trial, self._training_set)
+        each = steps.images_per_step // self._micro_batch
+        used = steps.total * each
+        rows = order(trial.seed, self._images, used * self._micro_batch)
+        number = np.arange(used, dtype="int32")
+        step = number // each
+        feed = Feed(
+            rows.reshape(used, self._micro_batch),
+            number,
+            step + 1,
+            number % each == each - 1,
+            self._experiment.learning_rates_by_step(trial, steps)[step],
+            self._experiment.weight_decays_by_step(trial, steps)[step],
+        )
+        periods = self._experiment.periods
+        ends = [used * period // periods for period in range(periods + 1)]
+        return [
+            Feed(*(_filled(leaf[start:end], self._per_period) for leaf in feed))
+            for start, end in itertools.pairwise(ends)
+        ]
+
+    def constants(self, trials: list[Trial]) -> Constants:
+        """The numbers of these trials that are the same at every step."""
+        return self._stacked(
+            [
+                Constants(
+                    np.uint32(trial.seed),
+                    np.float32(trial.l2_regularization),
+                    np.float32(
+                        trial.batch_size
+                        // self._experiment.batch_divisor
+                        // self._micro_batch
+                    ),
+                )
+                for trial in trials
+            ]
         )
 
-    def run_test(self, state, data):
-        """(mean loss, number of correct answers) on the test images."""
-        return self._run_test(state, *data[4:])
+    def run_period(self, progress, feeds: list[Feed], constants, data):
+        """One period of the trials' training: (progress, losses, trust ratios).
 
-    def _scalars(self, learning_rates, seeds):
+        A loss for every micro-step, NaN where no step ended; `data` as (images, labels)
+        on the device.
+        """
+        return self._run_period(progress, self._stacked(feeds), constants, *data)
+
+    def judge(self, progress, chunks) -> Judgement:
+        """The trials' models on a part of `Chunks`, as sums: one each if several."""
+        judged = [self._judge(progress.state, *chunk) for chunk in chunks]
+        return jax.tree.map(lambda *parts: sum(map(np.asarray, parts)), *judged)
+
+    def _total_micro_steps(self, trial):
+        steps = self._experiment.steps(trial, self._training_set)
+        return steps.total * (steps.images_per_step // self._micro_batch)
+
+    def _stacked(self, each):
         if self.width == 1:
-            return np.float32(learning_rates[0]), np.uint32(seeds[0])
-        return np.asarray(learning_rates, "float32"), np.asarray(seeds, "uint32")
+            return each[0]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
     # What is traced
 
-    def _epoch(
-        self,
-        state,
-        learning_rate,
-        seed,
-        epoch,
-        images,
-        labels,
-        held_out,
-        held_out_labels,
-    ):
-        key = jax.random.fold_in(jax.random.key(seed), epoch)
-        rows = self._steps.per_epoch * self._images_per_step
-        order = jax.random.permutation(key, len(labels))[:rows]
-        batches = order.reshape(self._steps.per_epoch, self._images_per_step)
-        first_step = epoch * self._steps.per_epoch
+    def _with_ratios(self, trained, ratios):
+        progress, losses = trained
+        return progress, losses, ratios(progress.state)
 
-        def step(state, step_and_batch):
-            step_number, batch = step_and_batch
-            fraction = warmup_polynomial_decay(
-                step_number, self._steps.warmup, self._steps.total, self._decay_power
-            )
-            return self._step(
-                state, learning_rate * fraction, images[batch], labels[batch]
+    def _train(self, progress, feed, constants, images, labels):
+        def micro_step(progress, given):
+            going = (given.step > 0) & (progress.diverged_at_step == 0)
+            return jax.lax.cond(
+                going,
+                lambda: self._micro_step(progress, given, constants, images, labels),
+                lambda: (progress, jnp.float32(jnp.nan)),
             )
 
-        steps = first_step + jnp.arange(self._steps.per_epoch)
-        state, losses = jax.lax.scan(step, state, (steps, batches))
-        loss, correct = self._evaluate(state, held_out, held_out_labels)
-        return state, EpochReport(losses, loss, correct, self._trust_ratios(state))
+        return jax.lax.scan(micro_step, progress, feed)
 
-    def _step(self, state, learning_rate, images, labels):
-        def loss_of(weights):
-            logits, others = self._model.stateless_call(
-                weights, state.others, images, training=True
-            )
-            return jnp.mean(cross_entropy(logits, labels)), others
-
-        (loss, others), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            state.weights
+    def _micro_step(self, progress, given, constants, images, labels):
+        key = jax.random.fold_in(jax.random.key(constants.seed), given.number)
+        loss, others, gradients = self._step.gradients(
+            progress.state, images[given.rows], labels[given.rows], key, constants.l2
         )
-        optimizer = list(state.optimizer)
-        optimizer[self._learning_rate_index] = learning_rate
-        weights, optimizer = self._optimizer.stateless_apply(
-            optimizer, gradients, state.weights
+        state = progress.state._replace(others=others)
+        if not self._accumulates:
+            return self._end_step(progress, state, [], gradients, loss, given)
+
+        gradients = [a + b for a, b in zip(progress.gradients, gradients, strict=True)]
+        loss = progress.loss + loss
+
+        def end():
+            count = constants.micro_batches
+            nothing = [jnp.zeros_like(g) for g in gradients]
+            mean = [g / count for g in gradients]
+            return self._end_step(progress, state, nothing, mean, loss / count, given)
+
+        def go_on():
+            return Progress(
+                state, gradients, loss, progress.diverged_at_step
+            ), jnp.float32(jnp.nan)
+
+        return jax.lax.cond(given.ends_step, end, go_on)
+
+    def _end_step(self, progress, state, accumulated, gradients, loss, given):
+        lost = ~(jnp.abs(loss) <= LOSS_BEYOND_USE)
+        moved = self._step.apply(
+            state, gradients, given.learning_rate, given.weight_decay
         )
-        return State(weights, others, optimizer), loss
-
-    def _evaluate(self, state, images, labels):
-        chunk = min(_CHUNK, len(labels))
-        chunks = -(-len(labels) // chunk)
-        count = len(labels)
-        padding = chunks * chunk - count
-        images = jnp.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
-        labels = jnp.pad(labels, (0, padding), constant_values=-1)
-
-        def judge(part):
-            images, labels = part
-            logits, _ = self._model.stateless_call(
-                state.weights, state.others, images, training=False
-            )
-            real = labels >= 0
-            losses = jnp.where(real, cross_entropy(logits, labels), 0)
-            return jnp.sum(losses), jnp.sum(jnp.argmax(logits, -1) == labels)
-
-        losses, correct = jax.lax.map(
-            judge,
-            (
-                images.reshape(chunks, chunk, *images.shape[1:]),
-                labels.reshape(chunks, chunk),
-            ),
-        )
-        return jnp.sum(losses) / count, jnp.sum(correct)
-
-    def _trust_ratios(self, state):
-        if not getattr(self._optimizer, "track_trust_ratios", False):
-            return jnp.zeros((3, 0))
-        return next(
-            value
-            for variable, value in zip(
-                self._optimizer.variables, state.optimizer, strict=True
-            )
-            if variable.name == "trust_ratios"
-        )
+        # A lost trial keeps its last weights: whatever it is worth, it costs nothing.
+        return Progress(
+            moved,
+            accumulated,
+            jnp.float32(0),
+            jnp.where(lost, given.step, progress.diverged_at_step),
+        ), loss
 
 
-def cross_entropy(logits, labels):
-    """-log of the probability that softmax gives the label, for each row.
+def _filled(rows, length):
+    """The rows with rows of zeros after them."""
+    filled = np.zeros((length, *rows.shape[1:]), rows.dtype)
+    filled[: len(rows)] = rows
+    return filled
 
-    Example:
-        >>> logits = jnp.array([[0.0, 0.0], [100.0, 0.0]])
-        >>> [round(float(x), 4) for x in cross_entropy(logits, jnp.array([0, 1]))]
-        [0.6931, 100.0]
+
+class Chunks:
+    """The images to judge by, in pieces of one size, so that one program judges all.
+
+    The last piece of each part is filled up with images labeled -1.
+
+    Attributes:
+        validation, test: lists of (images, labels).
     """
-    log_probabilities = jax.nn.log_softmax(logits.astype("float32"))
-    return -jnp.take_along_axis(log_probabilities, labels[:, None], -1)[:, 0]
+
+    def __init__(self, images: Split, most: int = _CHUNK):
+        size = min(most, max(len(images.validation_labels), len(images.test_labels)))
+        self.validation = _cut(images.validation_images, images.validation_labels, size)
+        self.test = _cut(images.test_images, images.test_labels, size)
 
 
-def initial_weights(model) -> tuple[list, list]:
-    """The values of a freshly built model: (trainable, the rest), as NumPy arrays."""
-    return (
-        [np.asarray(v.value) for v in model.trainable_variables],
-        [np.asarray(v.value) for v in model.non_trainable_variables],
-    )
+def _cut(images, labels, size):
+    pieces = []
+    for start in range(0, len(labels), size):
+        some, their = images[start : start + size], labels[start : start + size]
+        padding = size - len(their)
+        if padding:
+            blank = np.zeros((padding, *some.shape[1:]), some.dtype)
+            some = np.concatenate([some, blank])
+            their = np.concatenate([their, np.full(padding, -1, "int32")])
+        pieces.append((some, np.asarray(their, "int32")))
+    return pieces

@@ -1,61 +1,31 @@
 """Many trials of one experiment through few compiled programs."""
 
-import math
+import contextlib
+import functools
+import itertools
 import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
+import keras
 import numpy as np
 from tqdm import tqdm
 
 from lamb_keras import events
-from lamb_keras.data import Split
+from lamb_keras.data import Split, Streamed
+from lamb_keras.models.layers import CHANNELS_LAST
+from lamb_keras.optimizers import solvers
 from lamb_keras.processors import processors
-from lamb_keras.training.compilations import compilations
-from lamb_keras.training.experiment import DECAYING_SOLVERS, Experiment, Trial
-from lamb_keras.training.program import Program, initial_weights
-
-
-@dataclass
-class History:
-    """One trial from its first epoch to its outcome."""
-
-    trial: Trial
-    layers: list[str]
-    # A value an epoch; shorter than the training if it diverged.
-    train_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    trust_ratios: list[np.ndarray] = field(default_factory=list)
-    test_accuracy: float | None = None
-    # The first step whose loss, or after which the loss, was not a finite number.
-    diverged_at_step: int | None = None
-    seconds: float = 0.0
-    compilations: int = 0
-
-    @property
-    def outcome(self) -> str:
-        return "finished" if self.diverged_at_step is None else "diverged"
-
-    def summary(self, weight_decay: float) -> dict:
-        """One line about the trial: what it was and what came of it."""
-        finished = self.outcome == "finished"
-        return {
-            **self.trial._asdict(),
-            "weight_decay": (
-                weight_decay if self.trial.solver in DECAYING_SOLVERS else None
-            ),
-            "outcome": self.outcome,
-            "diverged_at_step": self.diverged_at_step,
-            "validation_accuracy": self.validation_accuracy[-1] if finished else None,
-            "test_accuracy": self.test_accuracy,
-            "train_loss": self.train_loss[-1],
-            "seconds": self.seconds,
-            "compilations": self.compilations,
-        }
+from lamb_keras.training import memory
+from lamb_keras.training.compilations import compilations, compile_seconds
+from lamb_keras.training.experiment import Experiment, Trial
+from lamb_keras.training.history import History
+from lamb_keras.training.program import Chunks, Program
+from lamb_keras.training.step import Step, initial_weights
 
 
 @dataclass
@@ -67,27 +37,59 @@ class Sweep:
     seconds: float
     # Summed over the threads that compile.
     compile_seconds: float
+    # Whether the trials of a solver share a compiled program. On streamed data each
+    # has its own: to compile is nothing beside its training.
+    shares_programs: bool = True
 
     @property
     def trials(self) -> list[dict]:
         """One dict a trial, as `History.summary` gives it."""
-        return [h.summary(self.experiment.weight_decay) for h in self.histories]
+        return [history.summary() for history in self.histories]
 
     @property
     def late_compilations(self) -> int:
-        """Programs compiled by trials that were not the first of their solver."""
+        """Programs compiled by trials that should have found theirs compiled."""
+        if not self.shares_programs:
+            return 0
         seen, late = set(), 0
         for history in sorted(self.histories, key=lambda h: -h.compilations):
-            if history.trial.solver in seen:
+            solver = solvers.base(history.trial.solver)
+            if solver in seen:
                 late += history.compilations
-            seen.add(history.trial.solver)
+            seen.add(solver)
         return late
 
-    def curves(self, chosen: dict[str, float] | None = None) -> list[dict]:
+    @property
+    def steps(self) -> list[dict]:
+        """The lengths of the trainings, a row a batch size, ours and the paper's."""
+        by_batch = {h.trial.batch_size: h.steps for h in self.histories}
+        return [
+            {
+                "batch_size": batch_size,
+                "images_per_step": steps.images_per_step,
+                "steps": steps.total,
+                "warmup_steps": steps.warmup,
+                "published_steps": self.experiment.published_steps,
+            }
+            for batch_size, steps in by_batch.items()
+        ]
+
+    def of(self, **setting) -> list[Trial]:
+        """The trials whose fields have these values, in order.
+
+        `sweep.of(solver="lamb", learning_rate=0.01)[0]` is that setting's first seed.
+        """
+        return [
+            history.trial
+            for history in self.histories
+            if all(getattr(history.trial, name) == v for name, v in setting.items())
+        ]
+
+    def curves(self, chosen: dict[str, dict] | None = None) -> list[dict]:
         """A row a trial and epoch: its numbers, train_loss and validation_accuracy.
 
         Args:
-            chosen: solver to learning rate; only these trials are told. None: all.
+            chosen: solver to setting; only these trials are told. None: all.
         """
         return [
             {
@@ -97,8 +99,7 @@ class Sweep:
                 "validation_accuracy": accuracy,
             }
             for history in self.histories
-            if chosen is None
-            or chosen.get(history.trial.solver) == history.trial.learning_rate
+            if chosen is None or _is_chosen(history.trial, chosen)
             for epoch, (loss, accuracy) in enumerate(
                 zip(history.train_loss, history.validation_accuracy, strict=True), 1
             )
@@ -125,9 +126,14 @@ class Sweep:
         ]
 
 
+def _is_chosen(trial, chosen):
+    setting = chosen.get(trial.solver)
+    return setting is not None and setting.items() <= trial.setting.items()
+
+
 def sweep(
     experiment: Experiment,
-    images: Split,
+    images: Split | Streamed,
     make_model: Callable,
     threads: int | None = None,
     width: int | None = None,
@@ -135,53 +141,50 @@ def sweep(
     """Trains every trial of an experiment and judges it.
 
     Each solver is compiled once. On the CPU the trials of a solver go one after
-    another through that program, several solvers at a time in threads (XLA computes
-    outside Python's lock); on an accelerator all trials of a solver are one `vmap`.
-    A trial whose loss is no longer finite has diverged: it stops there and is told so.
+    another through that program, several at a time in threads (XLA computes outside
+    Python's lock); on an accelerator as many as its memory holds are one `vmap`. A
+    trial whose loss is beyond use has diverged: it stops there and is told so.
+
+    On data that are streamed, the trials go one after another, each on all devices, and
+    can be interrupted and gone on with: see `lamb_keras.training.one_by_one`.
 
     Args:
         experiment: what is run.
-        images: the data, with its held-out part.
-        make_model: a function of (image_shape, classes, seed) to a Keras model; the
-            trials of one seed start from the same weights, whatever their solver.
+        images: the data, with its held-out part, from `lamb_keras.data.open`.
+        make_model: a function of (image_shape, classes, seed=) to a Keras model; the
+            trials of one seed start from the same weights, whatever their solver. On
+            streamed data it is given `form=` too, as `lamb_keras.models.resnet50` is.
         threads: how many trials are trained at once on a CPU; by default what
             LAMB_KERAS_THREADS says, else one a processor.
-        width: trials in one `vmap`; by default 1 on a CPU, else a solver's all.
+        width: trials in one `vmap` on an accelerator; by default as many as fit. On a
+            CPU there is no gain in it, and 1 is the default.
 
     Returns:
         A `Sweep`.
+
+    Raises:
+        lamb_keras.parameters.ParameterError: for trials that the data or the length of
+            the training does not allow, before any starts.
     """
+    if isinstance(images, Streamed):
+        return _sweep_streamed(experiment, images, make_model)
     on_cpu = jax.default_backend() == "cpu"
     if threads is None:
         chosen = os.environ.get("LAMB_KERAS_THREADS", processors())
         threads = int(chosen) if on_cpu else 1
-    if width is None:
-        width = 1 if on_cpu else len(experiment.learning_rates) * len(experiment.seeds)
     started = time.perf_counter()
     trials = experiment.trials()
+    if width is None and on_cpu:
+        width = 1
     runner = _Runner(experiment, images, make_model, width)
-    events.emit("trials planned", total=len(trials))
 
-    watched = events.VARIABLE in os.environ
-    with (
-        tqdm(total=len(trials), unit="trial", mininterval=1, disable=watched) as bar,
-        ThreadPoolExecutor(threads) as pool,
-    ):
+    with _progress(len(trials)) as tell, ThreadPoolExecutor(threads) as pool:
 
         def run(group):
             for history in runner.run(group):
-                bar.set_postfix_str(str(history.trial), refresh=False)
-                bar.update()
-                events.emit(
-                    "trial finished",
-                    done=len(runner.histories),
-                    total=len(trials),
-                    label=str(history.trial),
-                    outcome=history.outcome,
-                    seconds=history.seconds,
-                )
+                tell(history)
 
-        futures = [pool.submit(run, group) for group in _groups(trials, width)]
+        futures = [pool.submit(run, group) for group in _groups(trials, runner.widths)]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
@@ -198,15 +201,61 @@ def sweep(
     )
 
 
-def _groups(trials, width):
-    """Trials that run together: of one solver, at most `width`.
+def _sweep_streamed(experiment, images, make_model):
+    from lamb_keras.training import one_by_one  # Grain and Orbax take seconds
+
+    started, compiling = time.perf_counter(), compile_seconds()
+    # The form that suits a batch which is shared by several devices.
+    make_model = functools.partial(make_model, form=CHANNELS_LAST)
+    trained = one_by_one.histories(
+        experiment, images, functools.partial(_model, experiment, images, make_model)
+    )
+    histories = []
+    with _progress(len(experiment.trials())) as tell:
+        for history in trained:
+            histories.append(history)
+            tell(history)
+    return Sweep(
+        experiment,
+        histories,
+        time.perf_counter() - started,
+        compile_seconds() - compiling,
+        shares_programs=False,
+    )
+
+
+@contextlib.contextmanager
+def _progress(total):
+    """Shows and tells how many trials are done, by the function that it gives."""
+    events.emit("trials planned", total=total)
+    watched, numbers = events.VARIABLE in os.environ, itertools.count(1)
+    with tqdm(total=total, unit="trial", mininterval=1, disable=watched) as bar:
+
+        def tell(history):
+            bar.set_postfix_str(str(history.trial), refresh=False)
+            bar.update()
+            events.emit(
+                "trial finished",
+                done=next(numbers),
+                total=total,
+                label=str(history.trial),
+                outcome=history.outcome,
+                seconds=history.seconds,
+            )
+
+        yield tell
+
+
+def _groups(trials, widths):
+    """Trials that run together: of one solver, as many as its width.
 
     The solvers take turns, so that several threads begin by compiling different ones.
     """
     by_solver = {}
     for trial in trials:
-        groups = by_solver.setdefault(trial.solver, [[]])
-        if len(groups[-1]) == width:
+        name = solvers.base(trial.solver)
+        groups = by_solver.setdefault(name, [[]])
+        if len(groups[-1]) == widths[name]:
             groups.append([])
         groups[-1].append(trial)
     rounds = max(len(groups) for groups in by_solver.values())
@@ -228,53 +277,72 @@ class _Runner:
         self.histories = {}
         self._images = images
         self._make_model = make_model
-        self._width = width
-        self._locks = {name: threading.Lock() for name in experiment.solvers}
-        self._data = jax.device_put(
-            (
-                images.train_images,
-                images.train_labels,
-                images.validation_images,
-                images.validation_labels,
-                images.test_images,
-                images.test_labels,
-            )
-        )
+        names = {solvers.base(name) for name in experiment.solvers}
+        self._locks = {name: threading.Lock() for name in names}
+        self._training_set = len(images.train_labels) + len(images.validation_labels)
+        for trial in experiment.trials():  # so that what can't be run is refused now
+            steps = experiment.steps(trial, self._training_set)
+            experiment.weight_decays_by_step(trial, steps)
+        self._data = jax.device_put((images.train_images, images.train_labels))
+        chunks = Chunks(images)
+        self._held_out = jax.device_put(chunks.validation)
+        self._test = jax.device_put(chunks.test)
         self._initial = {
-            seed: initial_weights(
-                make_model(images.train_images.shape[1:], images.classes, seed)
-            )
-            for seed in experiment.seeds
+            seed: initial_weights(self._model(seed)) for seed in experiment.seeds
         }
+        self.widths = {name: width or self._fitting_width(name) for name in names}
+
+    def _fitting_width(self, name):
+        """How many trials of a solver the device holds at once."""
+        size, _ = self.experiment.micro_batches()
+        step = self._step(name)
+        needed = memory.trial_bytes(
+            step,
+            step.start(self._initial[self.experiment.seeds[0]]),
+            jax.ShapeDtypeStruct((size, *self._images.image_shape), "float32"),
+        )
+        trials = self.experiment.trials()
+        count = sum(solvers.base(trial.solver) == name for trial in trials)
+        return memory.width(count, needed, memory.usable_bytes())
 
     def run(self, group: list[Trial]) -> list[History]:
         started, compiled = time.perf_counter(), compilations()
-        program = self._program(group[0].solver)
-        histories = [History(trial, program.layers) for trial in group]
+        program = self._program(solvers.base(group[0].solver))
+        histories = [
+            History(
+                trial,
+                program.layers,
+                self.experiment.steps(trial, self._training_set),
+            )
+            for trial in group
+        ]
         # A last group may be short: its places are filled by copies, and not told.
         padded = group + [group[-1]] * (program.width - len(group))
-        learning_rates = [trial.learning_rate for trial in padded]
-        seeds = [trial.seed for trial in padded]
-        state = program.start([self._initial[seed] for seed in seeds])
+        feeds = [program.feed(trial) for trial in padded]
+        constants = program.constants(padded)
+        progress = program.start([self._initial[trial.seed] for trial in padded])
 
-        for epoch in range(self.experiment.epochs):
+        for period in zip(*feeds, strict=True):
             if self.stop.is_set():
                 return []
-            state, report = program.run_epoch(
-                state, learning_rates, seeds, epoch, self._data
+            progress, losses, ratios = program.run_period(
+                progress, list(period), constants, self._data
             )
-            report = jax.tree.map(np.asarray, report)
+            judged = program.judge(progress, self._held_out)
+            told = (losses, progress.diverged_at_step, judged, ratios)
+            told = jax.tree.map(np.asarray, told)
             for i, history in enumerate(histories):
+                one = told if program.width == 1 else _at(told, i)
                 if history.outcome == "finished":
-                    one = report if program.width == 1 else _at(report, i)
-                    _record(history, one, len(self._images.validation_labels))
+                    self._record(history, period[i], *one)
             if all(history.outcome == "diverged" for history in histories):
                 break
         else:
-            correct = np.atleast_1d(program.run_test(state, self._data)[1])
-            for history, answers in zip(histories, correct, strict=False):
+            judged = program.judge(progress, self._test)
+            for i, history in enumerate(histories):
+                one = judged if program.width == 1 else _at(judged, i)
                 if history.outcome == "finished":
-                    history.test_accuracy = int(answers) / len(self._images.test_labels)
+                    history.finish(one, len(self._images.test_labels))
 
         for history in histories:
             history.seconds = (time.perf_counter() - started) / len(group)
@@ -282,27 +350,53 @@ class _Runner:
             self.histories[history.trial] = history
         return histories
 
+    def _record(self, history, feed, losses, diverged_at_step, judged, ratios):
+        ended = feed.ends_step
+        if diverged_at_step:
+            ended = ended & (feed.step <= diverged_at_step)
+        history.record(
+            losses[ended],
+            feed.step.max(),
+            diverged_at_step,
+            judged,
+            len(self._images.validation_labels),
+            ratios,
+        )
+
     def _program(self, name):
         with self._locks[name]:
             if name not in self.programs:
                 self.programs[name] = Program(
-                    self.experiment, name, self._images, self._make_model, self._width
+                    self.experiment, self._step(name), self._images, self.widths[name]
                 )
             return self.programs[name]
 
+    def _step(self, name):
+        return Step(self.experiment, name, self._model(0), self._images.normalize)
 
-def _at(report, i):
-    return jax.tree.map(lambda leaf: leaf[i], report)
+    def _model(self, seed):
+        return _model(self.experiment, self._images, self._make_model, seed)
 
 
-def _record(history, report, held_out):
-    """Adds an epoch to a trial's history, or finds that it diverged."""
-    steps_before = len(history.train_loss) * len(report.losses)
-    history.train_loss.append(float(np.mean(report.losses)))
-    history.validation_accuracy.append(int(report.validation_correct) / held_out)
-    history.trust_ratios.append(report.trust_ratios)
-    lost = np.flatnonzero(~np.isfinite(report.losses))
-    if lost.size:
-        history.diverged_at_step = steps_before + int(lost[0]) + 1
-    elif not math.isfinite(report.validation_loss):
-        history.diverged_at_step = steps_before + len(report.losses)
+def _model(experiment, images, make_model, seed):
+    with _dtype_policy(experiment.dtype_policy):
+        return make_model(images.image_shape, images.classes, seed=seed)
+
+
+def _at(tree, i):
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+_policy_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    """Keras's global policy, which layers take when they are made, for a while."""
+    with _policy_lock:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(name)
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)

@@ -1,0 +1,70 @@
+"""How many trials fit an accelerator at once."""
+
+import math
+
+import jax
+
+# Of the memory that the device gives to JAX: the rest is for its own temporaries.
+_USABLE = 0.7
+
+
+def width(trials: int, trial_bytes: int, usable_bytes: int | None) -> int:
+    """How many trials to train in one `vmap`, so that their groups are equally large.
+
+    Args:
+        trials: how many there are.
+        trial_bytes: what one needs.
+        usable_bytes: what there is; None, for not known, gives one at a time.
+
+    Example:
+        >>> width(20, trial_bytes=10, usable_bytes=160)  # 16 fit: two groups of ten
+        10
+        >>> width(20, trial_bytes=10, usable_bytes=5)
+        1
+    """
+    if usable_bytes is None:
+        return 1
+    most = max(1, min(trials, usable_bytes // trial_bytes))
+    return math.ceil(trials / math.ceil(trials / most))
+
+
+def trial_bytes(step, state, images) -> int:
+    """What one trial needs on the device while it trains.
+
+    Its state twice (the old and the new), its gradients, and what the backward pass
+    keeps of the forward one, which is read off the traced step.
+
+    Args:
+        step: the `Step` of the solver.
+        state: a trial's state before its first step.
+        images: a micro-batch as the model takes it, or its `jax.ShapeDtypeStruct`.
+    """
+    labels = jax.ShapeDtypeStruct(images.shape[:1], "int32")
+
+    def backward(weights, images, labels):
+        def loss(weights):
+            return step.loss(weights, state.others, images, labels)
+
+        return jax.vjp(loss, weights, has_aux=True)[1]
+
+    kept = jax.eval_shape(backward, state.weights, images, labels)
+    return 2 * bytes_of(state) + bytes_of(state.weights) + bytes_of(kept)
+
+
+def bytes_of(tree) -> int:
+    """The size of all arrays in a tree of arrays or of their shapes.
+
+    Example:
+        >>> bytes_of([jax.ShapeDtypeStruct((2, 3), "float32")])
+        24
+    """
+    return sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
+    )
+
+
+def usable_bytes() -> int | None:
+    """Bytes of the first device's memory that trials may take; None if unknown."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    limit = statistics.get("bytes_limit")
+    return int(_USABLE * limit) if limit else None
