@@ -3,5 +3,6 @@
 One result flows through these modules, in this order: a run's notebook glues values
 with `scraps` and draws with `figures`; `statistics` makes table cells out of trials;
 `runs` reads finished runs from disk; `paper` knows the published tables;
-`reconstruction` puts ours beside them; `views` and `report` show the outcome.
+`reconstruction` puts ours beside them, `best_of` what is the best of other tables;
+`agreement` says in words where the two agree; `views` and `report` show the outcome.
 """

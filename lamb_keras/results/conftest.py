@@ -1,13 +1,19 @@
 """Real notebooks, executed by Papermill, for the tests of what runs leave behind."""
 
 import json
+import math
+import random
 import shutil
 from pathlib import Path
 
 import nbformat.v4
 import papermill
 import pytest
+import yaml
 from traitlets.config import Config
+
+from lamb_keras import parameters
+from lamb_keras.results import scraps, statistics
 
 # Five trials of two solvers, as a run would glue them; LAMB's second setting is better
 # on held-out data, and one seed of Adam diverged.
@@ -107,3 +113,145 @@ def fail(outputs):
         nbformat.write(notebook, folder / "lenet_mnist.failed.ipynb")
 
     return leave
+
+
+PROJECT = Path(__file__).parents[2]
+BEST_RATE = {"momentum": 0.05, "adagrad": 0.3, "adam": 0.003, "adamw": 0.004}
+
+
+def imitation(setting, seed):
+    """A trial as a run would record it: plausible, and made up."""
+    random.seed(repr((setting, seed)))
+    solver = setting["solver"].removesuffix("+")
+    away = math.log10(setting["learning_rate"] / BEST_RATE.get(solver, 0.02))
+    decay = setting["weight_decay"] or 0
+    erased = setting["weight_decay_form"] == "per_step" and decay >= 0.01
+    accuracy = 0.1 + 0.87 * math.exp(-0.35 * away**2) * (not erased)
+    accuracy = min(1, max(0, accuracy + random.gauss(0, 0.01)))
+    diverged = away > 2.2
+    return setting | {
+        "seed": seed,
+        "outcome": "diverged" if diverged else "finished",
+        "diverged_at_step": 17 if diverged else None,
+        "validation_accuracy": None if diverged else accuracy,
+        "validation_top5": None if diverged else (1 + accuracy) / 2,
+        "test_accuracy": None if diverged else accuracy - 0.005,
+        "test_top5": None if diverged else (1 + accuracy) / 2,
+        "train_loss": math.nan if diverged else 2.4 - 2 * accuracy,
+        "steps": 320,
+        "seconds": 0.8,
+        "compilations": 0,
+    }
+
+
+def table_parameters(table, scale="laptop"):
+    """The parameters of a table's run, as its YAML files say."""
+    params = PROJECT / "params"
+    merged = yaml.safe_load((params / f"tables/table{table:02d}.yaml").read_text())
+    for name in (merged["notebook"], f"table{table:02d}"):
+        path = params / "scales" / scale / f"{name}.yaml"
+        merged |= yaml.safe_load(path.read_text()) if path.exists() else {}
+    return merged
+
+
+def imitated_trials(table):
+    """Trials of all settings of a table."""
+    of_table = table_parameters(table)
+    return [
+        imitation(setting, seed)
+        for setting in parameters.settings(of_table)
+        for seed in of_table["seeds"]
+    ]
+
+
+def imitated_scraps(table):
+    """What the notebook of a table would glue."""
+    of_table, trials = table_parameters(table), imitated_trials(table)
+    batches = dict.fromkeys(trial["batch_size"] for trial in trials)
+    return {
+        "trials": trials,
+        "cells": statistics.cells(trials, table),
+        "dataset": {
+            "name": "digits",
+            "title": "Handwritten digits",
+            "stands_in_for": "MNIST",
+            "classes": 10,
+            "train": 1150,
+            "validation": 287,
+            "test": 360,
+        },
+        "environment": {"device": "cpu", "cpu_count": 2, "python": "3.11.7"},
+        "steps": [
+            {
+                "batch_size": batch,
+                "images_per_step": batch // of_table["batch_divisor"],
+                "steps": 360,
+                "warmup_steps": 40,
+                "published_steps": of_table.get("published_steps"),
+            }
+            for batch in batches
+        ],
+        "finished": True,
+    }
+
+
+def leave_run(folder, table, pictures=None, **changes):
+    """Writes an executed notebook and its record, as a run of the table leaves them."""
+    of_table = table_parameters(table)
+    place = folder / f"table{table:02d}"
+    place.mkdir(parents=True, exist_ok=True)
+    cells = [nbformat.v4.new_markdown_cell(f"# Table {table}\n\n## Trials")]
+    for name, value in (imitated_scraps(table) | changes).items():
+        cells.append(_scrap_cell(name, value))
+    for name, png in (pictures or {}).items():
+        cells.append(_picture_cell(name, png))
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbformat.write(notebook, place / f"{of_table['notebook']}.ipynb")
+    record = RECORD | {
+        "run": f"table{table:02d}/{of_table['notebook']}",
+        "notebook": of_table["notebook"],
+        "table": table,
+        "parameters": of_table,
+        "overrides": {},
+    }
+    (place / f"{of_table['notebook']}.json").write_text(json.dumps(record))
+
+
+def _scrap_cell(name, value):
+    about = {
+        "name": name,
+        "data": scraps.encode(value),
+        "encoder": "json",
+        "version": 1,
+    }
+    output = nbformat.v4.new_output(
+        "display_data",
+        data={"application/scrapbook.scrap.json+json": about},
+        metadata={"scrapbook": {"name": name, "data": True, "display": False}},
+    )
+    return nbformat.v4.new_code_cell(f"scraps.glue({name!r}, ...)", outputs=[output])
+
+
+def _picture_cell(name, png):
+    about = {"scrapbook": {"name": name, "data": False, "display": True}}
+    output = nbformat.v4.new_output(
+        "display_data",
+        data={"image/png": png},
+        metadata=about | {"image/png": {"width": 800, "alt": f"The {name}."}},
+    )
+    return nbformat.v4.new_code_cell("scraps.glue_figure(...)", outputs=[output])
+
+
+@pytest.fixture(scope="session")
+def imitated_table():
+    """A function that makes up the trials of a table."""
+    return imitated_trials
+
+
+@pytest.fixture(scope="session")
+def imitated(tmp_path_factory):
+    """The folder of a scale with a made-up run of every image table."""
+    folder = tmp_path_factory.mktemp("imitated") / "laptop"
+    for table in (3, 5, 6, 7, *range(9, 26)):
+        leave_run(folder, table)
+    return folder

@@ -6,7 +6,8 @@ nowhere else; `layout.yaml` declares which columns name a row and which hold res
 
 import functools
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,11 +31,23 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """How a column is called where people read it, and with how many decimals."""
+    """How a column is called where people read it, and what it is to a trial.
+
+    Attributes:
+        decimals: how many of a number are shown.
+        field: of a key: the number of a trial that it holds.
+        words: of a key: number to what the paper prints for it.
+        metric: of a result: the metric of a trial that it holds.
+        suffix: of a result: what tells a solver's entry here from that elsewhere.
+    """
 
     name: str
     label: str
-    decimals: int | None
+    decimals: int | None = None
+    field: str | None = None
+    words: dict = {}
+    metric: str | None = None
+    suffix: str = ""
 
     def write(self, value) -> str:
         """`value` as this column shows it; text stays text.
@@ -49,6 +62,32 @@ class Column(NamedTuple):
             return f"{value:.{self.decimals}f}"
         return str(value)
 
+    def number(self, value):
+        """What a key's value is in a trial: the number behind the paper's words.
+
+        Example:
+            >>> column = Column("L2", "L2", words={0.0: "disable"})
+            >>> column.number("disable"), column.number(0.5)
+            (0.0, 0.5)
+        """
+        return next((n for n, word in self.words.items() if word == value), value)
+
+
+class Experiment(NamedTuple):
+    """One of the paper's experiments, and what is to be known of its data.
+
+    Attributes:
+        classes: of the data set: guessing gets one in so many right.
+        images: to train on.
+        width: channels of the net's first stage, where scales change them.
+    """
+
+    title: str
+    data: str = ""
+    classes: int | None = None
+    images: int | None = None
+    width: int | None = None
+
 
 @dataclass(frozen=True)
 class Table:
@@ -62,6 +101,9 @@ class Table:
         extra_rows: further rows that version 3 of the paper alone prints.
         printed: the rows as printed, letter by letter, the heading first.
         extra_printed: the extra rows as printed.
+        solver: the one whose settings the rows are; None where rows are something else.
+        row_names: solver to row, where the paper calls it otherwise.
+        best_of: (row, column) to the tables whose best setting stands there.
         notes: where the paper contradicts itself about this table.
         remarks: what is to be known about how the values were read.
     """
@@ -84,6 +126,9 @@ class Table:
     remarks: str
     notes: tuple[str, ...]
     v3_table_number: int | None
+    solver: str | None = None
+    row_names: dict = field(default_factory=dict)
+    best_of: dict = field(default_factory=dict)
 
     def column(self, name: str) -> Column:
         """The column called `name` in the paper's table."""
@@ -103,6 +148,53 @@ class Table:
         """
         values = self.row_as_dict(row)
         return ", ".join(str(values[key]) for key in self.keys)
+
+    def setting(self, row: tuple) -> dict:
+        """The numbers that name a row, as a trial calls them.
+
+        Example:
+            >>> table = tables()[13]
+            >>> table.setting(table.rows[0])
+            {'learning_rate': 0.0001, 'weight_decay': 1e-05, 'l2_regularization': 0.01}
+        """
+        values = self.row_as_dict(row)
+        keys = [self.column(key) for key in self.keys]
+        return {key.field: key.number(values[key.name]) for key in keys if key.field}
+
+    def label_of(self, trial: Mapping) -> str:
+        """The name of the row that a trial belongs to, or would if the paper had it.
+
+        Example:
+            >>> tables()[5].label_of({"batch_size": 512}), tables()[13].label_of(
+            ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
+            ('512', '0.5, 0, disable')
+        """
+        keys = [self.column(key) for key in self.keys]
+        numbers = tuple(trial[key.field] for key in keys)
+        for row in (*self.rows, *self.extra_rows):
+            # By number, for YAML and people may write 1 for the paper's 1.0.
+            if tuple(self.setting(row).values()) == numbers:
+                return self.label(row)
+        pairs = zip(keys, numbers, strict=True)
+        return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
+
+    def row_of(self, solver: str) -> str:
+        """The name of a solver's row.
+
+        Example:
+            >>> tables()[3].row_of("momentum+"), tables()[3].row_of("lamb")
+            ('momentum', 'lamb')
+        """
+        return self.row_names.get(solver, solver)
+
+    def entry(self, row: str, column: str) -> str:
+        """The name of a cell in a table of solvers: that of the solver.
+
+        Example:
+            >>> tables()[3].entry("adam", "plus (Goyal LR scheme)")
+            'adam+'
+        """
+        return row + self.column(column).suffix
 
     def labeled_rows(self) -> dict[str, dict]:
         """Every row by its label, the extra ones last, each a dict by column name.
@@ -160,14 +252,16 @@ extra=False)
     return [cell for table in tables().values() for cell in table.cells()]
 
 
-def experiments() -> dict[str, str]:
-    """The four experiments behind the tables: notebook name and title.
+@functools.cache
+def experiments() -> dict[str, Experiment]:
+    """The four experiments behind the tables, by the name of their notebook.
 
     Example:
-        >>> experiments()["lenet_mnist"]
+        >>> experiments()["lenet_mnist"].title
         'LeNet on MNIST'
     """
-    return dict(_load("layout.yaml")["experiments"])
+    known = _load("layout.yaml")["experiments"]
+    return {name: Experiment(**about) for name, about in known.items()}
 
 
 def difference(ours, published) -> float | None:
@@ -185,18 +279,13 @@ def difference(ours, published) -> float | None:
 
 
 def _table(entry, layout, everything):
-    described = everything["columns"]
     return Table(
         number=entry["number"],
         title=entry["title"],
         experiment=layout["experiment"],
-        experiment_title=everything["experiments"][layout["experiment"]],
+        experiment_title=everything["experiments"][layout["experiment"]]["title"],
         columns=tuple(
-            Column(
-                name,
-                described.get(name, {}).get("label", name),
-                described.get(name, {}).get("decimals"),
-            )
+            Column(name, **({"label": name} | everything["columns"].get(name, {})))
             for name in entry["columns"]
         ),
         keys=tuple(layout["keys"]),
@@ -212,6 +301,13 @@ def _table(entry, layout, everything):
         remarks=entry.get("notes", ""),
         notes=tuple(layout.get("notes", ())),
         v3_table_number=entry.get("v3_table_number"),
+        solver=layout.get("solver"),
+        row_names=layout.get("rows", {}),
+        best_of={
+            (row, column): tuple(tables)
+            for row, columns in layout.get("best_of", {}).items()
+            for column, tables in columns.items()
+        },
     )
 
 

@@ -86,6 +86,30 @@ def test_divergence_is_a_published_value_in_tables_2_and_8():
     ]
 
 
+def test_a_row_is_found_by_its_numbers_however_they_are_written():
+    assert paper.tables()[9].label_of({"learning_rate": 1}) == "1.0"
+    numbers = {"learning_rate": 0.02, "weight_decay": 1e-05, "l2_regularization": 0}
+    assert paper.tables()[17].label_of(numbers) == "0.02, 1e-05, disable"
+
+
+def test_every_row_of_a_table_of_settings_is_named_by_numbers_of_a_trial():
+    for table in paper.tables().values():
+        if table.solver:
+            for row in (*table.rows, *table.extra_rows):
+                setting = table.setting(row)
+                assert len(setting) == len(table.keys)
+                assert all(isinstance(value, int | float) for value in setting.values())
+                assert table.label_of(setting) == table.label(row)
+
+
+def test_table_3_is_the_best_of_all_sweeps_and_of_each_once():
+    sources = paper.tables()[3].best_of.values()
+    assert sorted(number for some in sources for number in some) == [*range(9, 26)]
+    for (row, column), numbers in paper.tables()[3].best_of.items():
+        solver = paper.tables()[3].entry(row, column)
+        assert {paper.tables()[number].solver for number in numbers} == {solver}
+
+
 def test_table_3_has_no_cell_where_the_paper_prints_nothing():
     cells = {cell[1:3] for cell in paper.tables()[3].cells()}
     assert ("momentum", "default") in cells

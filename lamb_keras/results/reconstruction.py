@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lamb_keras.results import paper, writing
+from lamb_keras.results import best_of, paper, statistics, writing
 from lamb_keras.results.runs import Run
 
 STATUSES = ("run", "diverged", "failed", "not run")
@@ -37,7 +37,9 @@ class Result:
         status: "run", "diverged", "failed" or "not run".
         extra: whether version 3 of the paper alone prints this row.
         chosen: the setting chosen on held-out data.
-        settings_tried: how many settings were compared to choose it.
+        settings_tried: how many settings were compared to choose it; 1 for a row that
+            is one setting.
+        settings: of a row that is one setting, how many such rows its run has.
         trials: how many trials that took, `diverged` of which diverged.
     """
 
@@ -54,6 +56,7 @@ class Result:
     extra: bool = False
     chosen: dict = field(default_factory=dict)
     settings_tried: int | None = None
+    settings: int | None = None
     trials: int | None = None
     diverged: int | None = None
 
@@ -68,20 +71,23 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
 
     A cell that several runs fill takes it from the run of its own table, else from
     the latest. A cell of a table whose run failed is "failed"; of one that no run
-    filled, "not run".
+    filled, "not run". Cells that are the best of other tables come from the runs of
+    these, and from nowhere else (`best_of`).
 
     Example:
         >>> reconstruct([])[0].status
         'not run'
     """
     runs = list(runs)
-    filled = _filled(runs)
+    filled, derived = _filled(runs), best_of.derived(runs)
     failed = {run.table: run for run in runs if not run.succeeded}
     results = []
     for cell in paper.cells():
-        known = dict(cell._asdict())
-        if (cell.table, cell.row, cell.column) in filled:
-            known |= filled[cell.table, cell.row, cell.column]
+        known, place = dict(cell._asdict()), cell[:3]
+        if place in derived:
+            known |= _known(derived[place]) if derived[place] else {}
+        elif place in filled:
+            known |= filled[place]
         elif cell.table in failed:
             known |= {"status": "failed", "run": failed[cell.table].name}
         results.append(Result(**known))
@@ -100,6 +106,28 @@ def unpublished(runs: Iterable[Run]) -> list[Result]:
         Result(*place, published=None, **known)
         for place, known in _filled(runs).items()
         if place not in published
+    ]
+
+
+def of_trials(table: paper.Table, trials: Sequence[dict], run: Run) -> list[Result]:
+    """The published cells of a table as these trials of a run alone would fill them.
+
+    Example:
+        >>> trial = {"solver": "adam", "learning_rate": 0.001, "outcome": "finished",
+        ...          "seed": 0, "test_accuracy": 0.8}
+        >>> run = Run("table11/a", Path("a.ipynb"), "succeeded", "a", 11, "laptop")
+        >>> (result,) = of_trials(paper.tables()[11], [trial], run)
+        >>> result.published, result.ours
+        (0.6604, 0.8)
+    """
+    made = {
+        (cell["table"], cell["row"], cell["column"]): cell | {"run": run.name}
+        for cell in statistics.cells(trials, table.number)
+    }
+    return [
+        Result(**cell._asdict() | _known(made[cell[:3]]))
+        for cell in table.cells()
+        if cell[:3] in made
     ]
 
 
@@ -162,20 +190,28 @@ def _filled(runs):
             _check_status(cell, run)
             own = run.table == cell["table"]
             if own or place not in filled or not filled[place][0]:
-                filled[place] = (own, _known(cell, run))
+                made_by = {"run": run.name, "dataset": run.dataset.get("name")}
+                filled[place] = (own, _known(cell | made_by))
     return {place: known for place, (_, known) in filled.items()}
 
 
-def _known(cell, run):
-    return {
-        "ours": cell["value"],
-        "status": cell["status"],
-        "dataset": run.dataset.get("name"),
-        "run": run.name,
-    } | {name: cell[name] for name in _COPIED if name in cell}
+def _known(cell):
+    copied = {name: cell[name] for name in _COPIED if name in cell}
+    return {"ours": cell["value"], **copied}
 
 
-_COPIED = ("spread", "n", "chosen", "settings_tried", "trials", "diverged")
+_COPIED = (
+    "status",
+    "dataset",
+    "run",
+    "spread",
+    "n",
+    "chosen",
+    "settings_tried",
+    "settings",
+    "trials",
+    "diverged",
+)
 
 
 def _check_status(cell, run):

@@ -115,10 +115,15 @@ def test_a_later_run_of_the_same_table_wins():
 
 
 def test_a_run_may_fill_cells_of_another_table():
-    """Table 3 is made of the best of others."""
-    best = cell("adam", 0.66, table=3, column="default")
-    results = reconstruction.reconstruct([run(best, table=11)])
-    assert of(results, 3, "adam", "default").ours == 0.66
+    lamb = cell("lamb", 0.66, table=3, column="default")
+    results = reconstruction.reconstruct([run(lamb, table=5)])
+    assert of(results, 3, "lamb", "default").ours == 0.66
+
+
+def test_what_is_the_best_of_other_tables_is_never_taken_from_a_run_s_cells():
+    adam = cell("adam", 0.66, table=3, column="default")
+    results = reconstruction.reconstruct([run(adam, table=3)])
+    assert of(results, 3, "adam", "default").status == "not run"
 
 
 def test_what_the_paper_has_no_cell_for_is_kept_apart():
@@ -181,3 +186,26 @@ def test_a_number_that_is_none_survives_the_csv(tmp_path):
     results = reconstruction.reconstruct([run(cell(value=math.nan, spread=math.inf))])
     text = reconstruction.write_csv(results, tmp_path / "results.csv").read_text()
     assert "0.9945,nan,inf,5,run" in text
+
+
+def test_all_cells_of_the_image_tables_are_run_or_diverged(imitated):
+    results = reconstruction.reconstruct(runs.read(imitated))
+    counts = Counter((r.status, r.table in (1, 2, 4, 8)) for r in results)
+    assert counts["not run", True] == 57 and counts["not run", False] == 0
+    assert counts["run", False] + counts["diverged", False] == 433 - 57
+
+
+def test_a_row_that_is_one_setting_says_of_how_many(imitated):
+    results = reconstruction.reconstruct(runs.read(imitated))
+    row = of(results, 13, "0.05, 1e-05, default (0.01)", "Top-1 Validation Accuracy")
+    assert (row.extra, row.settings_tried, row.settings) == (True, 1, 20)
+
+
+def test_trials_alone_fill_the_cells_of_their_table(imitated):
+    (found,) = [run for run in runs.read(imitated) if run.table == 23]
+    table, trials = paper.tables()[23], found.scraps["trials"]
+    other = [t for t in trials if t["weight_decay_form"] == "times_learning_rate"]
+    results = reconstruction.of_trials(table, other, found)
+    assert [result.row for result in results] == list(table.labeled_rows())
+    erased = reconstruction.by_table(reconstruction.reconstruct([found]))[23]
+    assert results[0].ours > erased[0].ours  # the imitation is erased per step

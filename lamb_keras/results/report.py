@@ -14,7 +14,9 @@ from lamb_keras import execution
 from lamb_keras.results import paper, reconstruction, runs, writing
 
 README_BLOCK = re.compile(
-    r"(?P<start><!-- table 7: start -->\n).*?(?P<end><!-- table 7: end -->)", re.DOTALL
+    r"(?P<start><!-- table (?P<table>\d+): start -->\n).*?"
+    r"(?P<end><!-- table (?P=table): end -->)",
+    re.DOTALL,
 )
 
 
@@ -82,12 +84,12 @@ def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
     if not sources:
         return f"Table {table} has not been run at {scale} scale yet."
     published = paper.tables()[table]
-    column = published.column(cells[0].column)
+    column = published.column(published.results[0])
     lines = [
         f"| {published.column(published.keys[0]).label} | paper | ours | n "
         "| chosen on held-out data | tried |",
         "| --- | --- | --- | --- | --- | --- |",
-        *(_readme_line(cell, column) for cell in cells),
+        *(_readme_line(cell, published.column(cell.column)) for cell in cells),
         "",
         _readme_caption(sources, scale, column),
     ]
@@ -95,7 +97,7 @@ def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
 
 
 def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
-    """Puts Table 7 into the README between its two marks; whether it changed.
+    """Puts tables into the README, each between its two marks; whether it changed.
 
     Example:
         >>> import tempfile
@@ -107,15 +109,17 @@ def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
         (True, False)
     """
     text = path.read_text(encoding="utf-8")
-    table = readme_table(outputs, scale)
     if not README_BLOCK.search(text):
         raise ReportError(
             f"{path.name} has no lines <!-- table 7: start --> and "
-            "<!-- table 7: end --> to put the table between; add them."
+            "<!-- table 7: end --> to put a table between; add them."
         )
-    changed = README_BLOCK.sub(
-        lambda block: f"{block['start']}{table}\n{block['end']}", text
-    )
+
+    def renewed(block):
+        table = readme_table(outputs, scale, int(block["table"]))
+        return f"{block['start']}{table}\n{block['end']}"
+
+    changed = README_BLOCK.sub(renewed, text)
     if changed == text:
         return False
     writing.write(path, changed)
@@ -162,13 +166,16 @@ def _readme_line(cell, column):
         if cell.spread is not None:
             ours += f" ± {column.write(cell.spread)}"
     chosen = ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" for name, value in cell.chosen.items()
+        f"{_spelled(name)} {value if isinstance(value, str) else f'{value:g}'}"
+        for name, value in cell.chosen.items()
     )
-    tried = (
-        f"{cell.settings_tried} settings, {cell.trials} trials" if cell.trials else ""
+    tried = ", ".join(
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((cell.settings_tried, "setting"), (cell.trials, "trial"))
+        if count
     )
     entries = [
-        cell.row,
+        cell.row + column.suffix,
         column.write(cell.published),
         ours,
         cell.n or "",
@@ -178,13 +185,18 @@ def _readme_line(cell, column):
     return "| " + " | ".join(map(str, entries)) + " |"
 
 
+def _spelled(name):
+    return name.replace("_", " ").replace("l2 ", "L2 ")
+
+
 def _readme_caption(sources, scale, column):
     data = [
         run.dataset["title"] + (f", standing in for {original}" if original else "")
         for run in sources
-        for original in [run.dataset.get("stands_in_for")]
+        for original in [run.stands_in_for]
     ]
+    label = column.label[:1].upper() + column.label[1:]
     return (
-        f"The {column.label} at {scale} scale, mean ± sample standard deviation over n "
-        f"seeds. Data: {'; '.join(dict.fromkeys(data))}."
+        f"{label} at {scale} scale, mean ± sample standard deviation over n seeds. "
+        f"Data: {'; '.join(dict.fromkeys(data))}."
     )

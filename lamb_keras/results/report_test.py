@@ -3,13 +3,15 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from lamb_keras.results import report
+from lamb_keras.results import reconstruction, report, runs, views
 from lamb_keras.results.page_test import requests
 
 PROJECT = Path(__file__).parents[2]
@@ -53,6 +55,31 @@ def test_the_report_is_one_file_with_every_table_and_links_to_the_runs(rendered)
     # Nobody's warnings, nor anything else that was printed on the way.
     kinds = [o["output_type"] for c in summary["cells"] for o in c.get("outputs", [])]
     assert set(kinds) == {"execute_result"}
+
+
+def test_all_image_tables_are_soon_read_and_shown(imitated):
+    started = time.process_time()
+    found = runs.read(imitated)
+    results = reconstruction.reconstruct(found)
+    views.overview(results, found)
+    views.tables(results, found)
+    views.runs(found)
+    # It takes a third of a second; make report, repeated, has 20 for everything.
+    assert time.process_time() - started < 5
+
+
+def test_a_report_of_all_image_tables_is_light(imitated, tmp_path):
+    shutil.copytree(imitated, tmp_path / "outputs" / "laptop")
+    path = report.render(tmp_path / "outputs", "laptop", PROJECT)
+    # Without figures, of which a run has about 0.1 MB.
+    assert path.stat().st_size < 2_000_000
+    html = path.read_text(encoding="utf-8")
+    assert requests(html) == []
+    assert html.count('<details class="lk-fold"><summary>All') == 21
+    with (path.parent / "results.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    image_tables = [line for line in lines if line["table"] not in ("1", "2", "4", "8")]
+    assert {line["status"] for line in image_tables} == {"run", "diverged"}
 
 
 def test_without_any_run_the_report_lists_all_tables_as_not_run(tmp_path):
@@ -129,6 +156,16 @@ def test_only_what_is_between_the_marks_of_a_readme_changes(outputs, tmp_path):
     assert text.endswith("<!-- table 7: end -->\n\nAfter \\1.\n")
     assert "old" not in text
     assert report.update_readme(readme, outputs) is False
+
+
+def test_every_marked_table_of_a_readme_is_renewed(outputs, tmp_path):
+    readme = tmp_path / "README.md"
+    marks = "<!-- table {0}: start -->\n<!-- table {0}: end -->\n"
+    readme.write_text(marks.format(3) + marks.format(7))
+    report.update_readme(readme, outputs)
+    third, seventh = readme.read_text().split("<!-- table 3: end -->")
+    assert "Table 3 has not been run at laptop scale yet." in third
+    assert "| lamb | 0.9945 | **0.9700**" in seventh
 
 
 def test_a_readme_without_marks_is_left_alone(outputs, tmp_path):

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lamb_keras.results import paper
+
 
 @dataclass(frozen=True)
 class Run:
@@ -49,11 +51,29 @@ class Run:
         """What the run trained on, as it says itself; empty for a failed run."""
         return self.scraps.get("dataset", {})
 
+    @property
+    def stands_in_for(self) -> str | None:
+        """The paper's data set if another one, or a part of it, was in its place.
+
+        A data set knows what it usually stands for; of which experiment it is the data
+        here, the run knows.
+        """
+        experiment = paper.experiments().get(self.notebook)
+        used = self.dataset.get("name")
+        if not used or not experiment or _plain(used) == _plain(experiment.data):
+            return self.dataset.get("stands_in_for")
+        return experiment.data
+
     def pictures(self) -> dict:
         """The figures of the run's notebook by name (`scraps.Picture`)."""
         from lamb_keras.results import scraps
 
         return scraps.pictures(self.path) if self.succeeded else {}
+
+
+def _plain(name):
+    """A data set's name as parameters write it: "CIFAR-10" is "cifar10"."""
+    return name.lower().replace("-", "")
 
 
 def folder(outputs: str | Path, scale: str) -> Path:

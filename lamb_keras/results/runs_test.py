@@ -148,3 +148,24 @@ def test_links_lead_from_where_the_notebook_runs(monkeypatch, tmp_path):
     assert runs.links(tmp_path) == "."
     assert runs.links(tmp_path / "outputs" / "laptop") == "outputs/laptop"
     assert runs.links(tmp_path.parent / "elsewhere") == "../elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "data", "original"),
+    [
+        ("lenet_mnist", {"name": "digits", "stands_in_for": "MNIST"}, "MNIST"),
+        ("resnet50_imagenet", {"name": "digits", "stands_in_for": "MNIST"}, "ImageNet"),
+        ("resnet50_imagenet", {"name": "cifar10", "stands_in_for": None}, "ImageNet"),
+        ("davidnet_cifar10", {"name": "cifar10", "stands_in_for": None}, None),
+        (
+            "davidnet_cifar10",
+            {"name": "cifar10", "stands_in_for": "CIFAR-10"},
+            "CIFAR-10",
+        ),
+        ("something_else", {"name": "digits", "stands_in_for": "MNIST"}, "MNIST"),
+        ("lenet_mnist", {}, None),
+    ],
+)
+def test_what_data_stand_in_for_depends_on_the_experiment(notebook, data, original):
+    known = ("a", Path("a.ipynb"), "succeeded", notebook, 9, "laptop")
+    assert runs.Run(*known, scraps={"dataset": data}).stands_in_for == original

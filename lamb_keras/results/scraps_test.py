@@ -1,5 +1,6 @@
 """What a notebook glues comes back equal, through a real notebook and a real file."""
 
+import io
 import math
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import sys
 import numpy as np
 import pytest
 import scrapbook
+from IPython.display import Image as Shown
+from matplotlib.figure import Figure
+from PIL import Image
 
 from lamb_keras.results import scraps
 
@@ -161,3 +165,32 @@ def test_what_no_scrap_can_hold_is_refused_with_its_place():
 def test_encoding_and_decoding_are_inverse(value):
     returned = scraps.decode(scraps.encode(value))
     assert returned == value and type(returned) is type(value)
+
+
+def saved(figure):
+    return Image.open(io.BytesIO(scraps._picture(figure, "", Shown).data))
+
+
+def test_a_drawing_gets_a_palette_and_keeps_its_look():
+    figure = Figure(figsize=(4, 3))
+    figure.subplots().plot([0, 1, 4, 9], color="#D55E00")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=scraps.PIXELS_PER_INCH, bbox_inches="tight")
+    before = np.asarray(Image.open(buffer).convert("RGB"), int)
+    picture = saved(figure)
+    after = np.asarray(picture.convert("RGB"), int)
+    assert picture.mode == "P" and after.shape == before.shape
+    # 16 of 256 shades, and only of some pixels along the edges of lines.
+    assert np.abs(after - before).max() <= 16
+
+
+def test_photographs_keep_all_their_colors():
+    figure = Figure(figsize=(2, 2))
+    noise = np.random.default_rng(0).random((400, 400, 3))
+    figure.subplots().imshow(noise)
+    assert saved(figure).mode != "P"
+
+
+def test_what_is_transparent_stays_so():
+    figure = Figure(figsize=(1, 1), facecolor="none")
+    assert saved(figure).mode == "RGBA"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamb_keras.results import statistics
+from lamb_keras.results import paper, statistics
 
 RATES = [0.0001, 0.001, 0.01, 0.1]
 accuracies = st.floats(0, 1, allow_nan=False)
@@ -188,9 +188,128 @@ def test_several_hyperparameters_can_be_tuned_together():
 
 
 def test_trials_that_differ_in_something_untold_are_not_mixed_up():
-    trials = [trial(0.1, 0, 0.5, weight_decay=decay) for decay in (0.0, 0.5)]
+    trials = [trial(0.1, 0, 0.5, nesterov=nesterov) for nesterov in (True, False)]
     with pytest.raises(ValueError, match="tells them apart"):
         statistics.choose(trials)
+
+
+def test_all_that_a_trial_tells_of_its_setting_is_tuned_by_default():
+    trials = [
+        trial(rate, 0, rate + decay, weight_decay=decay, l2_regularization=0.0)
+        for rate in (0.1, 0.2)
+        for decay in (0.0, 0.5)
+    ]
+    found = cell(trials)
+    assert found["settings_tried"] == 4
+    # What there was no choice of is not told.
+    assert found["chosen"] == {"learning_rate": 0.2, "weight_decay": 0.5}
+
+
+def test_among_equals_the_smaller_rate_comes_first_and_none_before_any_number():
+    trials = [
+        trial(rate, 0, 0.9, weight_decay=decay)
+        for decay in (0.5, None)
+        for rate in (0.2, 0.1)
+    ]
+    setting = {"learning_rate": 0.1, "weight_decay": None}
+    assert statistics.choose(trials).setting == setting
+
+
+def test_the_other_form_of_weight_decay_makes_no_cell():
+    trials = [
+        trial(
+            0.1, 0, held_out, weight_decay=0.01, weight_decay_form=form, solver=solver
+        )
+        for solver, form, held_out in (
+            ("adamw", "per_step", 0.5),
+            ("adamw", "times_learning_rate", 0.9),
+            ("lamb", None, 0.7),
+        )
+    ]
+    assert statistics.chosen(trials)["adamw"]["weight_decay_form"] == "per_step"
+    found = statistics.cells(trials, 6)
+    assert [(c["row"], c["settings_tried"]) for c in found] == [
+        ("adamw", 1),
+        ("lamb", 1),
+    ]
+
+
+def test_what_is_chosen_finds_its_trials_and_no_others():
+    trials = [
+        trial(rate, 0, rate, solver=s) for s in ("adam", "lamb") for rate in RATES
+    ]
+    chosen = statistics.chosen(trials)["adam"]
+    same = [t for t in trials if chosen.items() <= t.items()]
+    assert [(t["solver"], t["learning_rate"]) for t in same] == [("adam", 0.1)]
+
+
+def test_momentum_in_table_3_is_that_with_goyals_recipe():
+    found = statistics.cells([trial(0.1, 0, 0.5, solver="momentum+")], 3)
+    assert [(c["row"], c["column"]) for c in found] == [("momentum", "default")]
+
+
+ADAMW = {"solver": "adamw", "weight_decay": 1e-5, "l2_regularization": 0.01}
+
+
+def test_rows_are_called_as_the_paper_calls_them(imitated_table):
+    for number in (5, *range(9, 26)):
+        table = paper.tables()[number]
+        found = statistics.rows(imitated_table(number), number)
+        places = [(c["row"], c["column"]) for c in found]
+        assert len(set(places)) == len(places)
+        assert set(places) == {cell[1:3] for cell in table.cells()}
+
+
+def test_a_row_is_the_mean_over_the_seeds_that_finished():
+    trials = [
+        trial(0.1, 0, 0.5, 0.6, **ADAMW),
+        trial(0.1, 1, 0.5, 0.8, **ADAMW),
+        diverged(0.1, 2, **ADAMW),
+        trial(0.2, 0, 0.9, 0.9, **ADAMW),
+    ]
+    row, _ = statistics.rows(trials, 13)
+    assert row["value"] == pytest.approx(0.7)
+    assert (row["n"], row["trials"], row["diverged"]) == (2, 3, 1)
+    assert (row["status"], row["settings_tried"], row["settings"]) == ("run", 1, 2)
+
+
+def test_a_row_of_which_no_seed_finished_is_diverged():
+    lost = {**diverged(0.1, 0, **ADAMW), "test_accuracy": None}
+    (row,) = statistics.rows([lost], 13)
+    assert (row["value"], row["spread"], row["status"]) == (None, None, "diverged")
+
+
+def test_the_rows_of_table_5_have_both_metrics():
+    trials = [trial(0.04, 0, 0.5, 0.7, batch_size=512, test_top5=0.9)]
+    found = statistics.rows(trials, 5)
+    assert [(c["row"], c["column"], c["value"]) for c in found] == [
+        ("512", "top5", 0.9),
+        ("512", "top1", 0.7),
+    ]
+
+
+def test_what_the_paper_has_no_row_for_gets_a_name_that_says_why():
+    base = {"solver": "adam", "l2_regularization": 0.0, "batch_size": 16384}
+    other = {"solver": "lamb", "l2_regularization": 0.0, "batch_size": 16384}
+    trials = [
+        trial(0.001, 0, 0.5, **base),
+        trial(0.003, 0, 0.5, **base),
+        trial(0.001, 0, 0.5, **base | {"l2_regularization": 0.1}),
+        trial(0.001, 0, 0.5, **other),
+    ]
+    rows = [c["row"] for c in statistics.cells(trials, 11)]
+    assert rows == [
+        "0.001",
+        "0.003",
+        "0.001, l2 regularization 0.1",
+        "0.001, lamb",
+    ]
+
+
+def test_two_trials_of_one_row_and_seed_are_refused():
+    trials = [trial(0.001, 0, 0.5, solver="adam", nesterov=n) for n in (True, False)]
+    with pytest.raises(ValueError, match="table 11, row 0.001 and seed 0"):
+        statistics.rows(trials, 11)
 
 
 def test_no_trials_are_an_error_with_a_cure():

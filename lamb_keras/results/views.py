@@ -7,7 +7,6 @@ look is in `templates/views.css`.
 
 import base64
 import functools
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -17,11 +16,16 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from lamb_keras.results import paper, reconstruction
+from lamb_keras.results import agreement, paper, reconstruction, statistics
+from lamb_keras.results import scale_rule as rule
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
+# Figures of a sweep that stand with its table, and not once more with its run.
+BESIDE_THE_TABLE = ("sweep", "weight_decay_forms")
+# A table with more rows than this is folded where a figure says the same.
+ROWS_SHOWN = 14
 
 
 class Html(str):
@@ -58,11 +62,7 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
         cells=len(results),
         trials=sum(len(run.scraps.get("trials", ())) for run in done),
         seconds=sum(run.seconds or 0 for run in done),
-        stand_ins=_distinct(
-            (run.dataset["title"], run.dataset.get("stands_in_for"))
-            for run in done
-            if run.dataset
-        ),
+        stand_ins=_stand_ins(done),
         devices=_distinct(_device(environment) for environment in environments),
         commits=_distinct(run.commit for run in done),
         when=max((run.started for run in done), default=None),
@@ -70,19 +70,37 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
     )
 
 
-def overview(results: Sequence[Result]) -> Html:
+def _stand_ins(done):
+    """The data sets used, each with the paper's data sets in whose place it was."""
+    originals = {}
+    for run in done:
+        if run.dataset:
+            of_it = originals.setdefault(run.dataset["title"], [])
+            if run.stands_in_for and run.stands_in_for not in of_it:
+                of_it.append(run.stands_in_for)
+    return originals
+
+
+def overview(results: Sequence[Result], found: Sequence[Run] = ()) -> Html:
     """The 25 tables at a glance, grouped by experiment, each with its status.
+
+    And which of them agree with the paper: of every comparison, of some, of none.
 
     Example:
         >>> 'href="#table-7"' in overview(reconstruction.reconstruct([]))
         True
     """
-    groups = {title: [] for title in paper.experiments().values()}
+    groups = {experiment.title: [] for experiment in paper.experiments().values()}
+    verdicts = {"agrees": [], "agrees in part": [], "differs": []}
     for number, cells in reconstruction.by_table(results).items():
         table = paper.tables()[number]
+        verdict = agreement.verdict(agreement.compare(table, cells, found))
+        if verdict:
+            verdicts[verdict].append(number)
         groups[table.experiment_title].append(
             {
                 "table": table,
+                "verdict": verdict,
                 "status": reconstruction.table_status(cells),
                 "done": sum(cell.status in ("run", "diverged") for cell in cells),
                 "cells": len(cells),
@@ -91,7 +109,12 @@ def overview(results: Sequence[Result]) -> Html:
     counts = Counter(
         entry["status"] for entries in groups.values() for entry in entries
     )
-    return render("overview.html", groups=groups, counts=counts)
+    return render(
+        "overview.html",
+        groups=groups,
+        counts=counts,
+        verdicts=verdicts if any(verdicts.values()) else {},
+    )
 
 
 def tables(
@@ -120,17 +143,58 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
         >>> "No run has been made" in runs([])
         True
     """
-    shown = [
-        {
-            "run": run,
-            "pictures": {
-                name: (_data_uri(picture.png), picture)
-                for name, picture in run.pictures().items()
-            },
-        }
-        for run in found
-    ]
+    shown, seen = [], {}
+    for run in found:
+        pictures = run.pictures()
+        entry = {"run": run, "tried": _tried(run), "pictures": {}, "as_with": {}}
+        beside = BESIDE_THE_TABLE if _has_settings(run.table) else ()
+        entry["beside"] = any(name in beside for name in pictures)
+        for name, picture in pictures.items():
+            if name in beside:
+                continue
+            first = seen.setdefault(picture.png, run)
+            if first is run:
+                entry["pictures"][name] = _data_uri(picture.png), picture
+            else:
+                entry["as_with"][name] = first
+        shown.append(entry)
     return render("runs.html", shown=shown, links=links)
+
+
+def _tried(run):
+    """What each solver of a run was given to try, in words."""
+    groups = {}
+    for trial in run.scraps.get("trials", ()):
+        groups.setdefault(trial["solver"], []).append(trial)
+    return [
+        {
+            "solver": solver,
+            "settings": len({_setting(trial) for trial in trials}),
+            "trials": len(trials),
+            "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
+        }
+        for solver, trials in groups.items()
+    ]
+
+
+def _has_settings(number):
+    """Whether the rows of a table are settings; a run may name a table that is none."""
+    table = paper.tables().get(number)
+    return bool(table and table.solver)
+
+
+def _setting(trial):
+    return tuple(trial.get(name) for name in statistics.SETTING)
+
+
+def scale_rule(found: Sequence[Run], scale: str) -> Html:
+    """What a scale keeps of the paper and what it rescales, and each table's sizes.
+
+    Example:
+        >>> "One rule makes every table smaller" in scale_rule([], "laptop")
+        True
+    """
+    return render("scale_rule.html", rows=rule.sizes(found), scale=scale)
 
 
 def notes() -> Html:
@@ -148,14 +212,83 @@ def _section(table, cells, extra, found):
     """What the template needs to know of one table."""
     by_name = {run.name: run for run in found}
     names = _distinct(cell.run for cell in (*cells, *extra))
+    made_by = [by_name[name] for name in names if name in by_name]
+    findings = agreement.compare(table, cells, found)
     return {
         "table": table,
         "status": reconstruction.table_status(cells),
         "lines": _with_plots([_line(table, cell) for cell in cells]),
         "extra": _with_plots([_line(table, cell) for cell in extra]),
-        "runs": [by_name[name] for name in names if name in by_name],
-        "best": _best_first(table, cells),
+        # Cells that are the best of other tables name these in their choice.
+        "runs": [run for run in made_by if run.table == table.number] or made_by,
+        "findings": findings,
+        "verdict": agreement.verdict(findings),
+        "forms": _forms(table, made_by),
+        "pictures": (pictures := _pictures(table, made_by)),
+        "folded": bool(pictures) and len(cells) > ROWS_SHOWN,
     }
+
+
+def _pictures(table, made_by):
+    """The figures that stand with a table of settings."""
+    if table.solver is None:
+        return {}
+    return {
+        name: (_data_uri(picture.png), picture)
+        for run in made_by
+        if run.table == table.number
+        for name, picture in run.pictures().items()
+        if name in BESIDE_THE_TABLE
+    }
+
+
+def _forms(table, made_by):
+    """Both forms of weight decay side by side, of a table whose run tried both."""
+    for run in made_by:
+        forms = statistics.by_form(run.scraps.get("trials", ()))
+        if run.table == table.number and table.solver and len(forms) > 1:
+            return _compared_forms(table, run, forms)
+    return None
+
+
+def _compared_forms(table, run, forms):
+    column = table.column(table.results[0])
+    results = {
+        form: {r.row: r for r in reconstruction.of_trials(table, trials, run)}
+        for form, trials in forms.items()
+    }
+    rows = []
+    for row in table.labeled_rows():
+        cells = [of_form.get(row) for of_form in results.values()]
+        if any(cells):
+            rows.append(_forms_row(table, column, row, cells))
+    return {
+        "names": list(forms),
+        "rows": rows,
+        "findings": [
+            (form, agreement.compare(table, list(of_form.values()), [run]))
+            # What the first gives is the table itself, and is said there.
+            for form, of_form in list(results.items())[1:]
+        ],
+    }
+
+
+def _forms_row(table, column, row, cells):
+    values = table.labeled_rows()[row]
+    seeds = sum(cell.trials for cell in cells if cell)
+    return {
+        "keys": [values[key] for key in table.keys],
+        "published": column.write(values[column.name]),
+        "ours": [_written(column, cell) for cell in cells],
+        "tried": f"{len(cells)} settings, {seeds} trials",
+    }
+
+
+def _written(column, cell):
+    if cell is None or cell.ours is None:
+        return cell.status if cell else "not run"
+    spread = "" if cell.spread is None else f" ± {column.write(cell.spread)}"
+    return column.write(cell.ours) + spread
 
 
 def _line(table, cell):
@@ -165,7 +298,7 @@ def _line(table, cell):
     difference = cell.difference
     return {
         "cell": cell,
-        "keys": [row.get(key, cell.row) for key in table.keys],
+        "keys": [row[key] for key in table.keys] if row else _own_keys(table, cell),
         "settings": [
             table.column(name).write(row.get(name, "")) for name in table.settings
         ],
@@ -177,28 +310,9 @@ def _line(table, cell):
     }
 
 
-def _best_first(table, cells):
-    """The rows of a table of solvers, best first, as the paper has it and as we do."""
-    if table.keys != ("optimizer",) or len(table.results) != 1:
-        return None
-    measured = [cell for cell in cells if _finite(cell.ours)]
-    if len(measured) < 2:
-        return None
-    column = table.column(table.results[0])
-    return {
-        "paper": _ranked(column, {cell.row: cell.published for cell in measured}),
-        "ours": _ranked(column, {cell.row: cell.ours for cell in measured}),
-    }
-
-
-def _ranked(column, values):
-    """Rows by falling value in words; "=" between those that are shown as equal."""
-    ordered = sorted(values, key=values.get, reverse=True)
-    words = ordered[0]
-    for before, row in itertools.pairwise(ordered):
-        equal = column.write(values[before]) == column.write(values[row])
-        words += f"{' = ' if equal else ', '}{row}"
-    return words
+def _own_keys(table, cell):
+    """The name of a row that the paper does not have, in the first of its columns."""
+    return [cell.row, *("" for _ in table.keys[1:])]
 
 
 def _with_plots(lines):
@@ -281,6 +395,11 @@ def _duration(seconds):
     return f"{hours} h {minutes} min"
 
 
+def _words(name):
+    """The name of a parameter as people read it."""
+    return name.replace("_", " ").replace("l2", "L2")
+
+
 def _value(value):
     """A parameter or an environment's entry as one line of text."""
     if isinstance(value, dict):
@@ -292,6 +411,25 @@ def _value(value):
     return "none" if value is None else str(value)
 
 
+def _span(values):
+    """A number, or the least and greatest of several; a dash where there is none."""
+    if not isinstance(values, list | tuple):
+        values = [values]
+    known = sorted({value for value in values if value is not None})
+    if not known:
+        return "–"
+    shown = [
+        f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" for value in known
+    ]
+    return shown[0] if len(shown) == 1 else f"{shown[0]} to {shown[-1]}"
+
+
+def _percent(fractions):
+    """Fractions as a span of per cents."""
+    shown = _span([round(100 * fraction, 1) for fraction in fractions])
+    return shown if shown == "–" else f"{shown} %"
+
+
 @functools.cache
 def _environment():
     environment = jinja2.Environment(
@@ -301,7 +439,14 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": _moment, "duration": _duration, "value": _value}
+    environment.filters |= {
+        "moment": _moment,
+        "duration": _duration,
+        "value": _value,
+        "span": _span,
+        "percent": _percent,
+        "words": _words,
+    }
     return environment
 
 

@@ -1,5 +1,6 @@
 """The report says what was found, of every table, and lets nothing through as HTML."""
 
+import base64
 import re
 from collections import Counter
 from dataclasses import replace
@@ -8,6 +9,7 @@ from html import unescape
 import pytest
 
 from lamb_keras.results import paper, reconstruction, runs, views
+from lamb_keras.results.conftest import leave_run, table_parameters
 
 
 @pytest.fixture
@@ -82,22 +84,130 @@ def test_a_run_table_shows_published_ours_spread_n_choice_and_cost(results, foun
     assert "Set by hand for this run: epochs = 3." in table_7
 
 
-def test_the_order_of_solvers_is_said_in_words_from_the_numbers(results, found):
+def test_agreement_is_said_in_words_from_the_numbers(results, found):
     text = text_of(views.tables(results, found))
-    assert "Best first, the paper: lamb, adam. Ours: lamb, adam." in text
+    assert "Best first, the paper: lamb, adam; ours: lamb, adam." in text
+    assert "agrees The one pair is in the paper's order." in text
     swapped = [
         replace(result, ours=0.99)
         if (result.table, result.row) == (7, "adam")
         else result
         for result in results
     ]
-    assert "Ours: adam, lamb." in text_of(views.tables(swapped, found))
-    # What is shown as equal is said to be equal.
-    for result in swapped:
-        if (result.table, result.row) == (7, "adam"):
-            swapped[swapped.index(result)] = replace(result, ours=0.97000004)
-            break
-    assert "Ours: adam = lamb." in text_of(views.tables(swapped, found))
+    text = text_of(views.tables(swapped, found))
+    assert "differs Swapped: 1 of 1 pair" in text
+
+
+def test_the_overview_says_which_tables_agree(imitated):
+    found = runs.read(imitated)
+    results = reconstruction.reconstruct(found)
+    html = views.overview(results, found)
+    verdicts = html[html.index('class="lk-verdicts"') :]
+    linked = re.findall(r'href="#table-(\d+)"', verdicts)
+    assert sorted(map(int, linked)) == [3, 5, 6, 7, *range(9, 26)]
+    # The imitation never diverges or collapses where the paper's Adam+ does not.
+    agrees = verdicts[: verdicts.index("Agrees in part")]
+    assert 'href="#table-12"' in agrees
+    assert "lk-verdicts" not in views.overview(reconstruction.reconstruct([]))
+
+
+def section(html, number):
+    after = html[html.index(f'id="table-{number}"') :]
+    end = after.find(f'id="table-{number + 1}"')
+    return after[: end if end > 0 else None]
+
+
+@pytest.fixture(scope="module")
+def everything(imitated):
+    found = runs.read(imitated)
+    return views.tables(reconstruction.reconstruct(found), found)
+
+
+def test_a_row_that_is_one_setting_says_of_how_many(everything):
+    text = text_of(section(everything, 11))
+    assert "1 of 11 settings run" in text
+    assert "learning rate published ours ± spread" in text and "chosen" not in text
+
+
+def test_a_best_of_other_tables_links_to_the_one_it_is_from(everything):
+    table_3 = section(everything, 3)
+    assert '<a href="#table-11">Table 11</a>, learning rate' in table_3
+    assert "160 settings, 160 trials" in text_of(table_3)
+    # Only the run of the table itself is introduced; the others are with their tables.
+    assert text_of(table_3).count("Made by") == 1
+
+
+def test_the_other_form_of_weight_decay_is_shown_below_its_table_alone(everything):
+    text = text_of(section(everything, 23))
+    assert "What the other form of weight decay would give" in text
+    assert "ours, per step ours, times learning rate tried" in text
+    assert "Times learning rate. Highest in the paper" in text
+    assert everything.count("What the other form of weight decay would give") == 1
+
+
+def test_a_sweep_stands_with_its_table_and_its_rows_are_folded(tmp_path):
+    folder = tmp_path / "laptop"
+    png = base64.b64encode(b"a picture").decode()
+    leave_run(folder, 13, {"sweep": png, "examples": png + png})
+    found = runs.read(folder)
+    html = section(views.tables(reconstruction.reconstruct(found), found), 13)
+    assert f"data:image/png;base64,{png}" in html
+    assert "All 20 rows, published beside ours" in html
+    below = views.runs(found)
+    assert below.count("<img") == 1 and "shows the sweep" in below
+
+
+def test_a_figure_that_was_shown_is_not_shown_again(tmp_path):
+    folder = tmp_path / "laptop"
+    for table in (11, 12):
+        leave_run(folder, table, {"examples": base64.b64encode(b"digits").decode()})
+    html = views.runs(runs.read(folder))
+    assert html.count("<img") == 1
+    words = "The figure “examples” is the one shown with table11/resnet50_imagenet."
+    assert words in text_of(html)
+
+
+def test_what_was_tried_stands_with_the_figures_of_a_run(imitated):
+    text = text_of(views.runs(runs.read(imitated)))
+    assert "Tried, behind every figure: adagrad 8 settings (24 trials), adam" in text
+    assert "adagrad 27 settings (27 trials, 1 diverged)." in text
+
+
+def test_the_scale_rule_tells_every_size_of_the_paper_and_of_ours(imitated):
+    html = views.scale_rule(runs.read(imitated), "laptop")
+    lines = {
+        line.split()[0]: line
+        for line in map(text_of, re.findall(r"<tr><th><a.*?</tr>", html, re.DOTALL))
+    }
+    # The scales are free to change; what they say is what must be shown.
+    small = table_parameters(13)
+    images = 16384 // small["batch_divisor"]
+    epochs = f"{90 / small['epochs_divisor']:.4g}"
+    assert lines["13"] == (
+        f"13 ImageNet → Handwritten digits 16,384 {images:,} 7,038 360 90 {epochs} "
+        f"64 {small['width']} 11.1 % × 19.55"
+    )
+    images = [batch // table_parameters(5)["batch_divisor"] for batch in (512, 32768)]
+    words = f"512 to 32,768 {images[0]:,} to {images[1]:,} 3,519 to 225,206"
+    assert words in lines["5"]
+    assert "Goyal’s, 11.1 %" in lines["3"] and "Goyal’s –" in lines["10"]
+    assert "MNIST → Handwritten digits 1,024" in lines["7"]
+    assert " 1,758 360 30 " in lines["7"] and lines["7"].endswith("– – 11.1 % –")
+
+
+def test_a_run_that_recorded_no_steps_gets_dashes(found):
+    html = views.scale_rule(found, "laptop")
+    (line,) = map(text_of, re.findall(r"<tr><th><a.*?</tr>", html, re.DOTALL))
+    assert line == "7 MNIST → Handwritten digits – – – – 3 3 – – – –"
+
+
+def test_a_row_of_our_own_has_its_name_once(imitated):
+    (run,) = [run for run in runs.read(imitated) if run.table == 13]
+    own = run.scraps["cells"][0] | {"row": "0.3, 1e-05, default (0.01)"}
+    added = replace(run, scraps=run.scraps | {"cells": [*run.scraps["cells"], own]})
+    html = views.tables(reconstruction.reconstruct([added]), [added])
+    apart = html[html.index("ours alone: the paper has no such row") :]
+    assert apart.count("0.3, 1e-05, default (0.01)") == 1
 
 
 def test_a_solver_of_our_own_stands_apart(found):

@@ -1,0 +1,49 @@
+"""Pictures of a data set."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from lamb_keras.results.figures import look
+
+
+@look.figure
+def examples(images, labels, rows: int = 2, columns: int = 10):
+    """The first images of a data set with their labels, as they are stored.
+
+    Gray ones have one channel (or none) and are drawn in ink on paper; those in color
+    have three, in uint8 or float. Floats that are not within [0, 1], as those that a
+    net gets, are brought there, all of the shown by the same numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = examples(np.zeros((3, 8, 8, 1)), [4, 0, 7])
+        >>> [axes.get_title() for axes in figure.axes][:3]
+        ['4', '0', '7']
+    """
+    shown = min(len(images), rows * columns)
+    pictures = _drawable(np.asarray(images[:shown]))
+    rows = max(1, math.ceil(shown / columns))
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(0.9 * columns, 1.15 * rows), layout="constrained"
+    )
+    for i, axes in enumerate(np.ravel(grid)):
+        axes.set_axis_off()
+        if i < shown:
+            # The map of gray is for one channel; pictures in color do without.
+            axes.imshow(pictures[i], cmap="gray_r", interpolation="nearest")
+            axes.set_title(str(labels[i]), fontweight="normal")
+    return figure
+
+
+def _drawable(images):
+    """Images as Matplotlib draws them."""
+    in_color = images.ndim == 4 and images.shape[-1] == 3
+    if not in_color:
+        return images.astype(float)
+    if images.dtype == np.uint8:
+        return images
+    images = images.astype(float)
+    low, high = min(images.min(), 0), max(images.max(), 1)
+    return (images - low) / (high - low)
