@@ -6,8 +6,10 @@ import os
 import sys
 from pathlib import Path
 
+from lamb_keras.batch import forked_kernel
 
-def execute_notebook(notebook, output, parameters, folder, cwd=None):
+
+def execute_notebook(notebook, output, parameters, folder, cwd=None, kernel=None):
     """Executes a notebook with this very interpreter; returns the executed notebook.
 
     Args:
@@ -17,6 +19,7 @@ def execute_notebook(notebook, output, parameters, folder, cwd=None):
         folder: an existing folder for sockets and other things of the moment; a short
             path, since that of a socket has at most 104 characters.
         cwd: the folder the kernel works in; None for this process's.
+        kernel: a `forked_kernel.Kernel` in waiting; None to start one.
 
     Raises:
         What `papermill.execute_notebook` raises.
@@ -27,6 +30,9 @@ def execute_notebook(notebook, output, parameters, folder, cwd=None):
     # Over TCP, kernels that start together race for ports (papermill#511), and each
     # warns that its connection is not encrypted.
     connection = {"transport": "ipc", "connection_file": str(folder / "k.json")}
+    waiting = {}
+    if kernel:
+        waiting["kernel_manager_class"] = forked_kernel.manager_class(kernel)
     with _this_interpreter(folder):
         return papermill.execute_notebook(
             _literally(notebook),
@@ -40,6 +46,7 @@ def execute_notebook(notebook, output, parameters, folder, cwd=None):
             # A chatty cell is done long before its last message has been read.
             iopub_timeout=60,
             coalesce_streams=True,
+            **waiting,
         )
 
 

@@ -9,19 +9,17 @@ its own session included, when the run ends in any way at all.
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lamb_keras import events, parameters
-from lamb_keras.batch import BatchError, key, record
+from lamb_keras.batch import BatchError, compiled, forkserver, key, notebook, record
+from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
 from lamb_keras.processors import processors
 
-WORKER = (sys.executable, "-m", "lamb_keras.batch.worker")
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
@@ -45,11 +43,14 @@ def execute(runs, project, jobs=None, progress=None):
     )
     waiting, active, records = list(runs), [], []
     folder = _temporary_folder()
+    launcher = Launcher(
+        folder, project.root, lambda file: environment(file, jobs), _imports(runs)
+    )
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
                 run = waiting.pop(0)
-                active.append(Attempt(run, folder, project, jobs))
+                active.append(Attempt(run, folder, project, launcher))
             for attempt in list(active):
                 # Asked before the events are read, so that the last ones are.
                 ended = attempt.process.poll() is not None
@@ -65,6 +66,7 @@ def execute(runs, project, jobs=None, progress=None):
             progress.show()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
+        launcher.close()
         # Reached with runs in progress only when interrupted, or by a mistake here.
         for attempt in active:
             attempt.abandon()
@@ -77,11 +79,11 @@ def execute(runs, project, jobs=None, progress=None):
 class Attempt:
     """One attempt at one run: its process and what that leaves behind."""
 
-    def __init__(self, run, folder, project, jobs):
+    def __init__(self, run, folder, project, launcher):
         self.run, self.project = run, project
         root = project.root
         self.folder = Path(tempfile.mkdtemp(dir=folder, prefix=""))
-        self._events = self.folder / "events.jsonl"
+        self._events = self.folder / forkserver.EVENTS
         self._read = 0
         _make(run.folder)
         self.output = run.folder / f".{run.notebook.stem}.{self.folder.name}.ipynb"
@@ -109,19 +111,9 @@ class Attempt:
             "folder": str(self.folder),
             "reason": str(self.folder / "reason.txt"),
         }
-        job_file = self.folder / "job.json"
+        job_file = self.folder / forkserver.JOB
         job_file.write_text(json.dumps(job), encoding="utf-8")
-        with open(self.folder / "log.txt", "wb") as log:
-            self.process = subprocess.Popen(
-                [*WORKER, str(job_file)],
-                cwd=root,
-                env=environment(self._events, jobs),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C on the terminal is for the batch, which ends its workers.
-                start_new_session=True,
-            )
+        self.process = launcher.start(self.folder)
 
     def events(self):
         """The events since the last call."""
@@ -168,7 +160,7 @@ class Attempt:
         try:
             return (self.folder / "reason.txt").read_text(encoding="utf-8")
         except FileNotFoundError:
-            log = (self.folder / "log.txt").read_text(errors="replace").strip()
+            log = (self.folder / forkserver.LOG).read_text(errors="replace").strip()
             last = log.splitlines()[-1] if log else "it said nothing"
             return f"the worker process ended with exit code {code}: {last}"
 
@@ -184,6 +176,7 @@ def environment(event_file, jobs):
         "KERAS_BACKEND": "jax",
         # Runs at once and trials at once within a run share the same processors.
         "LAMB_KERAS_THREADS": str(max(1, processors() // jobs)),
+        **compiled.variables(os.environ),
         **os.environ,
         events.VARIABLE: str(event_file),
     }
@@ -217,6 +210,13 @@ def end_processes(folder):
         if not found:
             return
         psutil.wait_procs(found, timeout=1)
+
+
+def _imports(runs):
+    """What the notebooks of the runs import, each statement once."""
+    notebooks = dict.fromkeys(run.notebook for run in runs)
+    statements = [line for path in notebooks for line in notebook.imports(path)]
+    return list(dict.fromkeys(statements))
 
 
 def _event_file(process):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lamb_keras.batch import executor
+from lamb_keras.batch import executor, launch
 from lamb_keras.batch.done import decide
 from lamb_keras.batch.plan import plan
 from lamb_keras.batch.progress import Progress
@@ -24,7 +24,7 @@ assert message == json.load(open("message.json"))  # beside us: the project's ro
 import lamb_keras
 seen = [os.getcwd(), sys.executable, lamb_keras.__file__]
 seen += [os.environ[f"LAMB_KERAS_{name}"] for name in ("THREADS", "DATA")]
-seen += [os.environ["KERAS_BACKEND"]]
+seen += [os.environ["KERAS_BACKEND"], "papermill" in sys.modules]
 json.dump(seen, open("seen.json", "w"))
 emit("trials planned", total=3)
 for done in range(3):
@@ -124,13 +124,15 @@ def test_a_hostile_string_is_the_same_string_in_the_kernel(batch):
 
 def test_a_kernel_is_this_interpreter_in_the_projects_root(batch):
     seen = json.loads((batch.project.root / "seen.json").read_text())
-    folder, interpreter, package, threads, data, backend = seen
+    folder, interpreter, package, threads, data, backend, forked = seen
     assert Path(folder) == batch.project.root
     assert interpreter == sys.executable
     assert package == sys.modules["lamb_keras"].__file__
     assert int(threads) == max(1, executor.processors() // 2)
     assert data == os.path.abspath("data")
     assert backend == "jax"
+    # What the server of forks has imported, a kernel of its has too.
+    assert forked is launch.FORKS
 
 
 def test_a_notebook_names_no_path_of_this_machine(batch):
@@ -200,7 +202,8 @@ def execute(tiny, monkeypatch):
         worker.write_text(
             f"import json, os, sys\njob = json.load(open(sys.argv[1]))\n{code}"
         )
-        monkeypatch.setattr(executor, "WORKER", [sys.executable, str(worker)])
+        monkeypatch.setattr(launch, "FORKS", False)
+        monkeypatch.setattr(launch, "WORKER", [sys.executable, str(worker)])
         [decision] = decide(project.plan(), project.project)
         run = decision.run
         stream = io.StringIO()
@@ -222,7 +225,8 @@ def test_what_a_run_started_has_ended_before_the_run_counts_as_ended(tiny, monke
         "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
         "open('pid.txt', 'w').write(str(child.pid))\n"
     )
-    monkeypatch.setattr(executor, "WORKER", [sys.executable, "worker.py"])
+    monkeypatch.setattr(launch, "FORKS", False)
+    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
     watch = Watch({"table07/lenet_mnist": 1}, io.StringIO())
     executor.execute(project.plan(), project.project, progress=watch)
     assert watch.running is False

@@ -72,6 +72,37 @@ def code(path, name=None):
     return [source for source in sources if source.strip()]
 
 
+def imports(path, name=None):
+    """The import statements of a notebook, in order, each as one line of Python.
+
+    Only those that are executed in any case, not those in a function or under an `if`.
+
+    Args:
+        path: the notebook file.
+        name: what to call it in an error, its path by default.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> cell = {"cell_type": "code", "source": "import keras\\nfrom math import e"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "lenet_mnist.ipynb")
+        ...     _ = file.write_text(json.dumps({"cells": [cell]}))
+        ...     imports(file)
+        ['import keras', 'from math import e']
+    """
+    found = []
+    for source in code(path, name):
+        try:
+            statements = ast.parse(source).body
+        except (SyntaxError, ValueError):
+            # IPython's magic; its cell is for IPython alone to read.
+            continue
+        for statement in statements:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                found.append(ast.unparse(statement))
+    return found
+
+
 def _cells(path, name):
     try:
         notebook = json.loads(path.read_bytes())

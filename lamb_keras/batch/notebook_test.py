@@ -4,7 +4,7 @@ import papermill
 import pytest
 
 from lamb_keras.batch import BatchError
-from lamb_keras.batch.notebook import code, defaults
+from lamb_keras.batch.notebook import code, defaults, imports
 from lamb_keras.batch.tiny_project import PARAMETERS, cell
 
 
@@ -119,3 +119,11 @@ def test_the_code_is_that_of_the_code_cells_but_for_the_parameters(read, tmp_pat
 def test_a_missing_notebook_is_named(tmp_path):
     with pytest.raises(BatchError, match="^notebooks/x.ipynb is missing$"):
         defaults(tmp_path / "x.ipynb", "notebooks/x.ipynb")
+
+
+def test_imports_are_those_that_are_executed_in_any_case(tmp_path):
+    source = "import a.b as c, d\nif c:\n    import e\ndef f():\n    import g\n"
+    cells = [cell("%magic\nimport h"), cell(source), cell("from i import (\n  j,\n)")]
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    assert imports(path) == ["import a.b as c, d", "from i import j"]

@@ -16,12 +16,18 @@ from pathlib import Path
 from lamb_keras import execution
 
 
-def main(job_file):
-    """Executes the job in the file `job_file`; returns the exit code."""
+def main(job_file, kernel=None):
+    """Executes the job in the file `job_file`; returns the exit code.
+
+    Args:
+        job_file: the file.
+        kernel: a `forked_kernel.Kernel` in waiting; by default one is started.
+    """
     threading.Thread(target=_end_with_the_batch, daemon=True).start()
     job = json.loads(Path(job_file).read_bytes())
     output = Path(job["output"])
-    reason = execute(job["notebook"], output, job["parameters"], Path(job["folder"]))
+    folder = Path(job["folder"])
+    reason = execute(job["notebook"], output, job["parameters"], folder, kernel)
     reason = reason or unfinished(output)
     _publish(output, job["published"])
     if reason:
@@ -29,7 +35,7 @@ def main(job_file):
     return 1 if reason else 0
 
 
-def execute(notebook, output, parameters, folder):
+def execute(notebook, output, parameters, folder, kernel=None):
     """Executes a notebook into `output`; returns why that failed, or None.
 
     Args:
@@ -38,12 +44,13 @@ def execute(notebook, output, parameters, folder):
         parameters: all parameters of the run.
         folder: an existing folder for sockets and other things of the moment; a
             short path, since that of a socket has at most 104 characters.
+        kernel: a `forked_kernel.Kernel` in waiting; by default one is started.
     """
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     try:
-        execution.execute_notebook(notebook, output, parameters, folder)
+        execution.execute_notebook(notebook, output, parameters, folder, kernel=kernel)
     except PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except DeadKernelError:
