@@ -22,8 +22,20 @@ SHORTER = {
         "seeds": [0, 1],
         "epochs": 2,
     },
+    "resnet50_imagenet": {"learning_rates": [0.001, 0.01], "epochs_divisor": 45},
+    "davidnet_cifar10": {
+        "solvers": ["adam", "lamb"],
+        "seeds": [0, 1],
+        "epochs_divisor": 12,
+    },
     "lamb": {},
     "summary": {},
+}
+FIGURES = {
+    "lenet_mnist": 4,
+    "resnet50_imagenet": 3,
+    "davidnet_cifar10": 4,
+    "lamb": 1,
 }
 
 
@@ -134,7 +146,7 @@ def test_a_person_can_run_all_cells_and_see_the_figures(name, lab, browser):
         assert "not run" in text
     else:
         figures = page.locator(".jp-OutputArea-output img")
-        assert figures.count() == {"lenet_mnist": 4, "lamb": 1}[name]
+        assert figures.count() == FIGURES[name]
         for i in range(figures.count()):
             figures.nth(i).scroll_into_view_if_needed()
             assert figures.nth(i).bounding_box()["width"] > 200
