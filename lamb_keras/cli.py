@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from lamb_keras import parameters
-from lamb_keras.batch import BatchError, plan, record
+from lamb_keras.batch import BatchError, plan, record, trials
 from lamb_keras.parameters import ParameterError
 
 # Of a run's content key, enough to tell it from any other by eye.
@@ -61,6 +61,8 @@ def run(options):
     for decision in decisions:
         if decision.done:
             print(_forecast(decision), flush=True)
+            # There are any if the batch was killed right after it filed the run.
+            trials.forget(decision.run)
         elif decision.again:
             again = f"{decision.run.name} runs again: {decision.reason}"
             print(again, file=sys.stderr)

@@ -15,7 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lamb_keras import events, parameters
-from lamb_keras.batch import BatchError, compiled, forkserver, key, notebook, record
+from lamb_keras.batch import (
+    BatchError,
+    compiled,
+    forkserver,
+    key,
+    notebook,
+    record,
+    trials,
+)
 from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
 from lamb_keras.processors import processors
@@ -110,6 +118,7 @@ class Attempt:
             "parameters": run.parameters,
             "folder": str(self.folder),
             "reason": str(self.folder / "reason.txt"),
+            "trials": trials.folder(run) and str(trials.folder(run)),
         }
         job_file = self.folder / forkserver.JOB
         job_file.write_text(json.dumps(job), encoding="utf-8")
@@ -132,10 +141,15 @@ class Attempt:
         seconds = round(time.monotonic() - self._began, 1)
         kept = {**self._record, "seconds": seconds}
         reason = self._reason()
+        confirmed = key.confirmed(self.run, self.project)
+        if confirmed["key"] is None:
+            # Nobody knows whether a trial ran the code of before or of after an edit.
+            trials.forget(self.run)
         try:
             if reason is None:
-                kept |= key.confirmed(self.run, self.project)
+                kept |= confirmed
                 record.succeeded(self.run, self.output, kept)
+                trials.forget(self.run)
                 return {**kept, "status": "succeeded"}
             record.failed(self.run, self.output, kept, reason)
         except OSError as error:

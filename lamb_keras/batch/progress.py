@@ -45,8 +45,12 @@ class Progress:
     def update(self, run, event):
         """Takes note of one event of a run."""
         if event["event"] == "trials planned":
+            before = self.done
             self.planned[run] = event["total"]
-            if not self.done:
+            # Kept from before: they say nothing of how long the others will take.
+            self.finished[run] = max(self.finished[run], event.get("done", 0))
+            self._show.known(self.done - before)
+            if not before:
                 self._show.begin()
         elif event["event"] == "trial finished":
             # Trials that finish together may be heard of in any order.
@@ -88,6 +92,11 @@ class _Bar:
         bar.update(done - bar.n)
         bar.refresh()
 
+    def known(self, count):
+        self._bar.n += count
+        self._bar.initial += count
+        self._bar.last_print_n += count
+
     def begin(self):
         # What kernels take to start says nothing of what trials will take.
         self._bar.last_print_t = time.time()
@@ -113,7 +122,7 @@ class _Lines:
     def __init__(self, stream, total):
         self._stream = stream
         self._began = self._training = self._said = time.monotonic()
-        self._done = 0
+        self._done = self._known = 0
 
     def show(self, done, total, label):
         now = time.monotonic()
@@ -123,9 +132,13 @@ class _Lines:
             return
         self._done, self._said = done, now
         elapsed = now - self._began
-        left = (now - self._training) / done * (total - done)
+        left = (now - self._training) / (done - self._known) * (total - done)
         times = [tqdm.format_interval(seconds) for seconds in (elapsed, left)]
         self.say(f"{done} of {total} trials after {times[0]}, about {times[1]} left")
+
+    def known(self, count):
+        self._done += count
+        self._known += count
 
     def begin(self):
         self._training = time.monotonic()

@@ -52,6 +52,33 @@ def test_trials_that_are_heard_of_out_of_order_are_counted_once():
         assert progress.done == most
 
 
+def test_trials_of_an_earlier_sitting_are_done_from_the_start(clock):
+    stream = io.StringIO()
+    progress = Progress({"a": 20, "b": 10}, stream)
+    progress.update("a", {"event": "trials planned", "total": 20, "done": 15})
+    assert (progress.done, progress.total) == (15, 30)
+    progress.show()
+    assert stream.getvalue() == ""
+    clock.now += 10
+    finish(progress, "a", done=16)
+    progress.show()
+    # One in ten seconds, and not sixteen.
+    assert stream.getvalue() == "16 of 30 trials after 00:10, about 02:20 left\n"
+
+
+def test_a_bar_starts_where_an_earlier_sitting_ended():
+    stream = Terminal()
+    progress = Progress({"a": 20}, stream)
+    progress.update("a", {"event": "trials planned", "total": 20, "done": 15})
+    bar = progress._show._bar
+    bar.start_t -= 10
+    finish(progress, "a", done=16)
+    progress.show()
+    assert "16/20" in stream.getvalue()
+    assert bar.n - bar.initial == 1
+    progress.close()
+
+
 def test_an_event_it_does_not_know_changes_nothing():
     progress = Progress({"a": 3}, io.StringIO())
     progress.update("a", {"event": "heartbeat"})

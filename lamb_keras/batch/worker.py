@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from lamb_keras import execution
+from lamb_keras.batch import trials
 
 
 def main(job_file, kernel=None):
@@ -27,6 +28,9 @@ def main(job_file, kernel=None):
     job = json.loads(Path(job_file).read_bytes())
     output = Path(job["output"])
     folder = Path(job["folder"])
+    os.environ.pop(trials.VARIABLE, None)
+    if job["trials"]:
+        os.environ[trials.VARIABLE] = job["trials"]
     reason = execute(job["notebook"], output, job["parameters"], folder, kernel)
     reason = reason or unfinished(output)
     _publish(output, job["published"])

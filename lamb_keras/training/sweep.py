@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import keras
@@ -24,6 +24,7 @@ from lamb_keras.training import memory
 from lamb_keras.training.compilations import compilations, compile_seconds
 from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.history import History
+from lamb_keras.training.kept import Kept
 from lamb_keras.training.program import Chunks, Program
 from lamb_keras.training.step import Step, initial_weights
 
@@ -40,6 +41,8 @@ class Sweep:
     # Whether the trials of a solver share a compiled program. On streamed data each
     # has its own: to compile is nothing beside its training.
     shares_programs: bool = True
+    # Trials kept from earlier sittings, and from which: each sitting had to compile.
+    sittings: dict[Trial, str] = field(default_factory=dict)
 
     @property
     def trials(self) -> list[dict]:
@@ -54,9 +57,10 @@ class Sweep:
         seen, late = set(), 0
         for history in sorted(self.histories, key=lambda h: -h.compilations):
             solver = solvers.base(history.trial.solver)
-            if solver in seen:
+            program = solver, self.sittings.get(history.trial)
+            if program in seen:
                 late += history.compilations
-            seen.add(solver)
+            seen.add(program)
         return late
 
     @property
@@ -145,6 +149,9 @@ def sweep(
     Python's lock); on an accelerator as many as its memory holds are one `vmap`. A
     trial whose loss is beyond use has diverged: it stops there and is told so.
 
+    Where LAMB_KERAS_TRIALS names a folder, a sweep that was ended and is started again
+    trains only what had not finished: see `lamb_keras.training.kept`.
+
     On data that are streamed, the trials go one after another, each on all devices, and
     can be interrupted and gone on with: see `lamb_keras.training.one_by_one`.
 
@@ -176,15 +183,25 @@ def sweep(
     trials = experiment.trials()
     if width is None and on_cpu:
         width = 1
-    runner = _Runner(experiment, images, make_model, width)
+    kept = Kept(experiment, images)
+    runner = _Runner(experiment, images, make_model, width, kept)
+    known = kept.histories
+    # Grouped as if none were known: a program's width is part of its numbers.
+    groups = [
+        [trial for trial in group if trial not in known]
+        for group in _groups(trials, runner.widths)
+    ]
 
-    with _progress(len(trials)) as tell, ThreadPoolExecutor(threads) as pool:
+    with (
+        _progress(len(trials), len(known)) as tell,
+        ThreadPoolExecutor(threads) as pool,
+    ):
 
         def run(group):
             for history in runner.run(group):
                 tell(history)
 
-        futures = [pool.submit(run, group) for group in _groups(trials, runner.widths)]
+        futures = [pool.submit(run, group) for group in groups if group]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
@@ -196,8 +213,9 @@ def sweep(
     return Sweep(
         experiment,
         [runner.histories[trial] for trial in trials],
-        time.perf_counter() - started,
-        sum(program.compile_seconds for program in runner.programs.values()),
+        kept.seconds + time.perf_counter() - started,
+        kept.compile_seconds + runner.compile_seconds,
+        sittings=kept.sittings,
     )
 
 
@@ -225,11 +243,12 @@ def _sweep_streamed(experiment, images, make_model):
 
 
 @contextlib.contextmanager
-def _progress(total):
+def _progress(total, done=0):
     """Shows and tells how many trials are done, by the function that it gives."""
-    events.emit("trials planned", total=total)
-    watched, numbers = events.VARIABLE in os.environ, itertools.count(1)
-    with tqdm(total=total, unit="trial", mininterval=1, disable=watched) as bar:
+    events.emit("trials planned", total=total, done=done)
+    watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
+    shown = {"unit": "trial", "mininterval": 1, "disable": watched}
+    with tqdm(total=total, initial=done, **shown) as bar:
 
         def tell(history):
             bar.set_postfix_str(str(history.trial), refresh=False)
@@ -270,11 +289,12 @@ def _groups(trials, widths):
 class _Runner:
     """What the threads of one sweep share."""
 
-    def __init__(self, experiment, images, make_model, width):
+    def __init__(self, experiment, images, make_model, width, kept):
         self.experiment = experiment
         self.stop = threading.Event()
         self.programs = {}
-        self.histories = {}
+        self.histories = dict(kept.histories)
+        self._kept = kept
         self._images = images
         self._make_model = make_model
         names = {solvers.base(name) for name in experiment.solvers}
@@ -348,7 +368,12 @@ class _Runner:
             history.seconds = (time.perf_counter() - started) / len(group)
             history.compilations = compilations() - compiled
             self.histories[history.trial] = history
+            self._kept.finish(history, self.compile_seconds)
         return histories
+
+    @property
+    def compile_seconds(self):
+        return sum(program.compile_seconds for program in list(self.programs.values()))
 
     def _record(self, history, feed, losses, diverged_at_step, judged, ratios):
         ended = feed.ends_step
