@@ -48,6 +48,8 @@ def run(options):
     runs = plan.plan(project, options.scale, output, options.tables, options.set)
     if options.jobs is not None and options.jobs < 1:
         raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
+    if options.timeout is not None and not options.timeout > 0:
+        raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
     plan.check_data(runs)
 
     from lamb_keras.batch import done
@@ -67,7 +69,7 @@ def run(options):
             again = f"{decision.run.name} runs again: {decision.reason}"
             print(again, file=sys.stderr)
     waiting = [decision.run for decision in decisions if not decision.done]
-    failed = bool(waiting) and _execute(waiting, project, options.jobs)
+    failed = bool(waiting) and _execute(waiting, project, options)
     return _report(output, options.scale, project) or int(failed)
 
 
@@ -118,11 +120,11 @@ def list_tables(options):
     return 0
 
 
-def _execute(runs, project, jobs):
+def _execute(runs, project, options):
     """Executes the runs and prints how they ended; whether one failed."""
     from lamb_keras.batch import executor
 
-    records = executor.execute(runs, project, jobs)
+    records = executor.execute(runs, project, options.jobs, timeout=options.timeout)
     ended = {kept["run"]: kept for kept in records}
     for each in runs:
         print(_summary(each, ended[each.name]))
@@ -217,6 +219,12 @@ def _parser():
     )
     running.add_argument(
         "--jobs", type=int, metavar="N", help="runs at once (default: one a processor)"
+    )
+    running.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end a run that takes longer (default: none is ended)",
     )
     running.add_argument(
         "--set",

@@ -52,6 +52,8 @@ BAD_OPTIONS = [
     (["--set", "learning_rates={adam: [0.1]}"], "add lamb: and its values"),
     (["--set", "dataset=imagenet"], "unknown dataset the text 'imagenet'; there are"),
     (["--set", "dataset=mnist"], "train-images-idx3-ubyte"),
+    (["--timeout", "0"], "--timeout is 0, expected seconds above 0"),
+    (["--timeout", "nan"], "--timeout is nan, expected seconds above 0"),
     (["--jobs", "0"], "--jobs is 0, expected at least 1"),
     (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
     (["--output", "taken/outputs"], "taken is a file"),
@@ -80,7 +82,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_DATA", "data")
     monkeypatch.chdir(project.root)
 
-    def nothing(*arguments):
+    def nothing(*_, **__):
         raise AssertionError("something was executed")
 
     monkeypatch.setattr(executor, "execute", nothing)
@@ -127,8 +129,8 @@ def record(name, status, reason=None):
 def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monkeypatch):
     asked = []
 
-    def execute(runs, project, jobs):
-        asked.append(([run.name for run in runs], jobs))
+    def execute(runs, project, jobs, timeout):
+        asked.append(([run.name for run in runs], jobs, timeout))
         return [record("table07/lenet_mnist", "succeeded")]
 
     def render(output, scale, root):
@@ -137,9 +139,10 @@ def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monke
 
     monkeypatch.setattr(executor, "execute", execute)
     monkeypatch.setattr(report, "render", render)
-    assert cli.main(["run", "--project", ".", "--jobs", "3"]) == 0
+    options = ["--jobs", "3", "--timeout", "1e3"]
+    assert cli.main(["run", "--project", ".", *options]) == 0
     assert asked == [
-        (["table07/lenet_mnist"], 3),
+        (["table07/lenet_mnist"], 3, 1000),
         (project.root / "outputs", "laptop", project.root),
     ]
     assert capsys.readouterr().out.splitlines() == [
@@ -154,7 +157,7 @@ def test_a_failed_run_is_reported_and_tells_by_the_exit_code(
     notebook = project.outputs / "table07" / "lenet_mnist.failed.ipynb"
     notebook.write_text("{}")
     failed = record("table07/lenet_mnist", "failed", "ValueError: no")
-    monkeypatch.setattr(executor, "execute", lambda *arguments: [failed])
+    monkeypatch.setattr(executor, "execute", lambda *_, **__: [failed])
     monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
     assert cli.main(["run", "--project", "."]) == 1
     assert capsys.readouterr().out.splitlines() == [
@@ -333,7 +336,7 @@ def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, 
     records(project)
     executed = []
 
-    def execute(runs, project, jobs):
+    def execute(runs, project, jobs, timeout):
         executed.extend(runs)
         return [record(run.name, "succeeded") for run in runs]
 
@@ -349,7 +352,7 @@ def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, 
 def test_a_run_that_will_not_count_as_done_says_so(project, capsys, monkeypatch):
     note = "lamb_keras/schedules.py changed while it ran"
     kept = record("table07/lenet_mnist", "succeeded") | {"key": None, "note": note}
-    monkeypatch.setattr(executor, "execute", lambda *arguments: [kept])
+    monkeypatch.setattr(executor, "execute", lambda *_, **__: [kept])
     monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
     assert cli.main(["run", "--project", "."]) == 0
     assert capsys.readouterr().out.startswith(

@@ -18,6 +18,7 @@ from lamb_keras import events, parameters
 from lamb_keras.batch import (
     BatchError,
     compiled,
+    ends,
     forkserver,
     key,
     notebook,
@@ -31,46 +32,60 @@ from lamb_keras.processors import processors
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
+# In the folder of an attempt: its `ends.End`, if the worker saw it.
+END = "end.json"
 
 
-def execute(runs, project, jobs=None, progress=None):
+def execute(runs, project, jobs=None, progress=None, timeout=None):
     """Executes the runs and returns their records, in the order in which they ended.
 
-    A run that fails leaves its notebook and its reason; the others go on. On Ctrl-C
-    nothing of the runs in progress is left, neither files nor processes.
+    A run that fails leaves its notebook and its reason; the others go on. One whose
+    kernel or worker died by no fault of its own has a second attempt, after the others.
+    On Ctrl-C nothing of the runs in progress is left but their finished trials, neither
+    files nor processes.
 
     Args:
         runs: the `PlannedRun`s.
         project: the `Project`, whose root is the working folder of every run.
         jobs: how many runs at once; by default one for each processor.
         progress: a `Progress`; by default one on standard error.
+        timeout: seconds that a run may take, its attempts together; None for no limit.
     """
     jobs = min(jobs or processors(), len(runs))
     progress = progress or Progress(
         {run.name: parameters.trials(run.parameters) for run in runs}
     )
-    waiting, active, records = list(runs), [], []
+    waiting, active, records = [(run, []) for run in runs], [], []
     folder = _temporary_folder()
     launcher = Launcher(
         folder, project.root, lambda file: environment(file, jobs), _imports(runs)
     )
+    threads = environment("", jobs)["LAMB_KERAS_THREADS"]
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
-                run = waiting.pop(0)
-                active.append(Attempt(run, folder, project, launcher))
+                run, before = waiting.pop(0)
+                attempt = Attempt(run, folder, project, before, threads, timeout)
+                active.append(attempt)
+                attempt.start(launcher)
             for attempt in list(active):
                 # Asked before the events are read, so that the last ones are.
-                ended = attempt.process.poll() is not None
+                end = attempt.end()
                 for event in attempt.events():
                     progress.update(attempt.run.name, event)
-                if ended:
-                    active.remove(attempt)
-                    records.append(attempt.conclude())
-                    progress.end(attempt.run.name)
-                    if records[-1]["status"] == "failed":
-                        reason = records[-1]["reason"]
-                        progress.say(f"{attempt.run.name} failed: {reason}")
+                if not end:
+                    continue
+                active.remove(attempt)
+                if end.may_be_retried and attempt.number < ends.MOST_ATTEMPTS:
+                    progress.say(f"{attempt.run.name}: {end.reason}; it is tried again")
+                    waiting.append((attempt.run, attempt.told(end)))
+                    attempt.abandon()
+                    continue
+                records.append(attempt.conclude(end))
+                progress.end(attempt.run.name)
+                if records[-1]["status"] == "failed":
+                    reason = records[-1]["reason"]
+                    progress.say(f"{attempt.run.name} failed: {reason}")
             progress.show()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
@@ -85,10 +100,22 @@ def execute(runs, project, jobs=None, progress=None):
 
 
 class Attempt:
-    """One attempt at one run: its process and what that leaves behind."""
+    """One attempt at one run: its process and what that leaves behind.
 
-    def __init__(self, run, folder, project, launcher):
-        self.run, self.project = run, project
+    Args:
+        run: the `PlannedRun`.
+        folder: the batch's, in which this has its own.
+        project: the `Project`.
+        before: what `told` said of earlier attempts.
+        threads: how many trials an attempt trains at once, as text.
+        timeout: seconds that all attempts may take together, or None.
+    """
+
+    def __init__(self, run, folder, project, before=(), threads="", timeout=None):
+        self.run, self.project, self._before = run, project, list(before)
+        self.number = len(self._before) + 1
+        self.process = None
+        self._timeout = timeout
         root = project.root
         self.folder = Path(tempfile.mkdtemp(dir=folder, prefix=""))
         self._events = self.folder / forkserver.EVENTS
@@ -102,14 +129,18 @@ class Attempt:
             "scale": run.scale,
             "status": None,
             "reason": None,
+            "ended": None,
+            "attempts": None,
             "parameters": run.parameters,
             "overrides": run.overrides,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started": None,
             "seconds": None,
             "commit": _commit(),
             "key": run.key,
         }
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._began = time.monotonic()
+        self._memory = ends.Memory()
         job = {
             # Papermill notes both paths in the notebook: no place for a machine's own.
             "notebook": os.path.relpath(run.notebook, root),
@@ -117,11 +148,15 @@ class Attempt:
             "published": os.path.relpath(run.file("ipynb"), root),
             "parameters": run.parameters,
             "folder": str(self.folder),
-            "reason": str(self.folder / "reason.txt"),
+            "end": str(self.folder / END),
             "trials": trials.folder(run) and str(trials.folder(run)),
+            "threads": self._threads(threads),
         }
         job_file = self.folder / forkserver.JOB
         job_file.write_text(json.dumps(job), encoding="utf-8")
+
+    def start(self, launcher):
+        """Starts the worker."""
         self.process = launcher.start(self.folder)
 
     def events(self):
@@ -135,12 +170,35 @@ class Attempt:
         self._read += len(lines) + len(newline)
         return list(filter(None, map(_event, lines.splitlines())))
 
-    def conclude(self):
+    def end(self):
+        """How it ended, with all its processes; None while it goes on."""
+        self._memory.look()
+        if self.process.poll() is not None:
+            end_processes(self.folder)
+            return self._memory.explain(self._end())
+        before = sum(each["seconds"] for each in self._before)
+        if self._timeout and before + self._seconds() > self._timeout:
+            self.process.kill()
+            end_processes(self.folder)
+            reason = f"it took longer than --timeout allows, {self._timeout:g} s"
+            return ends.End(ends.TIMED_OUT, reason)
+        return None
+
+    def told(self, end):
+        """What the record says of this attempt and those before it, one each."""
+        told = {"started": self._started, "seconds": round(self._seconds(), 1)}
+        return [*self._before, {**told, "ended": end.how, "reason": end.reason}]
+
+    def conclude(self, end):
         """Files the ended attempt under its run and returns its record."""
-        end_processes(self.folder)
-        seconds = round(time.monotonic() - self._began, 1)
-        kept = {**self._record, "seconds": seconds}
-        reason = self._reason()
+        attempts, reason = self.told(end), end.reason
+        kept = {
+            **self._record,
+            "ended": end.how,
+            "attempts": attempts,
+            "started": attempts[0]["started"],
+            "seconds": round(sum(each["seconds"] for each in attempts), 1),
+        }
         confirmed = key.confirmed(self.run, self.project)
         if confirmed["key"] is None:
             # Nobody knows whether a trial ran the code of before or of after an edit.
@@ -160,23 +218,34 @@ class Attempt:
 
     def abandon(self):
         """Ends the worker, if not yet its kernel, and removes what it was writing."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        if self.process:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()
         self.output.unlink(missing_ok=True)
 
-    def _reason(self):
+    def _seconds(self):
+        return time.monotonic() - self._began
+
+    def _threads(self, threads):
+        """What this attempt has instead of `threads`, or None."""
+        if not self._before or self._before[-1]["ended"] != ends.OUT_OF_MEMORY:
+            return None
+        return max(1, int(threads) // 2) if threads.isdecimal() else None
+
+    def _end(self):
         code = self.process.returncode
         if code == 0:
-            return None
+            return ends.End(ends.SUCCEEDED)
         if code < 0:
-            return f"the worker process was killed by signal {-code}"
+            return ends.of_process("the worker process", code)
         try:
-            return (self.folder / "reason.txt").read_text(encoding="utf-8")
-        except FileNotFoundError:
+            return ends.End(*json.loads((self.folder / END).read_bytes()))
+        except (OSError, ValueError, TypeError):
             log = (self.folder / forkserver.LOG).read_text(errors="replace").strip()
             last = log.splitlines()[-1] if log else "it said nothing"
-            return f"the worker process ended with exit code {code}: {last}"
+            reason = f"the worker process ended with exit code {code}: {last}"
+            return ends.End(ends.FAILED, reason)
 
 
 def environment(event_file, jobs):

@@ -169,7 +169,9 @@ def test_a_cell_that_raises_leaves_the_notebook_and_its_reason(batch):
 
 
 def test_a_kernel_that_was_killed_is_a_failure(batch):
-    assert failure(batch, "dies").startswith("the kernel died")
+    reason = "the kernel was killed by signal 9" if launch.FORKS else "the kernel died"
+    assert failure(batch, "dies") == reason
+    assert batch.records["dies"]["ended"] == "killed"
     assert batch.runs["dies"].file("failed.ipynb").exists()
 
 
@@ -177,6 +179,27 @@ def test_a_worker_that_was_killed_is_a_failure_and_leaves_no_process(batch):
     assert failure(batch, "orphaned") == "the worker process was killed by signal 9"
     kernel, child = (batch.project.root / "pids.txt").read_text().split()
     assert not is_running(kernel) and not is_running(child)
+
+
+def test_only_what_was_killed_was_tried_twice(batch):
+    attempts = {name: each["attempts"] for name, each in batch.records.items()}
+    assert {name: len(each) for name, each in attempts.items()} == {
+        "good": 1,
+        "raises": 1,
+        "dies": 2,
+        "orphaned": 2,
+    }
+    [only] = attempts["good"]
+    assert only.keys() == {"started", "seconds", "ended", "reason"}
+    assert (only["ended"], only["reason"]) == ("succeeded", None)
+    for name in ("dies", "orphaned"):
+        assert [each["ended"] for each in attempts[name]] == ["killed"] * 2
+        assert (
+            f"{batch.runs[name].name}: {attempts[name][0]['reason']}; it is tried"
+            in (batch.said)
+        )
+        total = sum(each["seconds"] for each in attempts[name])
+        assert batch.records[name]["seconds"] == pytest.approx(total, abs=0.1)
 
 
 def test_nothing_else_is_left_in_the_outputs_or_the_temporary_folder(batch):
@@ -196,7 +219,7 @@ def test_progress_hears_of_every_trial_and_of_the_ends(batch):
 def execute(tiny, monkeypatch):
     """Executes one run with the given code in the real worker's place."""
 
-    def execute(code):
+    def execute(code, **options):
         project = tiny(lenet_mnist=[PARAMETERS])
         worker = project.root / "worker.py"
         worker.write_text(
@@ -208,10 +231,55 @@ def execute(tiny, monkeypatch):
         run = decision.run
         stream = io.StringIO()
         progress = Progress({run.name: 1}, stream)
-        [record] = executor.execute([run], project.project, progress=progress)
+        [record] = executor.execute(
+            [run], project.project, progress=progress, **options
+        )
         return run, record, stream.getvalue()
 
     return execute
+
+
+def test_a_death_that_does_not_come_twice_costs_nothing(execute):
+    run, record, said = execute(
+        "if not os.path.exists('tried'):\n"
+        "    open('tried', 'w')\n"
+        "    open(job['output'], 'w').write('{\"cells\": [')\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "open(job['output'], 'w').write('{\"cells\": []}')"
+    )
+    assert record["status"] == record["ended"] == "succeeded"
+    assert [each["ended"] for each in record["attempts"]] == ["killed", "succeeded"]
+    names = sorted(path.name for path in run.folder.iterdir())
+    assert names == ["lenet_mnist.ipynb", "lenet_mnist.json"]
+
+
+def test_after_a_lack_of_memory_half_as_many_trials_are_trained_at_once(
+    execute, monkeypatch
+):
+    monkeypatch.setenv("LAMB_KERAS_THREADS", "6")
+    run, record, said = execute(
+        "open('threads', 'a').write(f'{job[\"threads\"]} ')\n"
+        "json.dump(['out of memory', 'MemoryError: no', None], open(job['end'], 'w'))\n"
+        "sys.exit(1)"
+    )
+    assert (run.folder.parents[2] / "threads").read_text() == "None 3 "
+    assert record["ended"] == "out of memory" and record["reason"] == "MemoryError: no"
+    assert len(record["attempts"]) == 2
+
+
+def test_a_run_that_takes_too_long_is_ended_and_not_tried_again(execute):
+    run, record, said = execute(
+        "import subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "open('pid.txt', 'w').write(str(child.pid))\n"
+        "time.sleep(600)",
+        timeout=2,
+    )
+    assert record["status"] == "failed" and record["ended"] == "timed out"
+    assert record["reason"] == "it took longer than --timeout allows, 2 s"
+    assert len(record["attempts"]) == 1 and record["seconds"] < 30
+    assert not is_running((run.folder.parents[2] / "pid.txt").read_text())
+    assert [path.name for path in run.folder.iterdir()] == ["lenet_mnist.failed.json"]
 
 
 def test_what_a_run_started_has_ended_before_the_run_counts_as_ended(tiny, monkeypatch):

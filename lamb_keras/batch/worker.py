@@ -2,7 +2,8 @@
 
 Papermill executes the notebook; whether it truly finished is then read from the
 cells and scraps it left, since Papermill marks a killed kernel's cells as completed.
-The process exits with 0 for a finished run, and with 1 and a reason for any other.
+The process exits with 0 for a finished run, and with 1 for any other, of which it
+leaves behind how it ended (`lamb_keras.batch.ends`).
 """
 
 import json
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 from lamb_keras import execution
-from lamb_keras.batch import trials
+from lamb_keras.batch import ends, trials
 
 
 def main(job_file, kernel=None):
@@ -31,16 +32,19 @@ def main(job_file, kernel=None):
     os.environ.pop(trials.VARIABLE, None)
     if job["trials"]:
         os.environ[trials.VARIABLE] = job["trials"]
-    reason = execute(job["notebook"], output, job["parameters"], folder, kernel)
-    reason = reason or unfinished(output)
+    if job["threads"]:
+        os.environ["LAMB_KERAS_THREADS"] = str(job["threads"])
+    end = execute(job["notebook"], output, job["parameters"], folder, kernel)
+    end = end or unfinished(output)
     _publish(output, job["published"])
-    if reason:
-        Path(job["reason"]).write_text(_one_line(reason), encoding="utf-8")
-    return 1 if reason else 0
+    if end:
+        told = end._replace(reason=_one_line(end.reason))
+        Path(job["end"]).write_text(json.dumps(told), encoding="utf-8")
+    return 1 if end else 0
 
 
 def execute(notebook, output, parameters, folder, kernel=None):
-    """Executes a notebook into `output`; returns why that failed, or None.
+    """Executes a notebook into `output`; returns the `End` if that failed, or None.
 
     Args:
         notebook: the notebook file.
@@ -56,28 +60,29 @@ def execute(notebook, output, parameters, folder, kernel=None):
     try:
         execution.execute_notebook(notebook, output, parameters, folder, kernel=kernel)
     except PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}"
+        return ends.of_error(error.ename, error.evalue)
     except DeadKernelError:
-        return "the kernel died; most often the system ended it for want of memory"
+        return ends.of_process("the kernel", kernel and kernel.poll())
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return ends.of_error(type(error).__name__, str(error))
     return None
 
 
 def unfinished(path):
-    """Why the executed notebook at `path` is not that of a finished run, or None."""
+    """The `End` of an executed notebook that is no finished run's, or None."""
     from lamb_keras.results import scraps
 
     cells = json.loads(path.read_bytes())["cells"]
     for number, cell in enumerate(cells, start=1):
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
-                return f"{output['ename']}: {output['evalue']}"
+                return ends.of_error(output["ename"], output["evalue"])
         blank = not "".join(cell["source"]).strip()
         if cell["cell_type"] == "code" and not blank and not cell["execution_count"]:
-            return f"cell {number} was never executed"
+            return ends.End(ends.FAILED, f"cell {number} was never executed")
     if scraps.read(path).get("finished") is not True:
-        return 'the notebook ended without gluing the scrap "finished"'
+        reason = 'the notebook ended without gluing the scrap "finished"'
+        return ends.End(ends.FAILED, reason)
     return None
 
 

@@ -38,7 +38,8 @@ def unfinished(tmp_path):
         metadata = {"papermill": papermill}
         notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": metadata}
         path.write_text(json.dumps({**notebook, "cells": cells}))
-        return worker.unfinished(path)
+        end = worker.unfinished(path)
+        return end and end.reason
 
     return unfinished
 

@@ -1,0 +1,109 @@
+"""How an attempt at a run ended, and whether another one may end better.
+
+An error in code is one every time. A process that was killed may have had bad luck, or
+too little memory: such a run gets a second attempt, with half the trials at a time if
+it smells of memory.
+"""
+
+import re
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+SUCCEEDED, FAILED, INTERRUPTED = "succeeded", "failed", "interrupted"
+KILLED, OUT_OF_MEMORY, TIMED_OUT = "killed", "out of memory", "timed out"
+
+MOST_ATTEMPTS = 2
+# Of the machine's memory. Below this its kernel soon ends somebody.
+SCARCE = 0.05
+# Where Linux counts whom it ended for want of memory: here, and in either cgroup.
+COUNTS = (
+    Path("/proc/vmstat"),
+    Path("/sys/fs/cgroup/memory.events"),
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),
+)
+
+
+class End(NamedTuple):
+    """How an attempt ended, in one of the words above, and why, if it failed."""
+
+    how: str
+    reason: str | None = None
+    # Of the kernel or the worker, if it was ended by one and that is known.
+    signal: int | None = None
+
+    @property
+    def may_be_retried(self):
+        return self.how in (KILLED, OUT_OF_MEMORY)
+
+
+def of_error(name, value):
+    """The end by an exception in the notebook.
+
+    Example:
+        >>> of_error("ValueError", "no").how
+        'failed'
+        >>> of_error("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory").how
+        'out of memory'
+    """
+    how = FAILED
+    if name.endswith("MemoryError") or "RESOURCE_EXHAUSTED" in value:
+        how = OUT_OF_MEMORY
+    elif name == "KeyboardInterrupt":
+        how = INTERRUPTED
+    return End(how, f"{name}: {value}")
+
+
+def of_process(name, code):
+    """The end of a process that should have lived on.
+
+    Args:
+        name: of the process, "the kernel".
+        code: negative for a signal, as of `subprocess.Popen`; None if nobody knows.
+
+    Example:
+        >>> of_process("the kernel", -9).reason
+        'the kernel was killed by signal 9'
+        >>> of_process("the kernel", 3).how
+        'failed'
+    """
+    if code is None:
+        return End(KILLED, f"{name} died")
+    if code < 0:
+        return End(KILLED, f"{name} was killed by signal {-code}", -code)
+    return End(FAILED, f"{name} ended itself with exit code {code}")
+
+
+class Memory:
+    """Whether memory was scarce at any time since this was made."""
+
+    def __init__(self):
+        self._before = _ended_for_memory()
+        self._scarce = False
+
+    def look(self):
+        """Looks at this moment; called a few times a second."""
+        import psutil
+
+        memory = psutil.virtual_memory()
+        self._scarce |= memory.available < SCARCE * memory.total
+
+    def explain(self, end):
+        """The end, or what it was if it may have been for want of memory."""
+        if end.how != KILLED or end.signal not in (signal.SIGKILL, None):
+            return end
+        if not self._scarce and _ended_for_memory() <= self._before:
+            return end
+        reason = f"{end.reason}, perhaps for want of memory"
+        return end._replace(how=OUT_OF_MEMORY, reason=reason)
+
+
+def _ended_for_memory():
+    count = 0
+    for path in COUNTS:
+        try:
+            found = re.findall(r"^oom_kill (\d+)", path.read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        count += sum(map(int, found))
+    return count
