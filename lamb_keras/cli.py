@@ -1,4 +1,4 @@
-"""The command line: `lamb-keras run`, `lamb-keras list` and `lamb-keras report`.
+"""The command line: `lamb-keras run`, `status`, `report` and `list`.
 
 Everything is checked before anything starts: a mistake in what was asked for is one
 sentence on standard error and exit code 2. A run that failed is exit code 1. What is
@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from lamb_keras import parameters
-from lamb_keras.batch import BatchError, plan, record, trials
+from lamb_keras.batch import BatchError, log, plan, record, trials
 from lamb_keras.parameters import ParameterError
 
 # Of a run's content key, enough to tell it from any other by eye.
@@ -54,12 +54,30 @@ def run(options):
 
     from lamb_keras.batch import done
 
-    decisions = done.decide(runs, project, options.again)
     if options.dry_run:
-        for decision in decisions:
+        for decision in done.decide(runs, project, options.again):
             print(_forecast(decision))
         return 0
     plan.check_output(each.folder for each in runs)
+    with log.Log(output / options.scale) as held:
+        failed = _run(done.decide(runs, project, options.again), project, options, held)
+        return _report(output, options.scale, project) or int(failed)
+
+
+def status(options):
+    """Shows where the batch stands: its runs, their trials, and the time left."""
+    project = plan.Project.find(options.project)
+    plan.check_scale(project, options.scale)
+
+    from lamb_keras.batch import board
+
+    for line in board.status(_output(options, project) / options.scale):
+        print(line)
+    return 0
+
+
+def _run(decisions, project, options, held):
+    """Says what is already done and executes the rest; whether one failed."""
     for decision in decisions:
         if decision.done:
             print(_forecast(decision), flush=True)
@@ -69,8 +87,7 @@ def run(options):
             again = f"{decision.run.name} runs again: {decision.reason}"
             print(again, file=sys.stderr)
     waiting = [decision.run for decision in decisions if not decision.done]
-    failed = bool(waiting) and _execute(waiting, project, options)
-    return _report(output, options.scale, project) or int(failed)
+    return bool(waiting) and _execute(waiting, project, options, held)
 
 
 def report(options):
@@ -120,11 +137,13 @@ def list_tables(options):
     return 0
 
 
-def _execute(runs, project, options):
+def _execute(runs, project, options, held):
     """Executes the runs and prints how they ended; whether one failed."""
     from lamb_keras.batch import executor
 
-    records = executor.execute(runs, project, options.jobs, timeout=options.timeout)
+    records = executor.execute(
+        runs, project, options.jobs, timeout=options.timeout, log=held
+    )
     ended = {kept["run"]: kept for kept in records}
     for each in runs:
         print(_summary(each, ended[each.name]))
@@ -245,7 +264,7 @@ def _parser():
     reporting.add_argument(
         "--readme", metavar="FILE", help="also put Table 7 between its marks in FILE"
     )
-    for each in (running, reporting):
+    for each in (running, reporting, command("status", status)):
         each.add_argument(
             "--scale", default="laptop", help="laptop (the default), gpu or paper"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch import done, executor
+from lamb_keras.batch import done, executor, log
 from lamb_keras.batch import record as batch_record
 from lamb_keras.batch.tiny_project import (
     FINISH,
@@ -129,7 +129,7 @@ def record(name, status, reason=None):
 def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monkeypatch):
     asked = []
 
-    def execute(runs, project, jobs, timeout):
+    def execute(runs, project, jobs, timeout, log):
         asked.append(([run.name for run in runs], jobs, timeout))
         return [record("table07/lenet_mnist", "succeeded")]
 
@@ -238,6 +238,7 @@ def test_the_list_has_all_tables_with_their_notebooks_and_outputs(project, capsy
     [
         (["list"], set()),
         (["run", "--tables", "26"], set()),
+        (["status"], set()),
         # To see that the data are intact.
         (["run", "--dry-run"], {"numpy"}),
     ],
@@ -336,7 +337,7 @@ def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, 
     records(project)
     executed = []
 
-    def execute(runs, project, jobs, timeout):
+    def execute(runs, project, jobs, timeout, log):
         executed.extend(runs)
         return [record(run.name, "succeeded") for run in runs]
 
@@ -440,8 +441,34 @@ def test_an_interrupted_batch_leaves_no_process_and_no_file(busy, number):
     assert process.stderr.read().endswith(
         "lamb-keras: interrupted; finished runs are kept\n"
     )
-    assert [path.name for path in project.outputs.rglob("*")] == ["table07"]
+    left = {path.name for path in project.outputs.rglob("*")}
+    assert left == {"table07", "batch.jsonl"}
     assert list(temporary.iterdir()) == []
+    told = [event["event"] for event in log.read(project.outputs)]
+    assert told == "began planned started working interrupted ended".split()
+
+
+def status(project, capsys):
+    capsys.readouterr()
+    assert cli.main(["status", "--project", str(project.root)]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_while_a_batch_goes_on_its_status_is_told_and_another_one_refused(busy, capsys):
+    project, process, _, _ = busy
+    run, whole = status(project, capsys)
+    assert run == "table07/lenet_mnist  running  0 of 1 trials"
+    assert whole == "a batch is running: 0 of 1 run done, 0 of 1 trials"
+    assert cli.main(["run", "--project", str(project.root)]) == 2
+    assert re.fullmatch(
+        rf"lamb-keras: another batch \(process {process.pid} on [^\n]*\n",
+        capsys.readouterr().err,
+    )
+    process.kill()
+    process.wait()
+    run, whole = status(project, capsys)
+    assert run == "table07/lenet_mnist  ended with the batch after 0 of 1 trials"
+    assert whole.startswith("no batch is running; the last one was killed by ")
 
 
 def test_a_killed_batch_takes_its_workers_and_kernels_along(busy):

@@ -27,16 +27,18 @@ from lamb_keras.batch import (
 )
 from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
+from lamb_keras.batch.watchers import Watchers
 from lamb_keras.processors import processors
 
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
+TEMPORARY_PREFIX = "lamb-"
 # In the folder of an attempt: its `ends.End`, if the worker saw it.
 END = "end.json"
 
 
-def execute(runs, project, jobs=None, progress=None, timeout=None):
+def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
     """Executes the runs and returns their records, in the order in which they ended.
 
     A run that fails leaves its notebook and its reason; the others go on. One whose
@@ -50,13 +52,18 @@ def execute(runs, project, jobs=None, progress=None, timeout=None):
         jobs: how many runs at once; by default one for each processor.
         progress: a `Progress`; by default one on standard error.
         timeout: seconds that a run may take, its attempts together; None for no limit.
+        log: the `Log` of the scale, held by this process; None to keep none.
     """
     jobs = min(jobs or processors(), len(runs))
     progress = progress or Progress(
         {run.name: parameters.trials(run.parameters) for run in runs}
     )
+    watchers = Watchers(progress, log)
     waiting, active, records = [(run, []) for run in runs], [], []
+    if log:
+        _clear_after_a_kill(log, runs)
     folder = _temporary_folder()
+    watchers.begin(folder)
     launcher = Launcher(
         folder, project.root, lambda file: environment(file, jobs), _imports(runs)
     )
@@ -68,34 +75,33 @@ def execute(runs, project, jobs=None, progress=None, timeout=None):
                 attempt = Attempt(run, folder, project, before, threads, timeout)
                 active.append(attempt)
                 attempt.start(launcher)
+                watchers.started(attempt)
             for attempt in list(active):
                 # Asked before the events are read, so that the last ones are.
                 end = attempt.end()
                 for event in attempt.events():
-                    progress.update(attempt.run.name, event)
+                    watchers.heard(attempt, event)
                 if not end:
                     continue
                 active.remove(attempt)
                 if end.may_be_retried and attempt.number < ends.MOST_ATTEMPTS:
-                    progress.say(f"{attempt.run.name}: {end.reason}; it is tried again")
+                    watchers.retried(attempt, end)
                     waiting.append((attempt.run, attempt.told(end)))
                     attempt.abandon()
                     continue
                 records.append(attempt.conclude(end))
-                progress.end(attempt.run.name)
-                if records[-1]["status"] == "failed":
-                    reason = records[-1]["reason"]
-                    progress.say(f"{attempt.run.name} failed: {reason}")
-            progress.show()
+                watchers.ended(records[-1])
+            watchers.look()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
         launcher.close()
         # Reached with runs in progress only when interrupted, or by a mistake here.
         for attempt in active:
             attempt.abandon()
+            watchers.interrupted(attempt)
         end_processes(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        progress.close()
+        watchers.close(interrupted=bool(waiting or active))
     return records
 
 
@@ -212,6 +218,7 @@ class Attempt:
             record.failed(self.run, self.output, kept, reason)
         except OSError as error:
             reason = f"the outputs could not be written: {error}"
+            kept["ended"] = ends.FAILED
         finally:
             self.output.unlink(missing_ok=True)
         return {**kept, "status": "failed", "reason": reason}
@@ -295,6 +302,19 @@ def end_processes(folder):
         psutil.wait_procs(found, timeout=1)
 
 
+def _clear_after_a_kill(log, runs):
+    """Removes what a batch that was killed could not; nobody else is at work here."""
+    left = log.left_behind()
+    if left and Path(left).name.startswith(TEMPORARY_PREFIX):
+        end_processes(left)
+        shutil.rmtree(left, ignore_errors=True)
+    for run in runs:
+        # Notebooks and records that were being written.
+        for path in run.folder.glob(f".{run.notebook.stem}.*"):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+
+
 def _imports(runs):
     """What the notebooks of the runs import, each statement once."""
     notebooks = dict.fromkeys(run.notebook for run in runs)
@@ -324,7 +344,7 @@ def _temporary_folder():
     parent = tempfile.gettempdir()
     if len(parent) > LONGEST_TEMPORARY_FOLDER:
         parent = "/tmp"
-    return Path(tempfile.mkdtemp(prefix="lamb-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
 
 
 def _make(folder):

@@ -3,13 +3,14 @@
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from lamb_keras.batch import executor, launch
+from lamb_keras.batch import executor, launch, log
 from lamb_keras.batch.done import decide
 from lamb_keras.batch.plan import plan
 from lamb_keras.batch.progress import Progress
@@ -73,7 +74,9 @@ def batch(tmp_path_factory):
         runs = [each.run for each in decide(runs, project.project)]
         stream = io.StringIO()
         progress = Progress({run.name: 1 for run in runs}, stream)
-        records = executor.execute(runs, project.project, 2, progress)
+        outputs = runs[0].folder.parent
+        with log.Log(outputs) as held:
+            records = executor.execute(runs, project.project, 2, progress, log=held)
         return SimpleNamespace(
             project=project,
             runs={run.notebook.stem: run for run in runs},
@@ -81,6 +84,7 @@ def batch(tmp_path_factory):
             progress=progress,
             said=stream.getvalue(),
             temporary=temporary,
+            events=log.read(outputs),
         )
 
 
@@ -204,7 +208,7 @@ def test_only_what_was_killed_was_tried_twice(batch):
 
 def test_nothing_else_is_left_in_the_outputs_or_the_temporary_folder(batch):
     found = {path.name for path in (batch.project.root / "{out} puts").rglob("*.*")}
-    allowed = {"good.ipynb", "good.json"}
+    allowed = {"good.ipynb", "good.json", "batch.jsonl"}
     for name in ("raises", "dies", "orphaned"):
         allowed |= {f"{name}.failed.ipynb", f"{name}.failed.json"}
     assert found - {"orphaned.failed.ipynb"} == allowed - {"orphaned.failed.ipynb"}
@@ -213,6 +217,28 @@ def test_nothing_else_is_left_in_the_outputs_or_the_temporary_folder(batch):
 
 def test_progress_hears_of_every_trial_and_of_the_ends(batch):
     assert batch.progress.done == batch.progress.total == 3
+
+
+def test_the_log_tells_all_of_it_in_order(batch):
+    assert [batch.events[0]["event"], batch.events[-1]["event"]] == ["began", "ended"]
+    assert batch.events[0]["pid"] == os.getpid()
+    assert batch.events[-1]["how"] == "ended"
+
+    def told(name):
+        name = batch.runs[name].name
+        return [e["event"] for e in batch.events if e.get("run") == name]
+
+    first = ["planned", "started", "working"]
+    assert told("good") == [
+        *first,
+        "trials planned",
+        *["trial finished"] * 3,
+        "succeeded",
+    ]
+    assert told("raises") == [*first, "failed"]
+    assert told("dies") == [*first, "retried", "started", "working", "killed"]
+    [failed] = [event for event in batch.events if event["event"] == "failed"]
+    assert failed["reason"] == "ValueError: a <b> c" and failed["seconds"] > 0
 
 
 @pytest.fixture
@@ -361,3 +387,36 @@ def test_the_temporary_folder_is_short_enough_for_a_socket(tmp_path, monkeypatch
     folder = executor._temporary_folder()
     folder.rmdir()
     assert folder.parent == Path("/tmp")
+
+
+def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path, monkeypatch):
+    project = tiny(lenet_mnist=[PARAMETERS])
+    [run] = project.plan()
+    run.folder.mkdir(parents=True)
+    for name in (".lenet_mnist.abcdefgh.ipynb", ".lenet_mnist.json.123"):
+        (run.folder / name).write_text("{")
+    (trial := run.folder / ".lenet_mnist.trials" / "key" / "trial.json").parent.mkdir(
+        parents=True
+    )
+    trial.write_text("{}")
+    left = tmp_path / "lamb-left"
+    left.mkdir()
+    environ = {**os.environ, "LAMB_KERAS_EVENTS": str(left / "abcdefgh" / "events")}
+    orphan = subprocess.Popen(["sleep", "600"], env=environ)
+    (project.root / "worker.py").write_text(
+        "import json, sys\n"
+        "job = json.load(open(sys.argv[1]))\n"
+        "open(job['output'], 'w').write('{\"cells\": []}')\n"
+    )
+    monkeypatch.setattr(launch, "FORKS", False)
+    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
+    with log.Log(project.outputs) as held:
+        held.begin(left)
+    with log.Log(project.outputs) as held:
+        executor.execute([run], project.project, log=held)
+    assert not is_running(orphan.pid)
+    orphan.wait()
+    assert not left.exists()
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {".lenet_mnist.trials", "lenet_mnist.ipynb", "lenet_mnist.json"}
+    assert trial.exists()

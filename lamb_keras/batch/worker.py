@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from lamb_keras import execution
+from lamb_keras import events, execution
 from lamb_keras.batch import ends, trials
 
 
@@ -27,6 +27,7 @@ def main(job_file, kernel=None):
     """
     threading.Thread(target=_end_with_the_batch, daemon=True).start()
     job = json.loads(Path(job_file).read_bytes())
+    events.emit("working", pid=os.getpid())
     output = Path(job["output"])
     folder = Path(job["folder"])
     os.environ.pop(trials.VARIABLE, None)

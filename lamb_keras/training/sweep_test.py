@@ -213,7 +213,7 @@ def test_progress_is_told_trial_by_trial(digits, tmp_path, monkeypatch):
         "trial finished",
         "trial finished",
     ]
-    assert [line.get("done") for line in lines] == [None, 1, 2]
+    assert [line["done"] for line in lines] == [0, 1, 2]
     assert all(line["total"] == 2 for line in lines)
 
 
