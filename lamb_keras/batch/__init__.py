@@ -6,8 +6,8 @@ each run, which holds what its code can `reach`. `executor` runs the rest, `work
 one of its processes, `ends` the ways in which that ends, `trials` where its finished
 trials are kept until it has succeeded, `progress` what is seen meanwhile, `record` what
 is kept beside each executed notebook. `log` keeps the events of the whole, of which
-`board` draws where it stands. The batch knows notebooks and parameters, and of the training
-code only its text: neither Keras nor JAX is imported.
+`board` draws where it stands. The batch knows notebooks and parameters, and of the
+training code only its text: neither Keras nor JAX is imported.
 """
 
 
