@@ -7,7 +7,7 @@ notebook is a result if its record says "succeeded", and not otherwise.
 import json
 import os
 
-from lamb_keras.results import writing
+from lamb_keras import writing
 
 
 def succeeded(run, notebook, record):

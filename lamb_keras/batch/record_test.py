@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from lamb_keras import writing
 from lamb_keras.batch import record
 from lamb_keras.batch.tiny_project import PARAMETERS
-from lamb_keras.results import writing
 
 WHOLE = json.dumps({"cells": []})
 

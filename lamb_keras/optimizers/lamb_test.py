@@ -393,6 +393,12 @@ def close(ours, expected, relative=CLOSE):
     assert np.max(np.abs(ours - expected)) <= relative * np.max(np.abs(expected))
 
 
+def moved_by(after, w, expected):
+    """The step is so long, up to what is lost where a short one ends in long weights."""
+    rounding = 4 * np.finfo("float64").eps * norm(w)
+    assert abs(norm(after.weights[0] - w) - expected) <= CLOSE * expected + rounding
+
+
 @examples
 @given(w=nonzero_tensors, g=tensors, lr=learning_rates, wd=weight_decays)
 def test_a_step_moves_a_layer_by_learning_rate_times_its_norm(w, g, lr, wd, kit):
@@ -489,7 +495,7 @@ def test_a_variable_that_is_not_decayed_takes_the_step_without_decay(w, g, wd, k
 @given(w=tensors, g=dense_tensors, bounds=st.tuples(magnitudes, magnitudes).map(sorted))
 def test_phi_bounds_the_norm_a_step_is_measured_by(w, g, bounds, kit):
     after = steps(kit, [w], [g], weight_decay=None, phi_bounds=bounds)
-    close(norm(after.weights[0] - w), 0.1 * np.clip(norm(w), *bounds))
+    moved_by(after, w, 0.1 * np.clip(norm(w), *bounds))
 
 
 @examples
@@ -502,7 +508,7 @@ def test_ratio_bounds_hold_the_ratio(w, g, bounds, kit):
     after = steps(kit, [w], [g], trust_ratio_bounds=bounds)
     (ratio,), (w_norm,), (u_norm,) = after[3:]
     close(ratio, np.clip(w_norm / u_norm, *bounds))
-    close(norm(after.weights[0] - w), 0.1 * ratio * u_norm)
+    moved_by(after, w, 0.1 * ratio * u_norm)
 
 
 @examples

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lamb_keras.results import best_of, paper, statistics, writing
+from lamb_keras import writing
+from lamb_keras.results import best_of, paper, statistics
 from lamb_keras.results.runs import Run
 
 STATUSES = ("run", "diverged", "failed", "not run")

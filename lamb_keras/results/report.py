@@ -10,8 +10,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from lamb_keras import execution
-from lamb_keras.results import paper, reconstruction, runs, writing
+from lamb_keras import execution, writing
+from lamb_keras.results import paper, reconstruction, runs
 
 README_BLOCK = re.compile(
     r"(?P<start><!-- table (?P<table>\d+): start -->\n).*?"

@@ -17,8 +17,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lamb_keras import writing
 from lamb_keras.data import Split
-from lamb_keras.results import writing
 from lamb_keras.training.experiment import Experiment, Steps, Trial
 from lamb_keras.training.history import History
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lamb_keras.results import writing
+from lamb_keras import writing
 
 
 def test_a_failure_on_the_way_leaves_the_old_file_and_nothing_else(tmp_path):
