@@ -394,7 +394,7 @@ def close(ours, expected, relative=CLOSE):
 
 
 def moved_by(after, w, expected):
-    """The step is so long, up to what is lost where a short one ends in long weights."""
+    """The step is so long, up to what a short one loses in long weights."""
     rounding = 4 * np.finfo("float64").eps * norm(w)
     assert abs(norm(after.weights[0] - w) - expected) <= CLOSE * expected + rounding
 
