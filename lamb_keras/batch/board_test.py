@@ -66,10 +66,10 @@ def test_a_run_that_is_done_tells_how_long_it_took():
 @pytest.mark.parametrize("how", ["failed", "timed out", "killed", "out of memory"])
 def test_a_run_that_failed_tells_the_last_line_of_its_reason(how):
     end = event(how, 20.0, reason="Traceback\nValueError: no\n", seconds=19.0)
-    a, _, whole = lines(*started(), trial(12.0, 3), end)
-    assert a == f"a  {how} after 3 of 10 trials: ValueError: no"
+    a, _, whole = lines(*started(), trial(12.0, 5), end, now=12.0)
+    assert a == f"a  {how} after 5 of 10 trials: ValueError: no"
     # Its other trials are no more waited for.
-    assert "about" in whole and lines(*started(), end)[2].endswith("of 20 trials")
+    assert whole.endswith("5 of 20 trials, about 00:20 left")
 
 
 def test_a_run_that_is_tried_again_says_so():

@@ -9,3 +9,9 @@ def tiny(tmp_path, monkeypatch):
     return lambda **notebooks: make_project(
         tmp_path / "project", monkeypatch, **notebooks
     )
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("lamb-keras")
+    group.addoption("--kills", type=int, metavar="N", help="of kills_test.py")
+    group.addoption("--kill-seed", type=int, metavar="N", help="of their moments")
