@@ -1,8 +1,7 @@
 """Where runs keep the programs that XLA compiled, for each other and for later batches.
 
-In the user's folder for such things: LAMB_KERAS_CACHE, else `lamb-keras` in
-$XDG_CACHE_HOME or ~/.cache. It may be deleted at any time. Whoever sets
-JAX_COMPILATION_CACHE_DIR, if to nothing, has their own way.
+In `xla` in `lamb_keras.data.cache`'s folder. It may be deleted at any time. Whoever
+sets JAX_COMPILATION_CACHE_DIR, if to nothing, has their own way.
 """
 
 import hashlib
@@ -45,14 +44,11 @@ def variables(environ):
 
 
 def _folder(environ):
-    chosen = environ.get("LAMB_KERAS_CACHE")
-    if chosen:
-        parent = Path(chosen).expanduser()
-    else:
-        users = environ.get("XDG_CACHE_HOME") or "~/.cache"
-        parent = Path(users).expanduser() / "lamb-keras"
+    from lamb_keras.data import cache  # NumPy, which a plan alone does not need
+
     # Programs are for one kind of processor, and homes are shared between machines.
-    return parent.absolute() / "xla" / hashlib.sha256(_processor()).hexdigest()[:12]
+    parent = Path(cache.folder(environ)).absolute()
+    return parent / "xla" / hashlib.sha256(_processor()).hexdigest()[:12]
 
 
 def _processor():

@@ -41,8 +41,11 @@ def remembered(name: str, names, work_out) -> dict:
     return arrays
 
 
-def folder() -> str:
+def folder(environ=os.environ) -> str:
     """Where files are kept, whether it is there yet or not.
+
+    Args:
+        environ: the variables that say where, by default this process's.
 
     Example:
         >>> from unittest import mock
@@ -50,10 +53,10 @@ def folder() -> str:
         ...     folder()
         'kept'
     """
-    chosen = os.environ.get(FOLDER_VARIABLE)
+    chosen = environ.get(FOLDER_VARIABLE)
     if chosen:
         return os.path.expanduser(chosen)
-    users = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    users = environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
     return os.path.join(os.path.expanduser(users), "lamb-keras")
 
 
