@@ -63,7 +63,6 @@ SOLVERS = {
     "lars": _lars,
     "lamb": _lamb,
 }
-DECAYING = ("adamw", "lars", "lamb")
 
 
 def base(name: str) -> str:
