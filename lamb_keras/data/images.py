@@ -119,8 +119,28 @@ class Images:
         return (batch.astype(np.float32) - mean) * (1 / std)
 
 
+class Described:
+    """What data in memory and data that are streamed say of themselves alike."""
+
+    @property
+    def training_set(self) -> int:
+        """How many images there are to train on, those that are held out included."""
+        return self.sizes["train"] + self.sizes["validation"]
+
+    def describe(self) -> dict:
+        """What a result should say of its data: plain values, sizes counted."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "stands_in_for": self.stands_in_for,
+            "classes": self.classes,
+            "fingerprint": self.fingerprint,
+            **self.sizes,
+        }
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Split(Images):
+class Split(Described, Images):
     """Images whose training set has given up a part for choosing hyperparameters.
 
     `train_images` is what is left to train on; `fingerprint` is still that of the
@@ -151,17 +171,6 @@ class Split(Images):
     def examples(self, count: int):
         """(images, labels) of the first `count` that are trained on, to look at."""
         return self.train_images[:count], self.train_labels[:count]
-
-    def describe(self) -> dict:
-        """What a result should say of its data: plain values, sizes counted."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "stands_in_for": self.stands_in_for,
-            "classes": self.classes,
-            "fingerprint": self.fingerprint,
-            **self.sizes,
-        }
 
 
 def split(images: Images, validation_fraction: float, seed: int = 0) -> Split:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lamb_keras.data.images import Described
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Streamed:
+class Streamed(Described):
     """A data set too large for memory, described as a `Split` is.
 
     Args:
@@ -49,14 +51,3 @@ class Streamed:
         count = min(count, self.sizes["train"])
         with contextlib.closing(self.batches("train", batch_size=count)) as batches:
             return next(batches)
-
-    def describe(self) -> dict:
-        """What a result should say of its data: plain values, sizes counted."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "stands_in_for": self.stands_in_for,
-            "classes": self.classes,
-            "fingerprint": self.fingerprint,
-            **self.sizes,
-        }

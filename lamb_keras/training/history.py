@@ -1,5 +1,6 @@
 """What is known of one trial, from its first epoch to its outcome."""
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 
@@ -83,3 +84,25 @@ class History:
             "seconds": self.seconds,
             "compilations": self.compilations,
         }
+
+    def as_plain(self) -> dict:
+        """All of it in what JSON can hold, nothing lost.
+
+        JSON keeps a float to the last bit, NaN and infinity too; a float32 is one.
+        """
+        ratios = [[each.tolist(), str(each.dtype)] for each in self.trust_ratios]
+        return {**dataclasses.asdict(self), "trust_ratios": ratios}
+
+    @classmethod
+    def of_plain(cls, told: dict) -> "History":
+        """The history of which `told` is `as_plain`, also after a trip through JSON."""
+        return cls(
+            **told
+            | {
+                "trial": Trial(*told["trial"]),
+                "steps": Steps(*told["steps"]),
+                "trust_ratios": [
+                    np.array(numbers, dtype) for numbers, dtype in told["trust_ratios"]
+                ],
+            }
+        )

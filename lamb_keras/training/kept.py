@@ -15,11 +15,10 @@ import uuid
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from lamb_keras import writing
 from lamb_keras.data import Split
-from lamb_keras.training.experiment import Experiment, Steps, Trial
+from lamb_keras.training.experiment import Experiment
 from lamb_keras.training.history import History
 
 FOLDER_VARIABLE = "LAMB_KERAS_TRIALS"
@@ -72,9 +71,9 @@ class Kept:
         told = {
             "of": self._of,
             "sitting": [self._sitting, seconds, compile_seconds],
-            "history": dataclasses.asdict(history),
+            "history": history.as_plain(),
         }
-        text = json.dumps(told, default=_as_list)
+        text = json.dumps(told)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             writing.write(self._file(history.trial), text)
@@ -85,13 +84,7 @@ class Kept:
     def _read(self, trial):
         try:
             told = json.loads(self._file(trial).read_bytes())
-            history = told["history"]
-            history["trial"] = Trial(*history["trial"])
-            history["steps"] = Steps(*history["steps"])
-            history["trust_ratios"] = [
-                np.array(numbers, dtype) for numbers, dtype in history["trust_ratios"]
-            ]
-            told["history"] = History(**history)
+            told["history"] = History.of_plain(told["history"])
             name, seconds, compile_seconds = told["sitting"]
             told["sitting"] = [str(name), float(seconds), float(compile_seconds)]
             whole = told["of"] == self._of and told["history"].trial == trial
@@ -101,11 +94,6 @@ class Kept:
 
     def _file(self, trial):
         return self._folder / f"{_digest([self._of, trial])[:32]}.json"
-
-
-def _as_list(array):
-    # JSON keeps a float to the last bit, and NaN and infinity; a float32 is one too.
-    return [array.tolist(), str(array.dtype)]
 
 
 def _digest(value):

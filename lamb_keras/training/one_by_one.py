@@ -13,17 +13,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from lamb_keras import writing
 from lamb_keras.data import Streamed, cache
 from lamb_keras.parameters import ParameterError
 from lamb_keras.processors import processors
 from lamb_keras.training.compilations import compilations
-from lamb_keras.training.experiment import Experiment, Steps, Trial
+from lamb_keras.training.experiment import Experiment
 from lamb_keras.training.history import History
 from lamb_keras.training.spread import every_device
 from lamb_keras.training.streamed import shared_steps, stream
@@ -65,12 +66,8 @@ def _refuse_impossible(experiment, images, devices):
             f"{list(images.augmentations)!r}, with which {images.name} is read."
         )
     for trial in experiment.trials():
-        steps = shared_steps(experiment, trial, _training_set(images), devices)
+        steps = shared_steps(experiment, trial, images.training_set, devices)
         experiment.weight_decays_by_step(trial, steps)
-
-
-def _training_set(images):
-    return images.sizes["train"] + images.sizes["validation"]
 
 
 def _train(experiment, images, make_model, mesh):
@@ -85,7 +82,7 @@ def _train(experiment, images, make_model, mesh):
                 trial,
                 make_model(trial.seed),
                 functools.partial(images.batches, workers=_workers()),
-                training_images=_training_set(images),
+                training_images=images.training_set,
                 normalize=images.normalize,
                 mesh=mesh,
                 checkpoint_folder=kept.checkpoints(number),
@@ -125,24 +122,17 @@ class _Kept:
     def history(self, number: int) -> History | None:
         """What came of a trial, if it was finished."""
         try:
-            with open(self._file(number), encoding="utf-8") as file:
-                told = json.load(file)
+            told = self._file(number).read_bytes()
         except FileNotFoundError:
             return None
-        told["trial"], told["steps"] = Trial(*told["trial"]), Steps(*told["steps"])
-        told["trust_ratios"] = [np.array(x, "float32") for x in told["trust_ratios"]]
-        return History(**told)
+        return History.of_plain(json.loads(told))
 
     def finish(self, number: int, history: History):
         """Keeps what came of a trial, and its checkpoints no longer."""
         _meet(f"trial {number}")
         if jax.process_index() > 0:
             return
-        path = self._file(number)
-        # Whole under another name first: the process may be ended while it writes.
-        with open(f"{path}.part", "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(history), file, default=np.ndarray.tolist)
-        os.replace(f"{path}.part", path)
+        writing.write(self._file(number), json.dumps(history.as_plain()))
         shutil.rmtree(self.checkpoints(number))
 
     def remove(self):
@@ -151,4 +141,4 @@ class _Kept:
             shutil.rmtree(self._folder)
 
     def _file(self, number):
-        return f"{self.checkpoints(number)}.json"
+        return Path(f"{self.checkpoints(number)}.json")

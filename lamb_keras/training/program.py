@@ -82,7 +82,7 @@ class Program:
         self._step = step
         self._experiment = experiment
         self._images = len(images.train_labels)
-        self._training_set = self._images + len(images.validation_labels)
+        self._training_set = images.training_set
         self._micro_batch, most = experiment.micro_batches()
         self._accumulates = most > 1
         self._micro_steps = max(map(self._total_micro_steps, experiment.trials()))
@@ -95,7 +95,7 @@ class Program:
             train = jax.vmap(train, in_axes=(0, 0, 0, None, None))
             judge = jax.vmap(judge, in_axes=(0, None, None))
             ratios = jax.vmap(ratios)
-        trials = [experiment.trials()[0]] * width
+        trial = experiment.trials()[0]
         example = self.start([initial_weights(step.model)] * width)
         self._run_period = (
             jax.jit(
@@ -104,8 +104,8 @@ class Program:
             )
             .lower(
                 example,
-                self._stacked([self.feed(trial)[0] for trial in trials]),
-                self.constants(trials),
+                self._stacked([self.feed(trial)[0]] * width),
+                self.constants([trial] * width),
                 images.train_images,
                 images.train_labels,
             )

@@ -299,9 +299,8 @@ class _Runner:
         self._make_model = make_model
         names = {solvers.base(name) for name in experiment.solvers}
         self._locks = {name: threading.Lock() for name in names}
-        self._training_set = len(images.train_labels) + len(images.validation_labels)
         for trial in experiment.trials():  # so that what can't be run is refused now
-            steps = experiment.steps(trial, self._training_set)
+            steps = experiment.steps(trial, images.training_set)
             experiment.weight_decays_by_step(trial, steps)
         self._data = jax.device_put((images.train_images, images.train_labels))
         chunks = Chunks(images)
@@ -332,7 +331,7 @@ class _Runner:
             History(
                 trial,
                 program.layers,
-                self.experiment.steps(trial, self._training_set),
+                self.experiment.steps(trial, self._images.training_set),
             )
             for trial in group
         ]
