@@ -60,6 +60,10 @@ def run(options):
         return 0
     plan.check_output(each.folder for each in runs)
     with log.Log(output / options.scale) as held:
+        from lamb_keras.batch import executor
+
+        # Also where nothing is left to run: a batch may be killed after its last run.
+        executor.clear_after_a_kill(held, runs)
         failed = _run(done.decide(runs, project, options.again), project, options, held)
         return _report(output, options.scale, project) or int(failed)
 

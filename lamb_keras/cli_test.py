@@ -326,6 +326,18 @@ def test_what_is_done_is_not_executed_again_but_reported(project, capsys, monkey
     assert "again" not in said.err
 
 
+def test_what_a_batch_killed_after_its_last_run_left_is_cleared(
+    project, monkeypatch, tmp_path
+):
+    records(project)
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    (left := tmp_path / "lamb-left").mkdir()
+    with log.Log(project.outputs) as held:
+        held.begin(left)
+    assert cli.main(["run", "--project", "."]) == 0
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

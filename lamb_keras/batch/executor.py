@@ -8,6 +8,7 @@ its own session included, when the run ends in any way at all.
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -60,10 +61,10 @@ def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
     )
     watchers = Watchers(progress, log)
     waiting, active, records = [(run, []) for run in runs], [], []
-    if log:
-        _clear_after_a_kill(log, runs)
     folder = _temporary_folder()
+    # Named in the log before it is there, so that whoever comes after a kill finds it.
     watchers.begin(folder)
+    folder.mkdir(mode=0o700)
     launcher = Launcher(
         folder, project.root, lambda file: environment(file, jobs), _imports(runs)
     )
@@ -302,8 +303,13 @@ def end_processes(folder):
         psutil.wait_procs(found, timeout=1)
 
 
-def _clear_after_a_kill(log, runs):
-    """Removes what a batch that was killed could not; nobody else is at work here."""
+def clear_after_a_kill(log, runs):
+    """Removes what a batch that was killed could not; nobody else is at work here.
+
+    Args:
+        log: the `Log` of the scale, held by this process.
+        runs: the `PlannedRun`s beside whose outputs half-written files may lie.
+    """
     left = log.left_behind()
     if left and Path(left).name.startswith(TEMPORARY_PREFIX):
         end_processes(left)
@@ -344,7 +350,7 @@ def _temporary_folder():
     parent = tempfile.gettempdir()
     if len(parent) > LONGEST_TEMPORARY_FOLDER:
         parent = "/tmp"
-    return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
+    return Path(parent) / f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}"
 
 
 def _make(folder):
