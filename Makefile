@@ -44,7 +44,7 @@ install: .venv/.installed
 lock: install  ## renew requirements.lock after a change of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--fork-strategy fewest --generate-hashes --upgrade --no-emit-index-url \
-		--no-annotate --no-header --group test --group install \
+		--no-annotate --no-header --group test --group install --all-extras \
 		--output-file requirements.lock pyproject.toml
 
 clean:  ## remove the environment and caches; results in outputs/ stay
