@@ -1,0 +1,19 @@
+"""SQuAD v1.1: questions on paragraphs, each answered by a span of its paragraph.
+
+In this order: `files` reads the questions; `features` makes the windows of tokens that
+a model is fed; `spans` makes texts out of the model's logits; `metric` judges them as
+the official evaluation does. Nothing here imports JAX or Keras.
+"""
+
+from lamb_keras.data.squad.files import Question, read, split_by_article
+from lamb_keras.data.squad.metric import evaluate, exact_match, f1, normalize_answer
+
+__all__ = [
+    "Question",
+    "evaluate",
+    "exact_match",
+    "f1",
+    "normalize_answer",
+    "read",
+    "split_by_article",
+]
