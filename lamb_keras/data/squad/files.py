@@ -122,7 +122,7 @@ def split_by_article(
     titles = sorted({each.title for each in questions})
     if len(titles) < 2:
         raise DataError(
-            f"the questions are on one article, expected at least two, to "
+            "the questions are on fewer than two articles, expected two or more, to "
             "hold out one and keep one; add questions on another"
         )
     count = min(max(round(fraction * len(titles)), 1), len(titles) - 1)

@@ -252,7 +252,9 @@ def test_a_fraction_that_is_none_is_refused(fraction):
 
 
 def test_a_single_article_cannot_be_split():
-    with pytest.raises(DataError, match="on one article, expected at least two"):
+    with pytest.raises(
+        DataError, match="on fewer than two articles, expected two or more"
+    ):
         split_by_article(questions(1), 0.5)
 
 
