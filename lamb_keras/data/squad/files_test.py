@@ -84,8 +84,8 @@ BAD = {
     ),
     "a start before the context": (
         (*ANSWER, "answer_start"),
-        -25,  # from the end it would be right
-        "question 'a' of {} has its answer 'Elbe' at character -25, where the context "
+        21 - len(RIVER),  # from the end it would be right
+        "question 'a' of {} has its answer 'Elbe' at character -23, where the context "
         "has ''; correct its answer_start, to 21 if that is the one meant",
     ),
     "a start after the context": (

@@ -23,6 +23,11 @@ CASES = {
     "an article and an apostrophe": ("the's king", ["thes king"], 1, 1),
     "a typographic quote stays": ("\u201cking\u201d", ["king"], 0, 0),
     "it parts an article": ("the\u2019s", ["\u2019s"], 1, 1),
+    "an article leaves a space": (
+        "king\u2013the\u2013queen",
+        ["king\u2013 \u2013queen"],
+        *(1, 1),
+    ),
     "a dash stays": ("1990\u20131995", ["19901995"], 0, 0),
     "a sign and a currency": ("$1,000", ["1000"], 1, 1),
     "any white space": (" Denver\t\nBroncos\u00a0", ["Denver Broncos"], 1, 1),

@@ -135,6 +135,9 @@ def test_logits_that_are_no_numbers_do_not_count(one):
     end[0, position(made, 0, 3)] = np.nan
     start[0, position(made, 0, 4)] = np.inf
     assert best_spans(start, end, made, questions) == {"1": "w4"}
+    end[0, position(made, 0, 4) :] = -np.inf
+    end[0, position(made, 0, 1)] = 1
+    assert best_spans(start, end, made, questions) == {"1": "w0  w1"}
     start[:] = np.nan
     assert best_spans(start, end, made, questions) == {"1": ""}
 
