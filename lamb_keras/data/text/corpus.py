@@ -12,10 +12,15 @@ from typing import NamedTuple
 
 from lamb_keras.data.images import DataError
 
+_NUMBER = (
+    "(?:[IVXLC]+|[ivxlc]+|[0-9]+|(?i:(?:the )?(?:one|two|three|four|five|six|seven|"
+    "eight|nine|ten|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|"
+    "last)))"
+)
+# "Chapter 1. Loomings", "BOOK THE FIRST", "XII.", "I. The Period".
 _HEADING = re.compile(
-    r"(?:chapter|book|part|volume|letter|stave|canto|act|scene)\s+"
-    r"(?:[ivxlcdm]+|\d+|the\s+\w+|\w+)\b.{0,80}|[ivxlc]+\.?(?:\s+[A-Z].{0,80})?",
-    re.IGNORECASE,
+    r"(?i:adventure|book|canto|chapter|letter|part|stave|volume) "
+    rf"{_NUMBER}\b(?:\W.{{0,80}})?|[IVXLC]+\.?|[IVXLC]+\. [A-Z].{{0,80}}"
 )
 
 # After these a full stop ends no sentence.

@@ -1,5 +1,6 @@
 """WordPiece, BERT's tokens: trained on a corpus, or read from its vocabulary file."""
 
+import collections
 import functools
 import hashlib
 import string
@@ -11,6 +12,9 @@ import numpy as np
 from lamb_keras.data import cache
 from lamb_keras.data.images import DataError
 from lamb_keras.data.text import corpus
+
+# Of a corpus in many scripts, the most common ones.
+_MOST_CHARACTERS = 1000
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -153,7 +157,7 @@ def load(vocab_file: str, lowercase: bool = True) -> Vocabulary:
     """
     try:
         with open(vocab_file, encoding="utf-8", newline="\n") as file:
-            tokens = file.read().splitlines()
+            tokens = [line.removesuffix("\r") for line in file.read().split("\n")]
     except UnicodeDecodeError:
         raise DataError(
             f"{vocab_file} is not text in UTF-8; expected a file of a token a line, "
@@ -164,6 +168,8 @@ def load(vocab_file: str, lowercase: bool = True) -> Vocabulary:
             f"{vocab_file} cannot be read ({error.strerror}); expected a file of a "
             "token a line, as BERT's vocab.txt is"
         ) from None
+    if not tokens[-1]:
+        tokens.pop()
     missing = [token for token in SPECIALS if token not in tokens]
     if missing:
         raise DataError(
@@ -182,29 +188,55 @@ def load(vocab_file: str, lowercase: bool = True) -> Vocabulary:
 def _trained(documents, size, lowercase):
     from tokenizers import models, trainers
 
-    # What a question may have though the corpus has none.
-    characters = string.punctuation + string.digits + string.ascii_lowercase
-    if not lowercase:
-        characters += string.ascii_uppercase
-    smallest = len(SPECIALS) + len(characters)
+    tokenizer = _tokenizer(models.WordPiece(unk_token="[UNK]"), lowercase)
+    first, later = _characters(documents, tokenizer, lowercase)
+    smallest = len(SPECIALS) + len(first) + len(later)
     if size < smallest:
         raise DataError(
             f"a vocabulary of {size} tokens has no room for the {smallest} of special "
             "tokens and single characters; choose a larger size, such as 1000"
         )
-    tokenizer = _tokenizer(models.WordPiece(unk_token="[UNK]"), lowercase)
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         min_frequency=2,
-        limit_alphabet=1000,
-        initial_alphabet=sorted(characters),
-        special_tokens=list(SPECIALS),
+        initial_alphabet=first,
+        limit_alphabet=len(first),
+        # Those that go on with a word would else be numbered in an order that every
+        # process draws anew, and pairs that are alike often are joined by number.
+        special_tokens=[*SPECIALS, *("##" + character for character in later)],
         show_progress=False,
     )
     lines = (sentence for document in documents for sentence in document.sentences)
     tokenizer.train_from_iterator(lines, trainer)
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     return np.array(sorted(vocabulary, key=vocabulary.get))
+
+
+def _characters(documents, tokenizer, lowercase):
+    """The characters a word may have, and of them those within a word, in order.
+
+    What a question may have is among them though the corpus has it nowhere.
+    """
+    normalize = tokenizer.normalizer.normalize_str
+    words = tokenizer.pre_tokenizer.pre_tokenize_str
+    counts = collections.Counter(
+        word
+        for document in documents
+        for word, _ in words(normalize("\n".join(document.sentences)))
+    )
+    every = collections.Counter()
+    for word, count in counts.items():
+        for character in word:
+            every[character] += count
+    common = sorted(every, key=lambda c: (-every[c], c))[:_MOST_CHARACTERS]
+    letters = string.digits + string.ascii_lowercase
+    if not lowercase:
+        letters += string.ascii_uppercase
+    later = {c for word in counts for c in word[1:]} & set(common)
+    return (
+        sorted({*common, *letters, *string.punctuation}),
+        sorted({*later, *letters}),
+    )
 
 
 def _tokenizer(model, lowercase):
