@@ -31,9 +31,9 @@ _CONTEXT_PIECES = 51
 _QUESTIONS_IN_TEXT = 1 / 6
 
 _STEMS = (
-    "Ab Ban Bex Bro Cal Cor Dal Den Dol Dru Ek Fal Fen Fir Gal Gim Gol Hal Hob Il Jas "
-    "Jor Kal Kel Kro Lav Lor Lum Mal Mer Mol Nal Nib Nor Ob Pal Pir Pol Ral Rud Sab "
-    "Sel Sul Tal Tor Ul Val Vor Wil Yar Zel Zim"
+    "Ab Ban Bex Bro Cal Cor Dal Den Dol Dov Ek Fal Fen Fos Gal Gur Gol Hal Hob Il Jas "
+    "Jor Kal Kel Kro Lun Lor Lep Mal Mer Mol Nal Nib Nor Ob Pal Pev Pol Ral Rud Sab "
+    "Sov Sul Tal Tor Ul Val Vor Wil Yar Zel Zad"
 ).split()
 
 _ENDINGS = {
@@ -275,7 +275,7 @@ RELATIONS = (
         ),
         (
             "Which fish live in the {s}?",
-            "What lives in the {s}?",
+            "What is the {s} full of?",
             "What are the fish of the {s}?",
         ),
     ),
@@ -484,7 +484,8 @@ def generate(
 
     The paragraph that questions are asked on tells each of its six facts once, in a
     wording of its own. A question and its paragraph fit 64 word pieces, special ones
-    included, of a vocabulary that has the words of the encyclopedia whole.
+    included, of a vocabulary that has all words whole and the names in two: one of
+    1000 pieces has, but for the odd name.
 
     Args:
         seed: of everything that is made up.
@@ -503,7 +504,7 @@ def generate(
         'In 1874, the Jorbek was bridged.'
         >>> paragraph = made.train["data"][0]["paragraphs"][0]
         >>> paragraph["context"][:32]
-        'The Zeloso froze in 1889. The Lu'
+        'The Zeloso froze in 1889. The Le'
         >>> paragraph["qas"][0]["question"]
         'When was the frost of the Zeloso?'
     """
