@@ -1,0 +1,1 @@
+"""Text to pre-train on and questions to judge by. Nothing here imports Keras."""

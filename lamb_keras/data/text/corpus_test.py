@@ -1,0 +1,145 @@
+"""Files become documents of sentences, and the same ones are held out everywhere."""
+
+import os
+import random
+
+import pytest
+
+from lamb_keras.data import DataError
+from lamb_keras.data.text import corpus
+from lamb_keras.data.text.corpus import Document
+
+
+@pytest.mark.parametrize(
+    "paragraph, expected",
+    [
+        ("", []),
+        ("  ", []),
+        ("No end", ["No end"]),
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("Lines\nrun on.\nOr end.", ["Lines run on.", "Or end."]),
+        ("Mr. and Mrs. Bennet. Dr. No.", ["Mr. and Mrs. Bennet.", "Dr. No."]),
+        ("J. R. Smith came. He sat.", ["J. R. Smith came.", "He sat."]),
+        ("It was I. He knew.", ["It was I.", "He knew."]),
+        ("“Come!” he cried. “Now.”", ["“Come!” he cried.", "“Now.”"]),
+        ('"Come." "Now!" So.', ['"Come."', '"Now!"', "So."]),
+        ("Well... perhaps. Yes... No.", ["Well... perhaps.", "Yes...", "No."]),
+        ("It cost 3.5 in 1843. 12 came.", ["It cost 3.5 in 1843.", "12 came."]),
+        ("He left (at last.) She too.", ["He left (at last.)", "She too."]),
+        ("Why?! Because.", ["Why?!", "Because."]),
+        ("Élan. Été.", ["Élan.", "Été."]),
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(paragraph, expected):
+    assert corpus.sentences(paragraph) == expected
+
+
+def test_no_character_but_white_space_is_lost():
+    rng = random.Random(0)
+    for _ in range(500):
+        text = "".join(rng.choice("aB. !?\"'”\n1") for _ in range(40))
+        assert " ".join(corpus.sentences(text)).split() == text.split()
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+def test_files_are_read_in_the_order_of_their_names(tmp_path):
+    write(tmp_path, b="Second. File.", a="First\nfile.\n\nOf two\n\n\nparagraphs.")
+    (tmp_path / "c.md").write_text("No text file.")
+    expected = [
+        Document("a", ("First file.", "Of two", "paragraphs.")),
+        Document("b", ("Second.", "File.")),
+    ]
+    assert corpus.read(tmp_path) == expected
+    assert corpus.read([tmp_path / "a.txt", tmp_path / "b.txt"]) == expected
+    assert corpus.read(str(tmp_path / "b.txt")) == expected[1:]
+
+
+def test_folders_within_are_read_too(tmp_path):
+    (tmp_path / "inner").mkdir()
+    write(tmp_path / "inner", a="Text.")
+    assert corpus.read(tmp_path) == [Document("a", ("Text.",))]
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["CHAPTER 1. Loomings", "Chapter XII", "Book the First--Recalled", "IV.", "I. Sea"],
+)
+def test_a_heading_begins_a_document(tmp_path, heading):
+    write(tmp_path, a=f"Before.\n\n{heading}\n\nAfter.\n\nStill.")
+    assert corpus.read(tmp_path) == [
+        Document("a", ("Before.",)),
+        Document(f"a: {heading}", ("After.", "Still.")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["I said so.", "“Yes.”", "Part of it.", "Letter writing is fun.", "Chapter\nI"],
+)
+def test_a_short_paragraph_is_no_heading(tmp_path, line):
+    write(tmp_path, a=f"Before.\n\n{line}\n\nAfter.")
+    assert len(corpus.read(tmp_path)) == 1
+
+
+def test_a_folder_that_is_missing_is_told(tmp_path):
+    with pytest.raises(DataError, match="nowhere cannot be read.*No such file"):
+        corpus.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", [None, "", " \n\n "])
+def test_an_empty_corpus_is_told(tmp_path, text):
+    if text is not None:
+        write(tmp_path, a=text)
+    with pytest.raises(DataError, match="holds no text; expected"):
+        corpus.read(tmp_path)
+
+
+def test_no_files_are_an_empty_corpus():
+    with pytest.raises(DataError, match="empty list of files holds no text"):
+        corpus.read([])
+
+
+def test_another_encoding_is_told(tmp_path):
+    (tmp_path / "a.txt").write_bytes("Été.".encode("latin-1"))
+    with pytest.raises(DataError, match="a.txt is not text in UTF-8"):
+        corpus.read(tmp_path)
+
+
+DOCUMENTS = [Document("", (f"Number {i}.",)) for i in range(1000)]
+
+
+def test_documents_held_out_stay_so_when_others_are_added():
+    train, held_out = corpus.split(DOCUMENTS, 0.1)
+    assert sorted(train + held_out) == sorted(DOCUMENTS)
+    assert 70 < len(held_out) < 130  # a hundred, with a deviation of 9.5
+    fewer = corpus.split(DOCUMENTS[:500][::-1], 0.1)
+    assert set(fewer.held_out) == set(held_out) & set(DOCUMENTS[:500])
+
+
+@pytest.mark.parametrize("part", [0, 1, -0.1, float("nan")])
+def test_an_impossible_part_is_told(part):
+    with pytest.raises(DataError, match="held_out is"):
+        corpus.split(DOCUMENTS, part)
+
+
+def test_an_empty_part_is_told():
+    with pytest.raises(DataError, match="expected some in both"):
+        corpus.split(DOCUMENTS[:1], 0.1)
+
+
+BOOKS = os.path.join(os.environ.get("LAMB_KERAS_DATA") or "", "books")
+
+
+@pytest.mark.skipif(not os.path.isdir(BOOKS), reason="the novels are not here")
+def test_the_novels_chapters_are_documents():
+    documents = corpus.read(BOOKS)
+    chapters = [document.title.split(":")[0] for document in documents]
+    # "Chapter 1" to 61, with what precedes them; and the same of 64.
+    assert chapters.count("pride-and-prejudice") == 62
+    assert chapters.count("david-copperfield") == 65
+    lengths = [len(sentence) for each in documents for sentence in each.sentences]
+    assert 60 < sum(lengths) / len(lengths) < 140

@@ -1,0 +1,52 @@
+"""A corpus is cut into pieces once, and nothing of it is lost."""
+
+import numpy as np
+import pytest
+
+from lamb_keras.data.text import encyclopedia, tokenized, wordpiece
+from lamb_keras.data.text.corpus import Document
+
+DOCUMENTS = encyclopedia.generate(seed=0, articles=20).documents
+
+
+@pytest.fixture
+def vocabulary():
+    return wordpiece.train(DOCUMENTS, 600)
+
+
+def test_each_sentence_is_what_the_vocabulary_makes_of_it(vocabulary):
+    cut = tokenized.tokenize(DOCUMENTS, vocabulary)
+    assert len(cut) == 20
+    for i, document in enumerate(DOCUMENTS):
+        expected = [vocabulary.encode(each)[0] for each in document.sentences]
+        assert [each.tolist() for each in cut.document(i)] == expected
+
+
+def test_what_has_no_tokens_is_left_out(vocabulary):
+    documents = [
+        Document("", ("", "in")),
+        Document("", (" ", "")),
+        Document("", ("the", "", "of the")),
+    ]
+    cut = tokenized.tokenize(documents, vocabulary)
+    assert len(cut) == 2
+    assert [len(each) for each in cut.document(0)] == [1]
+    assert [len(each) for each in cut.document(1)] == [1, 2]
+
+
+def test_it_is_cut_once(vocabulary, monkeypatch):
+    first = tokenized.tokenize(DOCUMENTS, vocabulary)
+    monkeypatch.setattr(tokenized, "_cut", lambda *_: 1 / 0)
+    again = tokenized.tokenize(DOCUMENTS, vocabulary)
+    np.testing.assert_array_equal(first.token_ids, again.token_ids)
+    np.testing.assert_array_equal(first.sentences, again.sentences)
+    np.testing.assert_array_equal(first.documents, again.documents)
+
+
+def test_another_text_or_vocabulary_is_cut_anew(vocabulary, monkeypatch):
+    tokenized.tokenize(DOCUMENTS, vocabulary)
+    other = wordpiece.train(DOCUMENTS, 700)
+    monkeypatch.setattr(tokenized, "_cut", lambda *_: 1 / 0)
+    for arguments in ((DOCUMENTS[1:], vocabulary), (DOCUMENTS, other)):
+        with pytest.raises(ZeroDivisionError):
+            tokenized.tokenize(*arguments)

@@ -1,0 +1,166 @@
+"""Vocabularies are the same every time, and their offsets point into the text."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamb_keras.data import DataError
+from lamb_keras.data.text import encyclopedia, wordpiece
+from lamb_keras.data.text.corpus import Document
+from lamb_keras.data.text.wordpiece import SPECIALS, Vocabulary
+
+DOCUMENTS = encyclopedia.generate(seed=0, articles=50).documents
+TEXTS = [
+    "The Bek flows to Tarby.",
+    "  Élan:  naïve\tcafé – 1,234.5 “ok” ",
+    "日本 is two words; [MASK] is none",
+    "\u0000zero\u200bwidth\ufffd",
+    "",
+]
+
+
+@pytest.fixture
+def vocabulary():
+    return wordpiece.train(DOCUMENTS, 800)
+
+
+def test_it_has_at_most_the_size_asked_for(vocabulary):
+    assert 600 < vocabulary.size <= 800
+    assert vocabulary.size == len(set(vocabulary.tokens))
+
+
+def test_special_tokens_come_first(vocabulary):
+    assert vocabulary.tokens[:5] == SPECIALS
+    assert vocabulary.specials == (0, 1, 2, 3, 4)
+    ids = vocabulary.pad, vocabulary.unk, vocabulary.cls, vocabulary.sep
+    assert (*ids, vocabulary.mask) == (0, 1, 2, 3, 4)
+
+
+def test_a_known_word_is_one_piece_and_an_unknown_one_several(vocabulary):
+    known, _ = vocabulary.encode("The year in which")
+    assert [vocabulary.tokens[i] for i in known] == ["the", "year", "in", "which"]
+    unknown, _ = vocabulary.encode("xylyx")
+    assert len(unknown) > 1 and vocabulary.unk not in unknown
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_pieces_are_the_text_at_their_offsets(text, lowercase):
+    vocabulary = wordpiece.train(DOCUMENTS, 800, lowercase)
+    ids, offsets = vocabulary.encode(text)
+    assert len(ids) == len(offsets)
+    end = 0
+    for i, (begin, stop) in zip(ids, offsets, strict=True):
+        assert end <= begin < stop <= len(text)
+        end = stop
+        piece = text[begin:stop].translate(str.maketrans("Ééï", "Eei"))
+        if lowercase:
+            piece = piece.lower()
+        if i != vocabulary.unk:
+            assert piece.isascii() is False or piece == vocabulary.tokens[i].lstrip("#")
+    covered = "".join(text[begin:stop] for begin, stop in offsets)
+    dropped = "\u0000\ufffd\u200b"
+    visible = "".join(text.split())
+    assert covered.translate(dict.fromkeys(map(ord, dropped))) == visible.translate(
+        dict.fromkeys(map(ord, dropped))
+    )
+
+
+def test_a_special_token_in_a_text_is_none(vocabulary):
+    ids, _ = vocabulary.encode("[MASK] [PAD] [SEP]")
+    assert not set(ids) & {vocabulary.mask, vocabulary.pad, vocabulary.sep}
+
+
+def test_many_texts_are_cut_as_one_is(vocabulary):
+    assert vocabulary.encode_all(TEXTS) == [vocabulary.encode(t)[0] for t in TEXTS]
+
+
+def test_capitals_count_where_they_are_kept():
+    vocabulary = wordpiece.train(DOCUMENTS, 800, lowercase=False)
+    assert vocabulary.encode("The")[0] != vocabulary.encode("the")[0]
+
+
+def test_every_process_trains_the_same(vocabulary, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMB_KERAS_CACHE", str(tmp_path / "another"))
+    code = (
+        "from lamb_keras.data.text import encyclopedia, wordpiece\n"
+        "documents = encyclopedia.generate(seed=0, articles=50).documents\n"
+        "print(wordpiece.train(documents, 800).fingerprint)"
+    )
+    folder = Path(wordpiece.__file__).parents[3]
+    again = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder
+    )
+    assert again.stdout.strip() == vocabulary.fingerprint, again.stderr
+
+
+def test_it_is_trained_once(vocabulary, cache_folder, monkeypatch):
+    monkeypatch.setattr(wordpiece, "_trained", lambda *_: 1 / 0)
+    assert wordpiece.train(DOCUMENTS, 800) == vocabulary
+    assert len(list(cache_folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("other", [(DOCUMENTS[:-1], 800), (DOCUMENTS, 801)])
+def test_another_text_or_size_is_trained_anew(vocabulary, monkeypatch, other):
+    monkeypatch.setattr(wordpiece, "_trained", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        wordpiece.train(*other)
+
+
+@pytest.mark.parametrize("documents", [[], [Document("", ())]])
+def test_no_text_is_told(documents):
+    with pytest.raises(DataError, match="no text to train"):
+        wordpiece.train(documents, 800)
+
+
+def test_a_size_too_small_is_told():
+    with pytest.raises(DataError, match="of 50 tokens has no room"):
+        wordpiece.train(DOCUMENTS, 50)
+
+
+def write(tmp_path, tokens, ending="\n"):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes((ending.join(tokens) + ending).encode())
+    return str(path)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_berts_file_has_a_token_a_line(tmp_path, ending):
+    tokens = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b"]
+    vocabulary = wordpiece.load(write(tmp_path, tokens, ending))
+    assert vocabulary.tokens == tuple(tokens)
+    assert vocabulary.specials == (0, 2, 3, 4, 5)
+    assert vocabulary.encode("AB") == ([6, 7], [(0, 1), (1, 2)])
+
+
+def test_a_line_separator_is_a_token_and_ends_no_line(tmp_path):
+    tokens = [*SPECIALS, "\u2028", "\x85", "a"]
+    assert wordpiece.load(write(tmp_path, tokens)).tokens == tuple(tokens)
+
+
+@pytest.mark.parametrize("missing", SPECIALS)
+def test_a_file_without_a_special_token_is_told(tmp_path, missing):
+    path = write(tmp_path, [token for token in SPECIALS if token != missing])
+    with pytest.raises(DataError) as caught:
+        wordpiece.load(path)
+    assert str(caught.value) == (
+        f"{path} has no {missing} among its 4 lines; expected all of [PAD], [UNK], "
+        "[CLS], [SEP], [MASK], as in BERT's vocab.txt"
+    )
+    with pytest.raises(DataError, match="has no"):
+        Vocabulary(tuple(token for token in SPECIALS if token != missing))
+
+
+def test_a_token_twice_is_told(tmp_path):
+    with pytest.raises(DataError, match="has the token 'a' twice"):
+        wordpiece.load(write(tmp_path, [*SPECIALS, "a", "a"]))
+
+
+def test_a_file_that_is_missing_or_no_text_is_told(tmp_path):
+    with pytest.raises(DataError, match="cannot be read .No such file"):
+        wordpiece.load(str(tmp_path / "vocab.txt"))
+    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="is not text in UTF-8"):
+        wordpiece.load(str(tmp_path / "vocab.txt"))
