@@ -1,4 +1,4 @@
-"""The command line: `lamb-keras run`, `status`, `report` and `list`.
+"""The command line: `lamb-keras run`, `status`, `report`, `list` and `bench`.
 
 Everything is checked before anything starts: a mistake in what was asked for is one
 sentence on standard error and exit code 2. A run that failed is exit code 1. What is
@@ -141,6 +141,17 @@ def list_tables(options):
     return 0
 
 
+def bench_update(options):
+    """Times one update of LAMB against Keras's and optax's optimizers."""
+    if options.rounds < 1:
+        raise BatchError(f"--rounds is {options.rounds}, expected at least 1")
+
+    from lamb_keras.benchmarks import update
+
+    update.report(options.model, options.rounds, options.json)
+    return 0
+
+
 def _execute(runs, project, options, held):
     """Executes the runs and prints how they ended; whether one failed."""
     from lamb_keras.batch import executor
@@ -273,4 +284,23 @@ def _parser():
             "--scale", default="laptop", help="laptop (the default), gpu or paper"
         )
     command("list", list_tables)
+
+    summary = "Measures the kit: ratios against peers in the same process."
+    benches = commands.add_parser("bench", help=summary, description=summary)
+    measured = benches.add_subparsers(metavar="WHAT", required=True)
+    summary = bench_update.__doc__
+    updating = measured.add_parser("update", help=summary, description=summary)
+    updating.set_defaults(command=bench_update)
+    updating.add_argument(
+        "--model",
+        choices=["bert-small", "bert-base", "bert-large", "resnet50"],
+        default="bert-small",
+        help="whose shapes (default: %(default)s)",
+    )
+    updating.add_argument(
+        "--rounds", type=int, default=9, metavar="N", help="(default: %(default)s)"
+    )
+    updating.add_argument(
+        "--json", action="store_true", help="as JSON, with the environment"
+    )
     return parser

@@ -1,15 +1,27 @@
-"""What one update of LAMB costs, against Keras's and optax's, on the shapes of BERT.
+"""What one update of LAMB costs, against Keras's and optax's, on real models' shapes.
 
-    python -m lamb_keras.benchmarks.update [--model bert-small] [--rounds 9] [--json]
+    lamb-keras bench update [--model bert-small] [--rounds 9] [--json]
 
 Only the update is timed, not a training step: gradients are given. All optimizers take
 turns in one process with donated buffers, so that a drifting machine slows all of them
 alike; quote the ratios. The floor is what reading and writing 10 words a parameter (two
 passes over float32 weights, gradient and moments) takes at the bandwidth of a pass in
 place, measured in the same rounds.
+
+Compile time and peak memory (arguments, results and temporary arrays) are of the
+compiled program.
+
+On a CPU much of the time goes into temporary arrays: XLA keeps every u (4 bytes a
+parameter), and fresh memory costs page faults, 3 ns a number where a pass over memory
+at hand costs 0.2 to 1. What was tried against that and was no faster, in prototypes on
+BERT-Small and 2 shared cores, in times of Keras's LAMB: norms by rows behind a barrier
+1.06 to 1.17, u computed again behind a barrier 1.7 to 1.9 (ε and λw are then kept at
+full size), a loop over blocks of 4,096 to 131,072 numbers 2.0 to 2.6, sums of slices
+1.4 to 2.3. What did help: ‖u‖² by a reduction whose own body squares, over the middle
+axis of (rows, 8, 64), with u computed again for the step: 0.55 (5 rounds). The
+optimizers do not do so yet.
 """
 
-import argparse
 import json
 import math
 import statistics
@@ -25,16 +37,32 @@ from lamb_keras.optimizers import Lamb
 from lamb_keras.results import environment
 
 # Layers, width: Devlin et al., 2019, and the smaller sizes of Turc et al., 2019.
-MODELS = {"bert-small": (4, 512), "bert-base": (12, 768), "bert-large": (24, 1024)}
+BERTS = {"bert-small": (4, 512), "bert-base": (12, 768), "bert-large": (24, 1024)}
+MODELS = [*BERTS, "resnet50"]
 WORDS_A_PARAMETER = 10
 VOCABULARY, POSITIONS, SEGMENTS = 30522, 512, 2
+
+
+def model_shapes(model: str) -> list[tuple]:
+    """The shapes of a model's trainable variables.
+
+    Example:
+        >>> sum(map(math.prod, model_shapes("resnet50")))
+        25557032
+    """
+    if model in BERTS:
+        return bert_shapes(*BERTS[model])
+    from lamb_keras.models import resnet50
+
+    net = resnet50((224, 224, 3))
+    return [tuple(v.shape) for v in net.trainable_variables]
 
 
 def bert_shapes(layers: int, width: int) -> list[tuple]:
     """The shapes of BERT's variables, with the heads of its pre-training.
 
     Example:
-        >>> shapes = bert_shapes(*MODELS["bert-large"])
+        >>> shapes = bert_shapes(*BERTS["bert-large"])
         >>> len(shapes), sum(map(math.prod, shapes))
         (398, 336226108)
     """
@@ -63,14 +91,15 @@ def bert_shapes(layers: int, width: int) -> list[tuple]:
 
 
 def measure(model: str, rounds: int) -> dict:
-    """Milliseconds of an update, and its ratio to that of Keras's and of optax's LAMB.
+    """Milliseconds of an update, its ratios to others, and what compiling it tells.
 
     Returns:
-        A dict of optimizer to {"milliseconds", "to_keras_lamb", "to_optax_lamb"}, the
-        medians of the rounds; "floor" is among them.
+        A dict of optimizer to {"milliseconds", "to_keras_lamb", "to_optax_lamb",
+        "to_floor"}, the medians of the rounds, with "compile_seconds" and
+        "peak_megabytes"; "floor" is among them, without these two.
     """
     rng = np.random.default_rng(0)
-    shapes = bert_shapes(*MODELS[model])
+    shapes = model_shapes(model)
     weights = [0.02 * rng.standard_normal(shape, "float32") for shape in shapes]
     gradients = [jnp.asarray(1e-3 * rng.standard_normal(s, "float32")) for s in shapes]
     options = {"learning_rate": 1e-3, "weight_decay": 0.01}
@@ -86,6 +115,7 @@ def measure(model: str, rounds: int) -> dict:
         "keras.optimizers.AdamW": _keras(
             keras.optimizers.AdamW(**options), weights, gradients
         ),
+        "optax.adamw": _optax(optax.adamw(**options), weights, gradients),
         "floor": _floor(sum(map(math.prod, shapes))),
     }
     seconds = {name: [] for name in runs}
@@ -97,6 +127,8 @@ def measure(model: str, rounds: int) -> dict:
             "milliseconds": 1000 * statistics.median(of_one),
             "to_keras_lamb": _ratio(of_one, seconds["keras.optimizers.Lamb"]),
             "to_optax_lamb": _ratio(of_one, seconds["optax.lamb"]),
+            "to_floor": _ratio(of_one, seconds["floor"]),
+            **getattr(runs[name], "compiled", {}),
         }
         for name, of_one in seconds.items()
     }
@@ -129,7 +161,16 @@ def _optax(optimizer, weights, gradients):
 
 def _timed(update, state, gradients):
     """A function that makes one update and returns its seconds; compiled already."""
-    compiled = jax.jit(update, donate_argnums=(0, 1))
+    started = time.perf_counter()
+    compiled = jax.jit(update, donate_argnums=(0, 1)).lower(*state, gradients).compile()
+    seconds = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    peak = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
     # Copies, since what is donated is gone.
     state = jax.block_until_ready(compiled(*jax.tree.map(jnp.copy, state), gradients))
 
@@ -139,6 +180,7 @@ def _timed(update, state, gradients):
         state = jax.block_until_ready(compiled(*state, gradients))
         return time.perf_counter() - started
 
+    run.compiled = {"compile_seconds": seconds, "peak_megabytes": peak / 1e6}
     return run
 
 
@@ -157,25 +199,22 @@ def _floor(parameters):
     return run
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=MODELS, default="bert-small")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", action="store_true", help="with the environment")
-    options = parser.parse_args(arguments)
-    results = measure(options.model, options.rounds)
-    if options.json:
+def report(model: str, rounds: int, as_json: bool = False):
+    """Measures and prints, as a table or as JSON with the environment."""
+    results = measure(model, rounds)
+    if as_json:
         told = {"environment": environment.describe(), "results": results}
         print(json.dumps(told, indent=1))
         return
-    print(f"{options.model}, median of {options.rounds} rounds")
+    print(f"{model}, median of {rounds} rounds; ratios to")
+    print(f"{'':26} {'':11}  keras Lamb  optax.lamb   floor   compiled       peak")
     for name, result in results.items():
-        print(
-            f"{name:26} {result['milliseconds']:8.1f} ms "
-            f"{result['to_keras_lamb']:6.2f} x keras.optimizers.Lamb "
-            f"{result['to_optax_lamb']:6.2f} x optax.lamb"
+        line = (
+            f"{name:26} {result['milliseconds']:8.1f} ms"
+            f" {result['to_keras_lamb']:11.2f} {result['to_optax_lamb']:11.2f}"
+            f" {result['to_floor']:7.2f}"
         )
-
-
-if __name__ == "__main__":
-    main()
+        if "compile_seconds" in result:
+            line += f" {result['compile_seconds']:8.1f} s"
+            line += f" {result['peak_megabytes']:7.0f} MB"
+        print(line)
