@@ -47,6 +47,8 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
 def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> list[dict]:
     """Of curves, those of the settings that cells of the table are made of.
 
+    Each is told the steps of its whole pre-training.
+
     Args:
         curves: rows with the numbers of a setting.
         trials: of the same run.
@@ -60,17 +62,16 @@ def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> lis
         >>> [row["learning_rate"] for row in of_chosen(curves, trials, table=2)]
         [0.2]
     """
-    wanted = [
-        {"solver": group[0]["solver"]} | statistics.choose(group).setting
-        for group in _places(trials, paper.tables()[table]).values()
-    ]
+    names = ("solver", *statistics.SETTING)
+    steps = {}
+    for group in _places(trials, paper.tables()[table]).values():
+        setting = {"solver": group[0]["solver"]} | statistics.choose(group).setting
+        steps[tuple(map(setting.get, names))] = group[0].get("steps")
     return [
-        row
+        {**row, "steps": steps[key]}
         for row in curves
-        if any(
-            all(row[name] == value for name, value in setting.items() if name in row)
-            for setting in wanted
-        )
+        for key in [tuple(map(row.get, names))]
+        if key in steps
     ]
 
 
