@@ -81,8 +81,8 @@ class Experiment(NamedTuple):
     Attributes:
         classes: of the data set: guessing gets one in so many right.
         images: to train on.
-        width: channels of the net's first stage, or of every layer, where scales
-            change them.
+        width: channels of the net's first stage, where scales change them.
+        sizes: of a net with other sizes, by the names of the parameters.
         datasets: data sets of ours that are the paper's own, though called otherwise.
     """
 
@@ -91,6 +91,7 @@ class Experiment(NamedTuple):
     classes: int | None = None
     images: int | None = None
     width: int | None = None
+    sizes: dict = {}
     datasets: tuple[str, ...] = ()
 
 

@@ -183,10 +183,22 @@ def _cells(trials, table, also):
     for (row, column), group in places.items():
         cell = {"table": table.number, "row": row, "column": column}
         cell |= _cell(group, table.column(column).metric)
-        if table.solver and cell["settings_tried"] == 1:
-            # Nothing was chosen: each row is one setting of so many.
-            cell |= {"settings": rows, "chosen": {}}
+        if cell["settings_tried"] > 1:
+            cell["chosen"] |= _peak(cell["chosen"], group)
+        else:
+            # Nothing was chosen; in a table of settings each row is one of so many.
+            cell |= {"chosen": {}} | ({"settings": rows} if table.solver else {})
         yield cell
+
+
+def _peak(setting, trials):
+    """A setting's highest learning rate, where its own is that of another batch."""
+    for trial in trials:
+        if all(trial[name] == number for name, number in setting.items()):
+            peak = trial.get("peak_learning_rate")
+            known = peak not in (None, setting["learning_rate"])
+            return {"peak_learning_rate": peak} if known else {}
+    return {}
 
 
 def _places(trials, table):

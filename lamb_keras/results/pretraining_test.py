@@ -111,6 +111,17 @@ def test_lars_is_chosen_by_held_out_words_at_each_batch_and_not_by_f1():
     }
 
 
+def test_of_a_chosen_rate_the_peak_at_its_batch_is_told_too():
+    trials = [
+        trial("lars", 512, learning_rate=rate, peak_learning_rate=rate / 8)
+        for rate in (0.005, 0.01)
+    ]
+    cell = by_place(trials, 2)[2, "LARS", "512"]
+    assert cell["chosen"] == {"learning_rate": 0.005, "peak_learning_rate": 0.000625}
+    [alone] = by_place(trials[:1], 2).values()
+    assert alone["chosen"] == {}
+
+
 def test_a_batch_at_which_every_rate_diverged_is_diverged():
     trials = [
         diverged(solver="lars", batch_size=32768, learning_rate=rate)
