@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lamb_keras import parameters
+from lamb_keras import parameters, schedules, stages
 from lamb_keras.batch import notebook, plan, values
 from lamb_keras.results import paper
 
@@ -51,10 +51,10 @@ def test_every_table_can_be_planned_at_every_scale(table, scale):
     assert parameters.trials(run) >= len(run["solvers"])
 
 
-def test_every_image_table_has_an_experiment():
-    images = [n for each in parameters.NOTEBOOKS.values() for n in each.tables]
-    assert PROJECT.tables() == sorted(images)
-    for number in images:
+def test_all_25_tables_have_an_experiment():
+    numbers = [n for each in parameters.NOTEBOOKS.values() for n in each.tables]
+    assert PROJECT.tables() == sorted(numbers) == list(range(1, 26))
+    for number in numbers:
         said = plan.experiment(PROJECT, number)
         assert paper.tables()[number].experiment == said["notebook"]
 
@@ -175,6 +175,130 @@ def test_table_6_tries_the_same_published_rates_for_all_but_momentum(scale):
     assert len(set(map(tuple, rates.values()))) == 1
     appendix = planned(6, "paper")["learning_rates"]["lamb"]
     assert set(rates["lamb"]) <= set(appendix)
+
+
+# BERT's tables
+
+
+def lengths(run, setting):
+    """The steps of a setting, in its run."""
+    base = parameters.of_solver(run["base_batch_size"], setting["solver"])
+    names = ("sequences", "second_stage", "mixed_steps", "steps_divisor")
+    return stages.pretraining_steps(
+        setting["batch_size"],
+        setting["warmup_fraction"],
+        base,
+        **{name: run[name] for name in names},
+    )
+
+
+def rates(run, setting):
+    base = parameters.of_solver(run["base_batch_size"], setting["solver"])
+    return schedules.pretraining_rates(
+        setting["batch_size"],
+        setting["learning_rate"],
+        lengths(run, setting),
+        base,
+        run["decay_power"],
+    )
+
+
+def test_table_4_has_the_published_rates_and_warmups_and_always_3125_warmup_steps():
+    run = planned(4, "paper")
+    settings = parameters.settings(run)
+    published = paper.tables()[4].labeled_rows()
+    assert [str(setting["batch_size"]) for setting in settings] == list(published)
+    for setting, row in zip(settings, published.values(), strict=True):
+        steps = lengths(run, setting)
+        assert steps.warmup == 3125
+        assert steps.warmup / steps.total == pytest.approx(row["warmup_ratio"])
+        peak = rates(run, setting).max()
+        assert peak == pytest.approx(row["learning_rate"], rel=1e-6)
+    assert lengths(run, settings[-1])[:2] == (14063, 1562)
+
+
+def test_table_1_trains_the_baseline_and_the_mixed_batch_for_the_papers_steps():
+    run = planned(1, "paper")
+    baseline, mixed = parameters.settings(run)
+    rows = paper.tables()[1].labeled_rows()
+    assert lengths(run, baseline).total == rows["Baseline, 512"]["steps"] == 1_000_000
+    assert lengths(run, baseline).warmup == 10_000
+    assert rates(run, baseline).max() == pytest.approx(0.0001)
+    steps = lengths(run, mixed)
+    assert steps == (7037, 1562, 3125, 312)
+    assert steps.total == rows["LAMB, 65536/32768"]["steps"] == 8599
+    of_both = rates(run, mixed)
+    assert of_both[: steps.first].max() == pytest.approx(0.005 * math.sqrt(2))
+    assert of_both[steps.first :].max() == pytest.approx(0.005)
+
+
+def test_table_2_tries_lars_around_lambs_rate_at_every_batch_of_table_4():
+    run, of_lamb = planned(2, "paper"), planned(4, "paper")
+    assert (run["solvers"], of_lamb["solvers"]) == (["lars"], ["lamb"])
+    assert run["batch_size"] == of_lamb["batch_size"]
+    [rate] = of_lamb["learning_rates"]
+    assert [tried / rate for tried in run["learning_rates"]] == [0.5, 1, 2]
+    for name in ("base_batch_size", "warmup_fraction", "weight_decay", "decay_power"):
+        assert run[name] == of_lamb[name]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_table_8_tries_the_published_warmups_and_rates_in_their_order(scale):
+    table = paper.tables()[8]
+    run = planned(8, scale)
+    settings = parameters.settings(run)
+    assert [table.label_of(setting) for setting in settings] == list(
+        table.labeled_rows()
+    )
+    assert {setting["batch_size"] for setting in settings} == {16384}
+    if scale == "paper":
+        warmups = {lengths(run, setting).warmup for setting in settings}
+        # 0.05 x 31,250 is 1,562.5.
+        assert warmups == {1562, 3125, 6250}
+        assert {lengths(run, setting).total for setting in settings} == {31250}
+
+
+BERT_TABLES = parameters.NOTEBOOKS["bert_squad"].tables
+
+
+@pytest.mark.parametrize("table", BERT_TABLES)
+def test_at_the_papers_scale_bert_large_trains_at_the_tables_rates(table):
+    run = planned(table, "paper")
+    sizes = ("layers", "width", "heads", "dropout", "sequence_lengths")
+    assert [run[name] for name in sizes] == [24, 1024, 16, 0.1, [128, 512]]
+    divisors = ("batch_divisor", "steps_divisor", "learning_rate_multiplier")
+    assert [run[name] for name in divisors] == [1, 1, 1]
+    assert run["sequences"] == 512 * 1_000_000
+    assert run["mixed_steps"] == [7037, 1562]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_pretraining_of_bert_is_planned_twice(scale):
+    trained = [
+        tuple(setting.values())
+        for table in BERT_TABLES
+        for setting in parameters.settings(planned(table, scale))
+    ]
+    assert len(set(trained)) == len(trained)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_scale_has_one_net_one_text_and_one_divisor_for_all_of_berts_tables(scale):
+    alike = (
+        "dataset",
+        "articles",
+        "vocab_size",
+        "sequence_lengths",
+        "layers",
+        "width",
+        "heads",
+        "batch_divisor",
+        "steps_divisor",
+        "finetuning_seeds",
+    )
+    runs = [planned(table, scale) for table in BERT_TABLES]
+    for name in alike:
+        assert all(run[name] == runs[0][name] for run in runs), name
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -12,8 +12,29 @@ import keras
 import numpy as np
 
 from lamb_keras.backend import require_jax
+from lamb_keras.stages import (
+    PretrainingSteps,
+    batches,
+    is_mixed,
+    pretraining_steps,
+    stage_steps,
+)
 
 require_jax()
+
+__all__ = [
+    "GoyalSchedule",
+    "PretrainingSteps",
+    "WarmupPolynomialDecay",
+    "goyal",
+    "linear_epoch_warmup",
+    "pretraining_rates",
+    "pretraining_steps",
+    "square_root_scaling",
+    "stage_steps",
+    "two_stages_with_rewarmup",
+    "warmup_polynomial_decay",
+]
 
 # Goyal et al.'s recipe for 90 epochs: up to epoch 5, a tenth at each of the others.
 _GOYAL_EPOCHS = 90
@@ -77,6 +98,85 @@ def goyal(step, total_steps):
         first = -(-total_steps * epoch // _GOYAL_EPOCHS)
         fraction = xp.where(step >= first, 0.1**drops, fraction)
     return fraction
+
+
+def two_stages_with_rewarmup(
+    step,
+    warmup_steps,
+    first_steps,
+    second_warmup_steps,
+    second_steps,
+    second_peak=1.0,
+    power=1.0,
+):
+    """The schedule of a mixed batch, as a fraction of the first stage's peak.
+
+    Each stage has a `warmup_polynomial_decay` of its own: the first one's rate has come
+    down to nothing where the second stage begins, and there it is ramped up from zero
+    again (re-warm-up), and then decayed.
+
+    Args:
+        step: from 0; a number or an array, which may be traced.
+        warmup_steps: of the first stage's `first_steps`, with a rising rate.
+        second_warmup_steps: of the second stage's `second_steps`, with a rising rate.
+        second_peak: the second stage's peak over the first's.
+        power: of both decays.
+
+    Example:
+        >>> [round(float(two_stages_with_rewarmup(s, 1, 3, 2, 4, 0.5)), 3)
+        ...  for s in range(7)]
+        [1.0, 1.0, 0.5, 0.25, 0.5, 0.5, 0.25]
+    """
+    xp, step = _float32(step)
+    first = warmup_polynomial_decay(step, warmup_steps, first_steps, power)
+    second = warmup_polynomial_decay(
+        step - first_steps, second_warmup_steps, second_steps, power
+    )
+    return xp.where(step < first_steps, first, second_peak * second)
+
+
+def pretraining_rates(
+    batch_size, learning_rate, steps, base_batch_size=None, power=1.0
+):
+    """The learning rate of each step of BERT's pre-training, shape (total,), float32.
+
+    A plain batch has one warm-up and one decay over both stages; a mixed one has them
+    in each stage (`two_stages_with_rewarmup`). The paper gives neither the rates nor
+    the warm-ups of its mixed batch: here each stage has those of Table 4's rule at its
+    own batch, which is the rule's root and number of steps carried on to 65,536.
+
+    Args:
+        batch_size: a number, or the two of a mixed batch, such as "65536/32768".
+        learning_rate: the peak.
+        steps: the `PretrainingSteps`.
+        base_batch_size: the batch for which the rate is given, to be scaled by the
+            square root; None for every batch.
+        power: of the decay.
+
+    Example:
+        >>> steps = pretraining_steps(32768, 1 / 5)
+        >>> rates = pretraining_rates(32768, 0.005, steps, base_batch_size=32768)
+        >>> len(rates), float(rates.max()), int(rates.argmax()) + 1
+        (15625, 0.004999999888241291, 3125)
+    """
+    first, second = (
+        square_root_scaling(learning_rate, batch, base_batch_size or batch)
+        for batch in batches(batch_size)
+    )
+    step = np.arange(steps.total)
+    if is_mixed(batch_size):
+        fraction = two_stages_with_rewarmup(
+            step,
+            steps.warmup,
+            steps.first,
+            steps.second_warmup,
+            steps.second,
+            second / first,
+            power,
+        )
+    else:
+        fraction = warmup_polynomial_decay(step, steps.warmup, steps.total, power)
+    return np.asarray(first * fraction, "float32")
 
 
 def square_root_scaling(learning_rate, batch_size, base_batch_size):

@@ -12,7 +12,10 @@ from lamb_keras.schedules import (
     WarmupPolynomialDecay,
     goyal,
     linear_epoch_warmup,
+    pretraining_rates,
+    pretraining_steps,
     square_root_scaling,
+    two_stages_with_rewarmup,
     warmup_polynomial_decay,
 )
 
@@ -114,12 +117,67 @@ def test_table_5_warms_up_for_782_steps_at_every_batch_size():
         assert round(total * epochs / 90) == 782
 
 
+# BERT's two stages
+
+
+def test_a_plain_pretraining_is_one_warmup_and_one_decay_over_both_stages():
+    for row in paper.tables()[4].labeled_rows().values():
+        steps = pretraining_steps(row["batch"], 1 / 5, base_batch_size=32768)
+        rates = pretraining_rates(row["batch"], 0.005, steps, base_batch_size=32768)
+        assert len(rates) == steps.total
+        peak = row["learning_rate"]
+        assert rates[0] == pytest.approx(peak / 3125)
+        assert (int(rates.argmax()), rates.max()) == (3124, pytest.approx(peak))
+        # The second stage begins where the first one stopped.
+        left = (steps.total - np.arange(steps.first - 1, steps.total)) / (
+            steps.total - 3125
+        )
+        np.testing.assert_allclose(rates[steps.first - 1 :], peak * left, rtol=1e-5)
+
+
+def test_the_mixed_batch_ramps_its_rate_up_from_zero_again():
+    steps = pretraining_steps("65536/32768", 1 / 5, base_batch_size=32768)
+    rates = pretraining_rates("65536/32768", 0.005, steps, base_batch_size=32768)
+    knots = {
+        0: 0.005 * math.sqrt(2) / 3125,
+        3124: 0.005 * math.sqrt(2),
+        3125: 0.005 * math.sqrt(2),
+        7036: 0.005 * math.sqrt(2) / (7037 - 3125),
+        7037: 0.005 / 312,
+        7037 + 311: 0.005,
+        7037 + 312: 0.005,
+        8598: 0.005 / (1562 - 312),
+    }
+    assert len(rates) == 8599
+    for step, rate in knots.items():
+        assert rates[step] == pytest.approx(rate, rel=1e-5), step
+    # Straight lines between the knots.
+    bends = np.flatnonzero(np.abs(np.diff(rates.astype("float64"), 2)) > 1e-8)
+    assert set(bends + 1) <= {3124, 3125, 7036, 7037, 7348, 7349}
+
+
+def test_a_rate_for_every_batch_is_not_scaled():
+    steps = pretraining_steps(16384, 0.1)
+    rates = pretraining_rates(16384, 0.0002, steps)
+    assert (rates.max(), int(rates.argmax()) + 1) == (pytest.approx(0.0002), 3125)
+
+
+def test_the_power_bends_the_decay_of_both_stages():
+    halfway = [
+        float(two_stages_with_rewarmup(s, 0, 10, 0, 20, 0.5, power=2)) for s in (5, 20)
+    ]
+    assert halfway == pytest.approx([0.25, 0.125])
+
+
 # On the host, on the device, and for Keras
 
 SCHEDULES = [
     pytest.param(lambda step: warmup_polynomial_decay(step, 5, 97, 2.0), id="poly"),
     pytest.param(lambda step: warmup_polynomial_decay(step, 0, 97, 0), id="constant"),
     pytest.param(lambda step: goyal(step, 97), id="goyal"),
+    pytest.param(
+        lambda step: two_stages_with_rewarmup(step, 5, 60, 7, 37, 0.7), id="mixed"
+    ),
 ]
 
 

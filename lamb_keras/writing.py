@@ -13,11 +13,23 @@ def write(path: Path, text: str) -> Path:
         >>> write(path, "table,row").read_text()
         'table,row'
     """
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Writes `content` to `path` in one step, as `write` does with text.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "weights.npz"
+        >>> write_bytes(path, b"PK").read_bytes()
+        b'PK'
+    """
     # In the same folder, for a rename cannot cross file systems; hidden, and with the
     # process in its name, so that two writers do not meet.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        unfinished.write_bytes(content)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -96,6 +96,7 @@ def test_papermill_tells_the_help_text_of_every_parameter(path):
 # What a notebook runs where nobody tells it otherwise: a table, and of its grids no
 # more than lines have room for.
 DEFAULTS = {
+    "bert_squad": ("4", ("batch_size",)),
     "lenet_mnist": ("7", ()),
     "davidnet_cifar10": ("6", ("learning_rates", "weight_decay", "l2_regularization")),
     "resnet50_imagenet": ("11", ("learning_rates",)),

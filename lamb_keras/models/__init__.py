@@ -1,7 +1,16 @@
 """The networks of the paper's tables."""
 
+from lamb_keras.models.bert import answering, bert, preset, pretraining
 from lamb_keras.models.davidnet import davidnet
 from lamb_keras.models.lenet import lenet
 from lamb_keras.models.resnet import resnet50
 
-__all__ = ["davidnet", "lenet", "resnet50"]
+__all__ = [
+    "answering",
+    "bert",
+    "davidnet",
+    "lenet",
+    "preset",
+    "pretraining",
+    "resnet50",
+]

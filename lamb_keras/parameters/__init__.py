@@ -7,7 +7,7 @@ JupyterLab skip the command line. Each refusal is one sentence: what was receive
 what was expected, how to mend it.
 """
 
-from lamb_keras.parameters.grids import settings, trials
+from lamb_keras.parameters.grids import of_solver, settings, trials
 from lamb_keras.parameters.validation import ParameterError, validate
 from lamb_keras.parameters.vocabulary import (
     DECAYING_SOLVERS,
@@ -26,6 +26,7 @@ __all__ = [
     "Notebook",
     "Parameter",
     "ParameterError",
+    "of_solver",
     "settings",
     "trials",
     "validate",

@@ -1,6 +1,7 @@
 """What a run's parameters make it train: the settings of its solvers, and how many."""
 
 import itertools
+import math
 from collections.abc import Mapping
 
 from lamb_keras.parameters.vocabulary import VOCABULARY
@@ -11,8 +12,11 @@ GRIDS = {
     "weight_decay_form": "weight_decay_form",
     "l2_regularization": "l2_regularization",
     "weight_decay": "weight_decay",
+    "warmup_fraction": "warmup_fraction",
     "learning_rate": "learning_rates",
 }
+# What an experiment that has no such parameter has no such number of.
+OPTIONAL = ("warmup_fraction",)
 
 
 def settings(parameters: Mapping) -> list[dict]:
@@ -37,11 +41,16 @@ def settings(parameters: Mapping) -> list[dict]:
         lamb 1 0.1
         lamb 1 0.2
     """
+    grids = {
+        number: name
+        for number, name in GRIDS.items()
+        if number not in OPTIONAL or name in parameters
+    }
     return [
-        {"solver": solver, **dict(zip(GRIDS, values, strict=True))}
+        {"solver": solver, **dict(zip(grids, values, strict=True))}
         for solver in parameters.get("solvers") or [None]
         for values in itertools.product(
-            *(_values(parameters, name, solver) for name in GRIDS.values())
+            *(_values(parameters, name, solver) for name in grids.values())
         )
     ]
 
@@ -49,11 +58,26 @@ def settings(parameters: Mapping) -> list[dict]:
 def trials(parameters: Mapping) -> int:
     """How many trials a run with these parameters trains.
 
+    Of a run that fine-tunes what it pre-trained, each fine-tuning is a trial.
+
     Example:
         >>> trials({"solvers": ["adam", "lamb"], "seeds": [0, 1, 2], "epochs": 30})
         6
+        >>> trials({"solvers": ["lamb"], "seeds": [0], "finetuning_seeds": [0, 1, 2]})
+        3
     """
-    return len(settings(parameters)) * len(parameters.get("seeds") or [None])
+    seeds = (parameters.get(name) or [None] for name in ("seeds", "finetuning_seeds"))
+    return len(settings(parameters)) * math.prod(map(len, seeds))
+
+
+def of_solver(value, solver: str):
+    """A solver's value of a parameter that may be set by solver, but is no grid.
+
+    Example:
+        >>> of_solver({"adamw": 512, "lamb": 32768}, "lamb"), of_solver(None, "lamb")
+        (32768, None)
+    """
+    return value.get(solver) if isinstance(value, Mapping) else value
 
 
 def _values(parameters, name, solver):

@@ -11,6 +11,8 @@ import re
 import reprlib
 from collections.abc import Mapping
 
+from lamb_keras import stages
+
 
 class Wrong(Exception):
     """A value that isn't what was expected.
@@ -128,6 +130,42 @@ def several(kind, distinct=True, empty=False):
     return convert
 
 
+def pair(kind):
+    """A list of two of what `kind` may be.
+
+    Example:
+        >>> pair(whole(1))((7037, 1562))
+        [7037, 1562]
+    """
+    listed = several(kind, distinct=False)
+
+    def convert(values):
+        converted = listed(values)
+        if len(converted) != 2:
+            raise Wrong(values, f"; give two, not {len(converted)}")
+        return converted
+
+    return convert
+
+
+def batch(value):
+    """A whole number from 1 up, or text with two, one for each stage of a training.
+
+    Example:
+        >>> batch(512), batch("65536 / 32768")
+        (512, '65536/32768')
+    """
+    if not isinstance(value, str):
+        return whole(1)(value)
+    parts = [part.strip() for part in value.split(stages.BETWEEN)]
+    if len(parts) != 2 or not all(re.fullmatch("0*[1-9][0-9]*", p) for p in parts):
+        raise Wrong(value, how_to_write_a_number(value))
+    first, second = map(int, parts)
+    if first == second:
+        raise Wrong(value, f"; write {first}, which is for both stages")
+    return f"{first}{stages.BETWEEN}{second}"
+
+
 def one_or_several(kind):
     """What `kind` may be, or a list of different such values.
 
@@ -139,7 +177,7 @@ def one_or_several(kind):
     return lambda value: (listed if isinstance(value, list | tuple) else kind)(value)
 
 
-def by_solver(kind, otherwise, users, solvers):
+def by_solver(kind, otherwise, users, solvers, grid=True):
     """A mapping of solvers to one or several of what `kind` may be.
 
     Args:
@@ -147,13 +185,14 @@ def by_solver(kind, otherwise, users, solvers):
         otherwise: the kind of what is no mapping, and so is meant for all solvers.
         users: the solvers that use the parameter.
         solvers: all solvers that there are.
+        grid: whether a solver may have several values.
 
     Example:
         >>> convert = by_solver(whole(1), whole(1), ["lars", "lamb"], ["adam"])
         >>> convert(3), convert({"lars": 3, "lamb": [4, 5]})
         (3, {'lars': 3, 'lamb': [4, 5]})
     """
-    values = one_or_several(kind)
+    values = one_or_several(kind) if grid else kind
 
     def convert(value):
         if not isinstance(value, Mapping):

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 
+from lamb_keras.parameters import pretraining
 from lamb_keras.parameters.grids import GRIDS
 from lamb_keras.parameters.kinds import (
     Wrong,
@@ -15,6 +16,9 @@ from lamb_keras.parameters.kinds import (
     shown_name,
 )
 from lamb_keras.parameters.vocabulary import NOTEBOOKS, VOCABULARY, Parameter
+
+# What may be set by solver, and then must be for each solver that uses it.
+BY_SOLVER = (*GRIDS.values(), "base_batch_size", "learning_rate_multiplier")
 
 
 class ParameterError(ValueError):
@@ -113,8 +117,12 @@ def _unknown(name, value, known):
 def _contradictions(valid):
     """What is possible alone but not together: the names, and a sentence."""
     yield from _of_notebook(valid)
+    notebook = NOTEBOOKS.get(valid.get("notebook"))
+    pretrains = notebook is not None and notebook.pretrains
+    if notebook and not pretrains:
+        yield from pretraining.only_of_pretraining(valid)
     yield from _of_grids(valid)
-    yield from _of_lengths(valid)
+    yield from pretraining.contradictions(valid) if pretrains else _of_lengths(valid)
 
 
 def _of_notebook(valid):
@@ -134,7 +142,7 @@ def _of_notebook(valid):
 
 
 def _of_grids(valid):
-    for name in GRIDS.values():
+    for name in BY_SOLVER:
         grid = valid.get(name)
         if not isinstance(grid, Mapping):
             continue
@@ -150,6 +158,9 @@ def _of_grids(valid):
 def _of_lengths(valid):
     batches = valid.get("batch_size", math.inf)
     batches = batches if isinstance(batches, list) else [batches]
+    if not all(isinstance(batch, int | float) for batch in batches):
+        # Of an experiment not told; those of one stage have no such batches.
+        return
     if valid.get("batch_divisor", 1) > min(batches):
         yield (
             ["batch_divisor", "batch_size"],

@@ -61,6 +61,63 @@ TABLE_5 = {
     "validation_fraction": 0.01,
 }
 
+TABLE_1 = {
+    "notebook": "bert_squad",
+    "table": 1,
+    "scale": "laptop",
+    "dataset": "encyclopedia",
+    "articles": 1500,
+    "question_articles": 200,
+    "dev_articles": 60,
+    "dev_fraction": 0.1,
+    "vocab_size": 1000,
+    "vocabulary": None,
+    "sequence_lengths": [32, 64],
+    "layers": 2,
+    "width": 64,
+    "heads": 2,
+    "dropout": 0.0,
+    "preset": None,
+    "dtype_policy": "float32",
+    "masking_rate": 0.15,
+    "solvers": ["adamw", "lamb"],
+    "learning_rates": {"adamw": [0.0001], "lamb": [0.005]},
+    "learning_rate_multiplier": {"adamw": 3.0, "lamb": 1.0},
+    "weight_decay": 0.01,
+    "weight_decay_form": "times_learning_rate",
+    "exclude_from_weight_decay": ["bias$", "gamma$", "beta$"],
+    "global_clipnorm": 1.0,
+    "batch_size": {"adamw": 512, "lamb": "65536/32768"},
+    "base_batch_size": {"adamw": 512, "lamb": 32768},
+    "warmup_fraction": {"adamw": 0.01, "lamb": 0.2},
+    "decay_power": 1.0,
+    "sequences": 512_000_000,
+    "second_stage": 0.1,
+    "mixed_steps": [7037, 1562],
+    "batch_divisor": 128,
+    "steps_divisor": 195.3125,
+    "micro_batch_size": 32,
+    "looks": 8,
+    "seeds": [0],
+    "validation_fraction": 0.05,
+    "finetuning_learning_rate": 0.001,
+    "finetuning_batch_size": 16,
+    "finetuning_epochs": 2,
+    "finetuning_warmup": 0.1,
+    "finetuning_seeds": [0, 1, 2],
+    "document_stride": 16,
+    "max_question_length": 24,
+}
+
+
+def of_bert(**changes):
+    """The sentence by which BERT's parameters are refused with these changes."""
+    with pytest.raises(ParameterError) as caught:
+        validate({**TABLE_1, **changes})
+    sentence = str(caught.value)
+    assert "\n" not in sentence and sentence.count(". ") == 0
+    return sentence
+
 
 def refusal(source=None, known=None, **changes):
     with pytest.raises(ParameterError) as caught:
@@ -76,7 +133,8 @@ def test_the_parameters_of_table_7_are_valid_and_stay_what_they_are():
 
 def test_every_parameter_there_is_stays_what_it_is():
     assert validate(TABLE_5) == TABLE_5
-    assert set(TABLE_5) == set(VOCABULARY)
+    assert validate(TABLE_1) == TABLE_1
+    assert {*TABLE_5, *TABLE_1} == set(VOCABULARY)
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest_right_one():
@@ -236,6 +294,13 @@ def test_a_quoted_number_says_to_drop_the_quotes():
         ("batch_size", [64, 0], "batch_size[1] is 0"),
         ("batch_size", [64, 64], "batch_size[1] is 64"),
         ("batch_size", {"lamb": 64}, "batch_size is {'lamb': 64}"),
+        ("batch_size", "512", "write 512 without quotes"),
+        ("batch_size", "64/0", "batch_size is the text '64/0'"),
+        ("batch_size", "64/32/16", "batch_size is the text '64/32/16'"),
+        ("batch_size", "64/64", "write 64, which is for both stages"),
+        ("batch_size", "64/32", "lenet_mnist trains in one stage"),
+        ("base_batch_size", {"lamb": [1]}, "base_batch_size[lamb] is [1]"),
+        ("base_batch_size", dict.fromkeys(SOLVERS, 1), "of lenet_mnist, or null"),
         ("base_batch_size", 0, "base_batch_size is 0"),
         ("batch_divisor", None, "batch_divisor is empty"),
         ("epochs_divisor", 0.5, "epochs_divisor is 0.5"),
@@ -273,7 +338,8 @@ def test_a_table_made_for_another_notebook_is_refused():
     assert "lenet_mnist does not fill table 11, expected 7" in refusal(table=11)
     sentence = refusal(notebook="resnet50_imagenet")
     assert "resnet50_imagenet does not fill table 7, expected 3, 5, 9, 10" in sentence
-    assert "'bert_squad'" in refusal(notebook="bert_squad")
+    assert "expected 1, 2, 4, 8" in refusal(notebook="bert_squad")
+    assert "the text 'gpt_squad'" in refusal(notebook="gpt_squad")
 
 
 def test_a_divisor_that_leaves_no_image_in_a_step_is_refused():
@@ -358,3 +424,116 @@ def test_every_notebook_of_the_vocabulary_fills_tables_of_the_paper():
     for notebook in NOTEBOOKS.values():
         assert notebook.datasets
         assert set(notebook.tables) <= set(range(1, 26))
+
+
+# BERT's own
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "received"),
+    [
+        ("articles", -1, "articles is -1"),
+        ("vocab_size", 29, "vocab_size is 29, expected a whole number of at least 30"),
+        ("vocabulary", "", "vocabulary is the text ''"),
+        ("sequence_lengths", [32], "give two, not 1"),
+        ("sequence_lengths", [32, 15], "sequence_lengths[1] is 15"),
+        ("sequence_lengths", 32, "write [32]"),
+        ("dropout", 1, "dropout is 1"),
+        ("masking_rate", 0, "masking_rate is 0"),
+        ("warmup_fraction", 1, "warmup_fraction is 1"),
+        ("warmup_fraction", [0.1, 0.1], "warmup_fraction[1] is 0.1"),
+        ("mixed_steps", [7037, 0], "mixed_steps[1] is 0"),
+        ("steps_divisor", 0.5, "steps_divisor is 0.5"),
+        ("looks", 1, "looks is 1, expected a whole number of at least 2"),
+        ("second_stage", 1, "second_stage is 1"),
+        ("learning_rate_multiplier", {"lamb": 0}, "learning_rate_multiplier[lamb]"),
+        ("finetuning_epochs", 0, "finetuning_epochs is 0"),
+        ("finetuning_seeds", [0, 0], "finetuning_seeds[1] is 0"),
+        ("dataset", "digits", "there are: encyclopedia, books, wikipedia"),
+        ("learning_rate_multiplier", {"lamb": 2}, "expected adamw as well"),
+        ("base_batch_size", {"adamw": 512}, "expected lamb as well"),
+        ("batch_size", {"lamb": 512}, "expected adamw as well"),
+        ("warmup_fraction", {"lamb": 0.2}, "expected adamw as well"),
+    ],
+)
+def test_an_impossible_value_of_bert_is_named_with_what_was_expected(
+    name, value, received
+):
+    sentence = of_bert(**{name: value})
+    assert received in sentence
+    assert "expected" in sentence or name == "dataset"
+
+
+def test_a_mixed_batch_may_be_one_of_several_and_has_spaces_left_out():
+    batches = [512, "65536 / 32768"]
+    given = {**TABLE_1, "batch_size": batches, "base_batch_size": None}
+    assert validate(given)["batch_size"] == [512, "65536/32768"]
+
+
+def test_heads_share_the_width():
+    assert "width is 64 and heads 3, expected a multiple" in of_bert(heads=3)
+
+
+def test_the_second_stages_sequences_are_no_shorter():
+    sentence = of_bert(sequence_lengths=[64, 32])
+    assert "sequence_lengths is [64, 32]" in sentence and "write [32, 64]" in sentence
+    assert validate({**TABLE_1, "sequence_lengths": [64, 64]})
+
+
+@pytest.mark.parametrize("name", ["articles", "question_articles", "dev_articles"])
+def test_a_generated_text_without_articles_is_refused(name):
+    assert f"{name} is 0, expected at least 1" in of_bert(**{name: 0})
+    assert validate({**TABLE_1, "dataset": "books", name: 0})
+
+
+def test_a_step_of_no_sequence_is_refused():
+    sentence = of_bert(batch_divisor=1024)
+    assert "batch_size 512, which leaves no sequence in a step" in sentence
+
+
+def test_a_batch_must_be_a_multiple_of_its_micro_batch_or_be_one_itself():
+    sentence = of_bert(micro_batch_size=96)
+    assert "a step of batch_size 65536 has 512 sequences" in sentence
+    assert validate({**TABLE_1, "micro_batch_size": 512})
+    # The second stage's batch counts too.
+    sentence = of_bert(batch_size="65536/49152", micro_batch_size=256)
+    assert "a step of batch_size 49152 has 384 sequences" in sentence
+
+
+def test_a_warmup_that_leaves_nothing_is_refused():
+    sentence = of_bert(base_batch_size={"adamw": 512, "lamb": 8192})
+    assert (
+        "warmup_fraction is 0.2 for base_batch_size 8192, which is 1.6 of the steps at "
+        "batch_size 65536 and leaves nothing"
+    ) in sentence
+    assert validate({**TABLE_1, "base_batch_size": None})
+
+
+def test_a_training_too_short_for_two_stages_is_refused():
+    sentence = of_bert(batch_size=32768, steps_divisor=2000, looks=2)
+    assert "leaves 8 steps at batch_size 32768 and none of them to the" in sentence
+    short = {"batch_size": 32768, "steps_divisor": 2000, "looks": 2}
+    assert validate({**TABLE_1, **short, "second_stage": 0.0})
+
+
+def test_there_are_no_more_looks_than_steps():
+    sentence = of_bert(looks=45)
+    assert "looks is 45, expected at most the 44 steps at batch_size 65536/" in sentence
+    assert validate({**TABLE_1, "looks": 44})
+
+
+def test_a_second_mixed_batch_is_refused():
+    sentence = of_bert(batch_size=["65536/32768", "32768/16384"])
+    assert "batch_size has 65536/32768 and 32768/16384, expected one" in sentence
+
+
+def test_windows_that_would_leave_text_out_are_refused():
+    assert validate({**TABLE_1, "document_stride": 64 - 3 - 24})
+    sentence = of_bert(document_stride=64 - 3 - 24 + 1)
+    assert "document_stride is 38, expected at most the 37 tokens" in sentence
+
+
+def test_a_part_of_berts_parameters_is_checked_as_far_as_it_goes():
+    for name, value in TABLE_1.items():
+        given = {"notebook": "bert_squad", name: value}
+        assert validate(given) == given

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lamb_keras.parameters.kinds import (
+    batch,
     boolean,
     by_solver,
     one_of,
     one_or_several,
     optional,
+    pair,
     real,
     regular_expression,
     several,
@@ -26,13 +28,23 @@ DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 
 @dataclass(frozen=True)
 class Notebook:
-    """An experiment: the tables it can fill and the data sets it can train on."""
+    """An experiment: the tables it can fill and the data sets it can train on.
+
+    Attributes:
+        pretrains: whether it pre-trains in two stages and then fine-tunes.
+    """
 
     tables: tuple[int, ...]
     datasets: tuple[str, ...]
+    pretrains: bool = False
 
 
 NOTEBOOKS = {
+    "bert_squad": Notebook(
+        tables=(1, 2, 4, 8),
+        datasets=("encyclopedia", "books", "wikipedia"),
+        pretrains=True,
+    ),
     "lenet_mnist": Notebook(tables=(7,), datasets=("digits", "mnist")),
     "davidnet_cifar10": Notebook(tables=(6,), datasets=("digits", "cifar10")),
     "resnet50_imagenet": Notebook(
@@ -82,9 +94,17 @@ def _grid(kind, otherwise, solvers=SOLVERS):
     return by_solver(kind, otherwise, with_goyal(solvers), with_goyal(SOLVERS))
 
 
+def _each(kind):
+    every = with_goyal(SOLVERS)
+    return by_solver(kind, kind, every, every, grid=False)
+
+
 _positive = real(lambda number: number > 0)
 _not_negative = real(lambda number: number >= 0)
 _fraction = real(lambda number: 0 <= number < 1)
+_between = real(lambda number: 0 < number < 1)
+# What NumPy and JAX both take as a seed.
+_seeds = several(whole(0, 2**32 - 1))
 
 VOCABULARY = {
     "notebook": Parameter("an experiment", one_of(NOTEBOOKS)),
@@ -117,11 +137,13 @@ VOCABULARY = {
     ),
     "label_smoothing": Parameter("a number of at least 0 and below 1", _fraction),
     "batch_size": Parameter(
-        "a whole number of at least 1, or a list of different ones",
-        one_or_several(whole(1)),
+        "a whole number of at least 1, two with a / between them for two stages, a "
+        "list of different ones, or these by solver",
+        _grid(batch, one_or_several(batch)),
     ),
     "base_batch_size": Parameter(
-        "a whole number of at least 1, or null", optional(whole(1))
+        "a whole number of at least 1, or null, or these by solver",
+        _each(optional(whole(1))),
     ),
     "batch_divisor": Parameter("a whole number of at least 1", whole(1)),
     "epochs": Parameter("a whole number of at least 1", whole(1)),
@@ -149,11 +171,52 @@ VOCABULARY = {
     ),
     "dtype_policy": Parameter("the name of a precision", one_of(DTYPE_POLICIES)),
     "seeds": Parameter(
-        "a list of different whole numbers from 0 to 4294967295",
-        # What NumPy and JAX both take as a seed.
-        several(whole(0, 2**32 - 1)),
+        "a list of different whole numbers from 0 to 4294967295", _seeds
     ),
-    "validation_fraction": Parameter(
-        "a number between 0 and 1", real(lambda number: 0 < number < 1)
+    "validation_fraction": Parameter("a number between 0 and 1", _between),
+}
+
+# Those of an experiment that pre-trains and fine-tunes.
+VOCABULARY |= {
+    "articles": Parameter("a whole number of at least 0", whole(0)),
+    "question_articles": Parameter("a whole number of at least 0", whole(0)),
+    "dev_articles": Parameter("a whole number of at least 0", whole(0)),
+    "dev_fraction": Parameter("a number between 0 and 1", _between),
+    "vocab_size": Parameter("a whole number of at least 30", whole(30)),
+    "vocabulary": Parameter("the path of a vocab.txt, or null", optional(text)),
+    "sequence_lengths": Parameter(
+        "a list of two whole numbers of at least 16", pair(whole(16))
     ),
+    "layers": Parameter("a whole number of at least 1", whole(1)),
+    "heads": Parameter("a whole number of at least 1", whole(1)),
+    "dropout": Parameter("a number of at least 0 and below 1", _fraction),
+    "preset": Parameter("the name of a KerasHub preset, or null", optional(text)),
+    "masking_rate": Parameter("a number between 0 and 1", _between),
+    "learning_rate_multiplier": Parameter(
+        "a number above 0, or such numbers by solver", _each(_positive)
+    ),
+    "warmup_fraction": Parameter(
+        "a number of at least 0 and below 1, a list of different ones, or these by "
+        "solver",
+        _grid(_fraction, one_or_several(_fraction)),
+    ),
+    "sequences": Parameter("a whole number of at least 1", whole(1)),
+    "second_stage": Parameter("a number of at least 0 and below 1", _fraction),
+    "mixed_steps": Parameter(
+        "a list of two whole numbers of at least 1", pair(whole(1))
+    ),
+    "steps_divisor": Parameter(
+        "a number of at least 1", real(lambda number: number >= 1)
+    ),
+    "micro_batch_size": Parameter("a whole number of at least 1", whole(1)),
+    "looks": Parameter("a whole number of at least 2", whole(2)),
+    "finetuning_learning_rate": Parameter("a number above 0", _positive),
+    "finetuning_batch_size": Parameter("a whole number of at least 1", whole(1)),
+    "finetuning_epochs": Parameter("a whole number of at least 1", whole(1)),
+    "finetuning_warmup": Parameter("a number of at least 0 and below 1", _fraction),
+    "finetuning_seeds": Parameter(
+        "a list of different whole numbers from 0 to 4294967295", _seeds
+    ),
+    "document_stride": Parameter("a whole number of at least 1", whole(1)),
+    "max_question_length": Parameter("a whole number of at least 1", whole(1)),
 }

@@ -7,13 +7,15 @@ rule is the same for all tables and stands as a constant in the module that uses
 
 from collections.abc import Sequence
 
-from lamb_keras.results import order_of_solvers, paper, shape_of_sweeps
+from lamb_keras.results import large_batches, order_of_solvers, paper, shape_of_sweeps
 from lamb_keras.results.finding import Finding, is_number
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
 
 # Of data sets that do not say it: all that a run could have used then have ten.
 CLASSES = 10
+# Judged by F1, which is no accuracy and has no chance level.
+BERT = "bert_squad"
 
 
 def verdict(findings: Sequence[Finding]) -> str | None:
@@ -50,6 +52,8 @@ def compare(
         Best first, the paper: lamb, adam; ours: lamb, adam.
         The one pair is in the paper's order.
     """
+    if table.experiment == BERT:
+        return large_batches.findings(table, results, found)
     measured = [
         result
         for result in results

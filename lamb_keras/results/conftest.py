@@ -12,8 +12,8 @@ import pytest
 import yaml
 from traitlets.config import Config
 
-from lamb_keras import parameters
-from lamb_keras.results import scraps, statistics
+from lamb_keras import parameters, stages
+from lamb_keras.results import pretraining, scraps, statistics
 
 # Five trials of two solvers, as a run would glue them; LAMB's second setting is better
 # on held-out data, and one seed of Adam diverged.
@@ -195,13 +195,101 @@ def imitated_scraps(table):
     }
 
 
+def imitated_fine_tunings(table):
+    """Trials of a table of BERT: of each setting, as many as are fine-tuned."""
+    of_table, trials = table_parameters(table), []
+    for setting in parameters.settings(of_table):
+        setting = {name: v for name, v in setting.items() if name[:2] != "l2"}
+        random.seed(repr(setting))
+        lost = setting["solver"] == "lars" and setting["batch_size"] == 32768
+        right = random.uniform(0.3, 0.5)
+        for each in [None] if lost else of_table["finetuning_seeds"]:
+            trials.append(
+                setting
+                | {
+                    "seed": 0,
+                    "finetuning_seed": each,
+                    "outcome": "diverged" if lost else "finished",
+                    "steps": 160,
+                    "last_loss": math.nan if lost else 2.25,
+                    "last_step": 17 if lost else 160,
+                    "validation_loss": None if lost else 4 - 4 * right,
+                    "validation_accuracy": None if lost else right,
+                    "minutes": 0.2,
+                    "f1": None if lost else 100 * right + random.gauss(0, 1),
+                    "exact_match": None if lost else 90 * right,
+                }
+            )
+    return trials
+
+
+def imitated_bert_scraps(table):
+    """What the notebook of a table of BERT would glue."""
+    of_table, trials = table_parameters(table), imitated_fine_tunings(table)
+    batches = dict.fromkeys(trial["batch_size"] for trial in trials)
+    lengths = {
+        batch: stages.pretraining_steps(
+            batch, 0.2, 32768, steps_divisor=of_table["steps_divisor"]
+        )
+        for batch in batches
+    }
+    return {
+        "trials": trials,
+        "cells": pretraining.cells(trials, table),
+        "references": {
+            "unigram_entropy": 5.5,
+            "questions": {"train": 900, "dev": 270},
+            "untrained": {"f1": 3.0, "exact_match": 0.0},
+            "without_pretraining": [
+                {"finetuning_seed": n, "f1": 20.0 + n, "exact_match": 9.0}
+                for n in range(3)
+            ],
+        },
+        "answers": [
+            {
+                "question": "Who painted <b>it</b>?",
+                "context": "Ada painted it.",
+                "answers": ["Ada", "Ada"],
+                "predicted": answer,
+                "f1": f1,
+            }
+            for answer, f1 in (("Ada", 100.0), ("", 0.0))
+        ],
+        "dataset": {
+            "name": "encyclopedia",
+            "title": "a generated encyclopedia of 1,500 articles, with questions",
+            "stands_in_for": "Wikipedia, books and SQuAD v1.1",
+            "fingerprint": "0f",
+            "documents": 1425,
+            "dev_questions": 270,
+        },
+        "environment": {"device": "cpu", "cpu_count": 2, "python": "3.11.7"},
+        "steps": [
+            {
+                "batch_size": batch,
+                "sequences_per_step": sizes[0] // of_table["batch_divisor"],
+                "second_sequences_per_step": sizes[1] // of_table["batch_divisor"],
+                "steps": lengths[batch].total,
+                "second_stage_steps": lengths[batch].second,
+                "warmup_steps": lengths[batch].warmup,
+                "published_steps": stages.pretraining_steps(batch, 0.2, 32768).total,
+            }
+            for batch in batches
+            for sizes in [stages.batches(batch)]
+        ],
+        "finished": True,
+    }
+
+
 def leave_run(folder, table, pictures=None, **changes):
     """Writes an executed notebook and its record, as a run of the table leaves them."""
     of_table = table_parameters(table)
     place = folder / f"table{table:02d}"
     place.mkdir(parents=True, exist_ok=True)
     cells = [nbformat.v4.new_markdown_cell(f"# Table {table}\n\n## Trials")]
-    for name, value in (imitated_scraps(table) | changes).items():
+    bert = of_table["notebook"] == "bert_squad"
+    glued = imitated_bert_scraps(table) if bert else imitated_scraps(table)
+    for name, value in (glued | changes).items():
         cells.append(_scrap_cell(name, value))
     for name, png in (pictures or {}).items():
         cells.append(_picture_cell(name, png))
@@ -253,5 +341,14 @@ def imitated(tmp_path_factory):
     """The folder of a scale with a made-up run of every image table."""
     folder = tmp_path_factory.mktemp("imitated") / "laptop"
     for table in (3, 5, 6, 7, *range(9, 26)):
+        leave_run(folder, table)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imitated_bert(tmp_path_factory):
+    """The folder of a scale with a made-up run of every table of BERT."""
+    folder = tmp_path_factory.mktemp("imitated_bert") / "laptop"
+    for table in parameters.NOTEBOOKS["bert_squad"].tables:
         leave_run(folder, table)
     return folder

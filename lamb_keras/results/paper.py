@@ -38,6 +38,7 @@ class Column(NamedTuple):
         field: of a key: the number of a trial that it holds.
         words: of a key: number to what the paper prints for it.
         metric: of a result: the metric of a trial that it holds.
+        holds: of a result: the numbers of the trials that it is of; empty for all.
         suffix: of a result: what tells a solver's entry here from that elsewhere.
     """
 
@@ -48,6 +49,7 @@ class Column(NamedTuple):
     words: dict = {}
     metric: str | None = None
     suffix: str = ""
+    holds: dict = {}
 
     def write(self, value) -> str:
         """`value` as this column shows it; text stays text.
@@ -80,6 +82,8 @@ class Experiment(NamedTuple):
         classes: of the data set: guessing gets one in so many right.
         images: to train on.
         width: channels of the net's first stage, where scales change them.
+        sizes: of a net with other sizes, by the names of the parameters.
+        datasets: data sets of ours that are the paper's own, though called otherwise.
     """
 
     title: str
@@ -87,6 +91,8 @@ class Experiment(NamedTuple):
     classes: int | None = None
     images: int | None = None
     width: int | None = None
+    sizes: dict = {}
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ class Table:
         solver: the one whose settings the rows are; None where rows are something else.
         row_names: solver to row, where the paper calls it otherwise.
         best_of: (row, column) to the tables whose best setting stands there.
+        fills: other tables of which some rows are the trials of this one's run.
         notes: where the paper contradicts itself about this table.
         remarks: what is to be known about how the values were read.
     """
@@ -129,6 +136,7 @@ class Table:
     solver: str | None = None
     row_names: dict = field(default_factory=dict)
     best_of: dict = field(default_factory=dict)
+    fills: tuple[int, ...] = ()
 
     def column(self, name: str) -> Column:
         """The column called `name` in the paper's table."""
@@ -177,6 +185,33 @@ class Table:
                 return self.label(row)
         pairs = zip(keys, numbers, strict=True)
         return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
+
+    def columns_of(self, trial: Mapping) -> list[Column]:
+        """The result columns that a trial belongs to.
+
+        Example:
+            >>> [column.name for column in tables()[2].columns_of({"batch_size": 1024})]
+            ['1K']
+        """
+        return [
+            column
+            for column in map(self.column, self.results)
+            if all(trial.get(name) == n for name, n in column.holds.items())
+        ]
+
+    def numbers_of(self, row: str, column: str) -> dict:
+        """The numbers of the trials of a cell: its row's, its column's, its solver.
+
+        Example:
+            >>> tables()[2].numbers_of("LARS", "1K")
+            {'solver': 'lars', 'batch_size': 1024}
+            >>> tables()[4].numbers_of("1024", "f1")
+            {'solver': 'lamb', 'batch_size': 1024}
+        """
+        every = (*self.rows, *self.extra_rows)
+        typed = next(each for each in every if self.label(each) == row)
+        solver = {"solver": self.solver} if self.solver else {}
+        return solver | self.setting(typed) | self.column(column).holds
 
     def row_of(self, solver: str) -> str:
         """The name of a solver's row.
@@ -303,6 +338,7 @@ def _table(entry, layout, everything):
         v3_table_number=entry.get("v3_table_number"),
         solver=layout.get("solver"),
         row_names=layout.get("rows", {}),
+        fills=tuple(layout.get("fills", ())),
         best_of={
             (row, column): tuple(tables)
             for row, columns in layout.get("best_of", {}).items()

@@ -60,7 +60,8 @@ class Run:
         """
         experiment = paper.experiments().get(self.notebook)
         used = self.dataset.get("name")
-        if not used or not experiment or _plain(used) == _plain(experiment.data):
+        own = experiment and {_plain(experiment.data), *experiment.datasets}
+        if not used or not experiment or _plain(used) in own:
             return self.dataset.get("stands_in_for")
         return experiment.data
 

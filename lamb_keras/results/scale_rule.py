@@ -1,8 +1,10 @@
 """What a scale made of each table: the sizes of the paper's training and of ours."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from lamb_keras import stages
+from lamb_keras.parameters import NOTEBOOKS
 from lamb_keras.results import paper
 from lamb_keras.results.runs import Run
 
@@ -13,13 +15,67 @@ def sizes(found: Sequence[Run]) -> list[dict]:
     """A row a run that succeeded: each size as a pair, the paper's and ours.
 
     What a run did not record is None. The paper's steps are those that it tells, else
-    as many as its epochs of its data set make.
+    as many as its epochs of its data set make. Runs that pre-train have sizes of their
+    own (`of_pretraining`).
 
     Example:
         >>> sizes([])
         []
     """
-    return [_row(run) for run in found if run.succeeded]
+    return [_row(run) for run in found if run.succeeded and not _pretrains(run)]
+
+
+def of_pretraining(found: Sequence[Run]) -> list[dict]:
+    """The same of each run that pre-trains and succeeded: a row of other sizes.
+
+    Example:
+        >>> of_pretraining([])
+        []
+    """
+    return [_two_stages(run) for run in found if run.succeeded and _pretrains(run)]
+
+
+def _pretrains(run):
+    notebook = NOTEBOOKS.get(run.notebook)
+    return notebook is not None and notebook.pretrains
+
+
+def _two_stages(run):
+    told, known = run.scraps.get("steps") or [], paper.experiments()[run.notebook]
+    batches = [size for row in told for size in stages.batches(row["batch_size"])]
+    return {
+        "run": run,
+        "data": (known.data, run.dataset.get("title")),
+        "sequences_a_step": (
+            batches,
+            [
+                row.get(name)
+                for row in told
+                for name in ("sequences_per_step", "second_sequences_per_step")
+            ],
+        ),
+        "steps": (
+            [row.get("published_steps") for row in told],
+            [row["steps"] for row in told],
+        ),
+        "second_stage": [
+            row["second_stage_steps"] / row["steps"]
+            for row in told
+            if "second_stage_steps" in row
+        ],
+        "warmup_steps": [row["warmup_steps"] for row in told],
+        "sizes": [
+            (size, run.parameters.get(name)) for name, size in known.sizes.items()
+        ],
+        "rate": _factors(run.parameters.get("learning_rate_multiplier")),
+    }
+
+
+def _factors(multiplier):
+    """The factors of the learning rates as a list: one for all, or of each solver."""
+    if isinstance(multiplier, Mapping):
+        return list(multiplier.values())
+    return [1.0 if multiplier is None else multiplier]
 
 
 def _row(run):

@@ -19,6 +19,7 @@ SETTING = (
     "l2_regularization",
     "batch_size",
     "weight_decay_form",
+    "warmup_fraction",
 )
 
 
@@ -338,12 +339,14 @@ def _by_setting(trials, tuned):
 
 
 def _check_seeds(trials, what):
-    seeds = [trial["seed"] for trial in trials]
+    # A pre-training that was fine-tuned several times is as many trials.
+    seeds = [(trial["seed"], trial.get("finetuning_seed")) for trial in trials]
     if len(set(seeds)) < len(seeds):
-        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        twice, finetuning = next(each for each in seeds if seeds.count(each) > 1)
+        finetuned = "" if finetuning is None else f" and finetuning_seed {finetuning}"
         raise ValueError(
-            f"two trials have {what} and seed {twice}; expected one, so name whatever "
-            "tells them apart in `tuned`."
+            f"two trials have {what} and seed {twice}{finetuned}; expected one, so "
+            "name whatever tells them apart in `tuned`."
         )
 
 

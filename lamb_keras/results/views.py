@@ -16,14 +16,22 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from lamb_keras.results import agreement, paper, reconstruction, statistics
+from lamb_keras.results import (
+    agreement,
+    paper,
+    pretraining,
+    reconstruction,
+    statistics,
+)
 from lamb_keras.results import scale_rule as rule
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Figures of a sweep that stand with its table, and not once more with its run.
-BESIDE_THE_TABLE = ("sweep", "weight_decay_forms")
+OF_SETTINGS = ("sweep", "weight_decay_forms")
+# Those of any table.
+OF_ANY_TABLE = ("f1_by_batch",)
 # A table with more rows than this is folded where a figure says the same.
 ROWS_SHOWN = 14
 
@@ -147,7 +155,7 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
     for run in found:
         pictures = run.pictures()
         entry = {"run": run, "tried": _tried(run), "pictures": {}, "as_with": {}}
-        beside = BESIDE_THE_TABLE if _has_settings(run.table) else ()
+        beside = _beside(run.table)
         entry["beside"] = any(name in beside for name in pictures)
         for name, picture in pictures.items():
             if name in beside:
@@ -177,10 +185,12 @@ def _tried(run):
     ]
 
 
-def _has_settings(number):
-    """Whether the rows of a table are settings; a run may name a table that is none."""
+def _beside(number):
+    """The figures that stand with a table; a run may name a table that is none."""
     table = paper.tables().get(number)
-    return bool(table and table.solver)
+    if table is None:
+        return ()
+    return OF_ANY_TABLE + (OF_SETTINGS if table.solver else ())
 
 
 def _setting(trial):
@@ -194,7 +204,32 @@ def scale_rule(found: Sequence[Run], scale: str) -> Html:
         >>> "One rule makes every table smaller" in scale_rule([], "laptop")
         True
     """
-    return render("scale_rule.html", rows=rule.sizes(found), scale=scale)
+    return render(
+        "scale_rule.html",
+        rows=rule.sizes(found),
+        bert=rule.of_pretraining(found),
+        scale=scale,
+    )
+
+
+def references(found: Sequence[Run]) -> Html:
+    """What pre-training is worth, run by run: its loss and F1 beside doing without it.
+
+    Example:
+        >>> "No run that pre-trains" in references([])
+        True
+    """
+    entries = [
+        {
+            "run": run,
+            "worth": pretraining.worth(run.scraps.get("trials", ()), told),
+            "questions": told.get("questions", {}).get("dev"),
+            "answers": run.scraps.get("answers", ()),
+        }
+        for run in found
+        if run.succeeded and (told := run.scraps.get("references"))
+    ]
+    return render("references.html", entries=entries)
 
 
 def notes() -> Html:
@@ -219,26 +254,33 @@ def _section(table, cells, extra, found):
         "status": reconstruction.table_status(cells),
         "lines": _with_plots([_line(table, cell) for cell in cells]),
         "extra": _with_plots([_line(table, cell) for cell in extra]),
-        # Cells that are the best of other tables name these in their choice.
-        "runs": [run for run in made_by if run.table == table.number] or made_by,
+        "runs": _own(table, made_by) or made_by,
         "findings": findings,
         "verdict": agreement.verdict(findings),
         "forms": _forms(table, made_by),
         "pictures": (pictures := _pictures(table, made_by)),
-        "folded": bool(pictures) and len(cells) > ROWS_SHOWN,
+        "folded": "sweep" in pictures and len(cells) > ROWS_SHOWN,
     }
 
 
+def _own(table, made_by):
+    """The runs to be told with a table: all, or its own where a cell tells of others.
+
+    Cells that are the best of other tables name these in their choice.
+    """
+    if not table.best_of:
+        return made_by
+    return [run for run in made_by if run.table == table.number]
+
+
 def _pictures(table, made_by):
-    """The figures that stand with a table of settings."""
-    if table.solver is None:
-        return {}
+    """The figures that stand with a table, of its own run."""
     return {
         name: (_data_uri(picture.png), picture)
         for run in made_by
         if run.table == table.number
         for name, picture in run.pictures().items()
-        if name in BESIDE_THE_TABLE
+        if name in _beside(table.number)
     }
 
 
@@ -411,6 +453,15 @@ def _value(value):
     return "none" if value is None else str(value)
 
 
+def _counts(dataset):
+    """What a data set counts of itself, in words."""
+    return ", ".join(
+        f"{value:,} {_words(name)}"
+        for name, value in dataset.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    )
+
+
 def _span(values):
     """A number, or the least and greatest of several; a dash where there is none."""
     if not isinstance(values, list | tuple):
@@ -446,6 +497,7 @@ def _environment():
         "span": _span,
         "percent": _percent,
         "words": _words,
+        "counts": _counts,
     }
     return environment
 

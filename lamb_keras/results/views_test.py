@@ -317,3 +317,95 @@ def test_dots_stand_where_the_numbers_say(results):
 )
 def test_durations_are_said_as_people_say_them(seconds, words):
     assert views._duration(seconds) == words
+
+
+# BERT's tables
+
+
+@pytest.fixture
+def bert(imitated_bert):
+    return runs.read(imitated_bert)
+
+
+def test_berts_tables_are_filled_and_every_run_that_fills_them_is_named(bert):
+    results = reconstruction.reconstruct(bert)
+    html = views.tables(results, bert)
+    made_by = {1: (1, 4), 2: (2, 4), 4: (4,), 8: (8,)}
+    for table, own in made_by.items():
+        cells = reconstruction.by_table(results)[table]
+        assert {cell.status for cell in cells} <= {"run", "diverged"}
+        told = text_of(section(html, table))
+        assert sorted(re.findall(r"Made by table0(\d)/bert_squad", told)) == [
+            str(number) for number in own
+        ]
+    told = text_of(section(html, 1))
+    assert (
+        "Data: a generated encyclopedia of 1,500 articles, with questions, standing in "
+        "for Wikipedia, books and SQuAD v1.1 (270 dev questions, 1,425 documents)"
+    ) in told
+    assert "The mixed batch is 0.189 ahead of the baseline in the paper" in told
+    assert "LARS diverges at 32,768 in the paper; ours too." in text_of(
+        section(html, 2)
+    )
+    assert "loss=8.04471, step=28126 loss=2.25000, step=160" in text_of(
+        section(html, 8)
+    )
+    assert "1 of 9 settings" in text_of(section(html, 8))
+
+
+def test_f1_by_batch_stands_with_its_table_and_not_with_its_run_again(tmp_path):
+    png = base64.b64encode(b"a picture").decode()
+    leave_run(tmp_path / "laptop", 2, {"f1_by_batch": png})
+    found = runs.read(tmp_path / "laptop")
+    html = views.tables(reconstruction.reconstruct(found), found)
+    assert html.count("data:image/png") == 1
+    assert "<summary>All" not in html
+    assert "data:image/png" not in views.runs(found)
+
+
+def test_the_scale_rule_tells_the_sizes_of_bert_apart_from_those_of_images(bert, found):
+    html = views.scale_rule([*found, *bert], "laptop")
+    lines = {
+        line.split()[0]: line
+        for line in map(text_of, re.findall(r"<tr><th><a.*?</tr>", html, re.DOTALL))
+    }
+    assert set(lines) == {"1", "2", "4", "7", "8"}
+    small = table_parameters(4)
+    sizes = [batch // small["batch_divisor"] for batch in (512, 32768)]
+    steps = [round(n / small["steps_divisor"]) for n in (15_625, 1_000_000)]
+    lengths = "{} to {}".format(*small["sequence_lengths"])
+    warmup = round(3125 / small["steps_divisor"])
+    assert lines["4"] == (
+        "4 Wikipedia, books and SQuAD v1.1 → a generated encyclopedia of 1,500 "
+        f"articles, with questions 512 to 32,768 {sizes[0]:,} to {sizes[1]:,} "
+        f"15,625 to 1,000,000 {steps[0]:,} to {steps[1]:,} 128 to 512 {lengths} "
+        f"24 {small['layers']} 1,024 {small['width']} 16 {small['heads']} "
+        f"10 % {warmup} × {small['learning_rate_multiplier']:g}"
+    )
+
+
+def test_a_multiplied_learning_rate_is_told_and_one_that_is_not_too(bert):
+    run = replace(bert[0], parameters=bert[0].parameters | {"width": 8})
+    one = {"learning_rate_multiplier": 1.0}
+    html = views.scale_rule([replace(run, parameters=run.parameters | one)], "laptop")
+    assert "Learning rates are as published." in html
+    several = {"learning_rate_multiplier": {"adamw": 10.0, "lamb": 2.0}}
+    changed = replace(run, parameters=run.parameters | several)
+    html = views.scale_rule([changed], "laptop")
+    assert "the published ones times the last column" in html
+    assert text_of(html).rstrip().endswith("× 2 to 10")
+
+
+def test_what_pretraining_is_worth_is_told_run_by_run_with_some_answers(bert):
+    html = views.references(bert)
+    told = text_of(html)
+    assert told.count("nats below the 5.500 of guessing words") == 4
+    assert told.count("without pre-training 21.000 ± 1.000 over 3") == 4
+    assert "Table 4, judged by 270 questions (a generated encyclopedia" in told
+    assert "Who painted <b>it</b>? Ada Ada 100.0" in told
+    assert "Ada (nothing) 0.0" in told
+    assert "<b>it</b>" not in html
+
+
+def test_runs_that_do_not_pretrain_have_no_such_block(found):
+    assert "No run that pre-trains has been made" in views.references(found)

@@ -17,8 +17,6 @@ from pathlib import Path
 import jax
 
 from lamb_keras import writing
-from lamb_keras.data import Split
-from lamb_keras.training.experiment import Experiment
 from lamb_keras.training.history import History
 
 FOLDER_VARIABLE = "LAMB_KERAS_TRIALS"
@@ -28,8 +26,9 @@ class Kept:
     """The kept trials of one experiment on certain data, on one kind of device.
 
     Args:
-        experiment: what is run.
-        images: the data.
+        experiment: what is run: it has `trials()`.
+        data: what it is run on: it has `describe()`.
+        history: the class of what is kept: it has `as_plain` and `of_plain`.
 
     Attributes:
         histories: what was found of earlier sittings, by trial. A file that is damaged,
@@ -39,13 +38,14 @@ class Kept:
             finished trial.
     """
 
-    def __init__(self, experiment: Experiment, images: Split):
+    def __init__(self, experiment, data, history=History):
+        self._history = history
         self._started = time.perf_counter()
         self._sitting = uuid.uuid4().hex
         folder = os.environ.get(FOLDER_VARIABLE)
         self._folder = Path(folder).expanduser() if folder else None
         device = jax.devices()[0].device_kind
-        of = [dataclasses.asdict(experiment), images.describe(), device]
+        of = [dataclasses.asdict(experiment), data.describe(), device]
         self._of = _digest(of)
         self.histories, self.sittings, spent = {}, {}, {}
         for trial in experiment.trials() if folder else []:
@@ -58,7 +58,7 @@ class Kept:
         self.seconds = sum(seconds for seconds, _ in spent.values())
         self.compile_seconds = sum(seconds for _, seconds in spent.values())
 
-    def finish(self, history: History, compile_seconds: float):
+    def finish(self, history, compile_seconds: float):
         """Keeps what came of a trial, if there is a folder for it.
 
         Args:
@@ -81,10 +81,14 @@ class Kept:
             # A full disk is no reason to lose the trials that are still to come.
             pass
 
+    def unfinished(self, trial) -> Path | None:
+        """Where a trial under way may keep what it needs to go on; None for nowhere."""
+        return self._file(trial).with_suffix(".npz") if self._folder else None
+
     def _read(self, trial):
         try:
             told = json.loads(self._file(trial).read_bytes())
-            told["history"] = History.of_plain(told["history"])
+            told["history"] = self._history.of_plain(told["history"])
             name, seconds, compile_seconds = told["sitting"]
             told["sitting"] = [str(name), float(seconds), float(compile_seconds)]
             whole = told["of"] == self._of and told["history"].trial == trial

@@ -12,44 +12,17 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamb_keras.data import Split
+from lamb_keras.training import accumulation
+from lamb_keras.training.accumulation import Feed, Progress, begin, filled
 from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.order import order
-from lamb_keras.training.step import Judgement, State, Step, initial_weights
+from lamb_keras.training.step import Judgement, Step, initial_weights
 
 # Images judged at once: bounds the memory of an evaluation.
 _CHUNK = 1000
-
-# A mean cross-entropy beyond this has lost its way for good: it is that of a net
-# which gives the right class a probability of e to the minus a million.
-LOSS_BEYOND_USE = 1e6
-
-
-class Progress(NamedTuple):
-    """A trial under way."""
-
-    state: State
-    # The sum of the gradients of a step's micro-batches so far; empty where a step is
-    # one micro-batch.
-    gradients: list
-    loss: Any  # the sum of their losses
-    # The first step whose loss was beyond use; 0 while there is none. From then on the
-    # trial stands still.
-    diverged_at_step: Any
-
-
-class Feed(NamedTuple):
-    """What each micro-step is given, a row a micro-step."""
-
-    rows: Any  # of the images, int32 (micro-steps, images)
-    number: Any  # of the micro-step, from 0
-    step: Any  # that it is a part of, from 1; 0 for one that does nothing
-    ends_step: Any  # whether the weights move after it
-    learning_rate: Any
-    weight_decay: Any
 
 
 class Constants(NamedTuple):
@@ -117,12 +90,9 @@ class Program:
 
     def start(self, initial: list) -> Progress:
         """The trials before their first step, from the initial weights of each."""
-        return self._stacked([self._start(weights) for weights in initial])
-
-    def _start(self, initial):
-        state = self._step.start(initial)
-        nothing = [np.zeros_like(w) for w in state.weights] if self._accumulates else []
-        return Progress(state, nothing, np.float32(0), np.int32(0))
+        return self._stacked(
+            [begin(self._step.start(weights), self._accumulates) for weights in initial]
+        )
 
     def feed(self, trial: Trial) -> list[Feed]:
         """What the trial is given, period by period.
@@ -147,7 +117,7 @@ class Program:
         periods = self._experiment.periods
         ends = [used * period // periods for period in range(periods + 1)]
         return [
-            Feed(*(_filled(leaf[start:end], self._per_period) for leaf in feed))
+            Feed(*(filled(leaf[start:end], self._per_period) for leaf in feed))
             for start, end in itertools.pairwise(ends)
         ]
 
@@ -197,60 +167,16 @@ class Program:
         return progress, losses, ratios(progress.state)
 
     def _train(self, progress, feed, constants, images, labels):
-        def micro_step(progress, given):
-            going = (given.step > 0) & (progress.diverged_at_step == 0)
-            return jax.lax.cond(
-                going,
-                lambda: self._micro_step(progress, given, constants, images, labels),
-                lambda: (progress, jnp.float32(jnp.nan)),
+        def gradients(state, given):
+            rows = given.batch
+            key = jax.random.fold_in(jax.random.key(constants.seed), given.number)
+            return self._step.gradients(
+                state, images[rows], labels[rows], key, constants.l2
             )
 
-        return jax.lax.scan(micro_step, progress, feed)
-
-    def _micro_step(self, progress, given, constants, images, labels):
-        key = jax.random.fold_in(jax.random.key(constants.seed), given.number)
-        loss, others, gradients = self._step.gradients(
-            progress.state, images[given.rows], labels[given.rows], key, constants.l2
+        return accumulation.run(
+            progress, feed, constants.micro_batches, gradients, self._step.apply
         )
-        state = progress.state._replace(others=others)
-        if not self._accumulates:
-            return self._end_step(progress, state, [], gradients, loss, given)
-
-        gradients = [a + b for a, b in zip(progress.gradients, gradients, strict=True)]
-        loss = progress.loss + loss
-
-        def end():
-            count = constants.micro_batches
-            nothing = [jnp.zeros_like(g) for g in gradients]
-            mean = [g / count for g in gradients]
-            return self._end_step(progress, state, nothing, mean, loss / count, given)
-
-        def go_on():
-            return Progress(
-                state, gradients, loss, progress.diverged_at_step
-            ), jnp.float32(jnp.nan)
-
-        return jax.lax.cond(given.ends_step, end, go_on)
-
-    def _end_step(self, progress, state, accumulated, gradients, loss, given):
-        lost = ~(jnp.abs(loss) <= LOSS_BEYOND_USE)
-        moved = self._step.apply(
-            state, gradients, given.learning_rate, given.weight_decay
-        )
-        # A lost trial keeps its last weights: whatever it is worth, it costs nothing.
-        return Progress(
-            moved,
-            accumulated,
-            jnp.float32(0),
-            jnp.where(lost, given.step, progress.diverged_at_step),
-        ), loss
-
-
-def _filled(rows, length):
-    """The rows with rows of zeros after them."""
-    filled = np.zeros((length, *rows.shape[1:]), rows.dtype)
-    filled[: len(rows)] = rows
-    return filled
 
 
 class Chunks:

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from lamb_keras import events
 from lamb_keras.optimizers import solvers
 from lamb_keras.parameters import ParameterError
+from lamb_keras.training.accumulation import LOSS_BEYOND_USE
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.experiment import Experiment, Steps, Trial
 from lamb_keras.training.history import History
-from lamb_keras.training.program import LOSS_BEYOND_USE
 from lamb_keras.training.spread import SpreadStep
 from lamb_keras.training.step import Step
 

@@ -1,8 +1,6 @@
 """Many trials of one experiment through few compiled programs."""
 
-import contextlib
 import functools
-import itertools
 import os
 import threading
 import time
@@ -11,13 +9,11 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import jax
-import keras
 import numpy as np
-from tqdm import tqdm
 
-from lamb_keras import events
 from lamb_keras.data import Split, Streamed
 from lamb_keras.models.layers import CHANNELS_LAST
+from lamb_keras.models.precision import dtype_policy
 from lamb_keras.optimizers import solvers
 from lamb_keras.processors import processors
 from lamb_keras.training import memory
@@ -26,6 +22,7 @@ from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.history import History
 from lamb_keras.training.kept import Kept
 from lamb_keras.training.program import Chunks, Program
+from lamb_keras.training.progress import progress
 from lamb_keras.training.step import Step, initial_weights
 
 
@@ -193,7 +190,7 @@ def sweep(
     ]
 
     with (
-        _progress(len(trials), len(known)) as tell,
+        progress(len(trials), len(known)) as tell,
         ThreadPoolExecutor(threads) as pool,
     ):
 
@@ -229,7 +226,7 @@ def _sweep_streamed(experiment, images, make_model):
         experiment, images, functools.partial(_model, experiment, images, make_model)
     )
     histories = []
-    with _progress(len(experiment.trials())) as tell:
+    with progress(len(experiment.trials())) as tell:
         for history in trained:
             histories.append(history)
             tell(history)
@@ -240,29 +237,6 @@ def _sweep_streamed(experiment, images, make_model):
         compile_seconds() - compiling,
         shares_programs=False,
     )
-
-
-@contextlib.contextmanager
-def _progress(total, done=0):
-    """Shows and tells how many trials are done, by the function that it gives."""
-    events.emit("trials planned", total=total, done=done)
-    watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
-    shown = {"unit": "trial", "mininterval": 1, "disable": watched}
-    with tqdm(total=total, initial=done, **shown) as bar:
-
-        def tell(history):
-            bar.set_postfix_str(str(history.trial), refresh=False)
-            bar.update()
-            events.emit(
-                "trial finished",
-                done=next(numbers),
-                total=total,
-                label=str(history.trial),
-                outcome=history.outcome,
-                seconds=history.seconds,
-            )
-
-        yield tell
 
 
 def _groups(trials, widths):
@@ -403,24 +377,9 @@ class _Runner:
 
 
 def _model(experiment, images, make_model, seed):
-    with _dtype_policy(experiment.dtype_policy):
+    with dtype_policy(experiment.dtype_policy):
         return make_model(images.image_shape, images.classes, seed=seed)
 
 
 def _at(tree, i):
     return jax.tree.map(lambda leaf: leaf[i], tree)
-
-
-_policy_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _dtype_policy(name):
-    """Keras's global policy, which layers take when they are made, for a while."""
-    with _policy_lock:
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(name)
-        try:
-            yield
-        finally:
-            keras.config.set_dtype_policy(before)

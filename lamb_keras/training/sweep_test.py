@@ -401,9 +401,9 @@ def test_weight_decay_and_l2_are_inputs_of_one_program(digits):
 def test_a_loss_beyond_use_ends_a_trial_though_it_is_a_number(
     digits, width, monkeypatch
 ):
-    from lamb_keras.training import program
+    from lamb_keras.training import accumulation
 
-    monkeypatch.setattr(program, "LOSS_BEYOND_USE", 2.0)
+    monkeypatch.setattr(accumulation, "LOSS_BEYOND_USE", 2.0)
     experiment = changed(
         solvers=["momentum"], learning_rates=[1e-9, 0.05], seeds=[0], warmup_epochs=0
     )
@@ -411,7 +411,7 @@ def test_a_loss_beyond_use_ends_a_trial_though_it_is_a_number(
     # ln 10 = 2.3 for a net that knows nothing.
     assert stuck["outcome"] == moving["outcome"] == "diverged"
     assert stuck["diverged_at_step"] == moving["diverged_at_step"] == 1
-    monkeypatch.setattr(program, "LOSS_BEYOND_USE", 4.0)
+    monkeypatch.setattr(accumulation, "LOSS_BEYOND_USE", 4.0)
     assert sweep(experiment, digits, models.lenet).trials[0]["outcome"] == "finished"
 
 

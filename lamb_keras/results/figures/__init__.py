@@ -7,14 +7,24 @@ Goyal's recipe ("+") it is hollow and dashed. LAMB is drawn last and heaviest.
 
 from lamb_keras.results.figures.learning import learning_curves, trust_ratios
 from lamb_keras.results.figures.pictures import examples
+from lamb_keras.results.figures.pretraining import (
+    f1_by_batch,
+    masked_language_model,
+    pretraining_curves,
+    trust_ratios_by_type,
+)
 from lamb_keras.results.figures.sweeps import forms, sweep
 from lamb_keras.results.figures.tuning import accuracy_by_learning_rate
 
 __all__ = [
     "accuracy_by_learning_rate",
     "examples",
+    "f1_by_batch",
     "forms",
     "learning_curves",
+    "masked_language_model",
+    "pretraining_curves",
     "sweep",
     "trust_ratios",
+    "trust_ratios_by_type",
 ]

@@ -1,0 +1,176 @@
+"""BERT: KerasHub's encoder with the heads for pre-training and for answering."""
+
+import math
+
+import keras
+import numpy as np
+
+from lamb_keras.models.shapes import require_whole
+
+# Devlin et al.'s 1024 wide net starts from a deviation of 0.02.
+_DEVIATION, _OF_WIDTH = 0.02, 1024
+
+
+def bert(
+    vocab_size,
+    *,
+    layers=24,
+    width=1024,
+    heads=16,
+    sequence_length=512,
+    dropout=0.1,
+    seed=None,
+):
+    """The encoder of BERT: at its defaults and BERT's vocabulary, BERT-Large.
+
+    KerasHub's `BertBackbone`, from tokens to a vector for each and one for all. Its
+    matrices start normal, cut off at two deviations, of deviation 0.02 · √(1024 /
+    width): narrow nets start with the outputs that a wide one has.
+
+    Args:
+        vocab_size: tokens there are.
+        layers: of self-attention and feed-forward.
+        width: of a token's vector; the feed-forward layers are four times as wide.
+        heads: of an attention, which divide the width.
+        sequence_length: the longest that it can be given.
+        dropout: of what attentions and layers give, while training.
+        seed: of the initial weights.
+
+    Returns:
+        A `keras_hub.models.BertBackbone`, a `keras.Model` from a dict of token_ids,
+        segment_ids and padding_mask, each (n, length), to a dict of sequence_output
+        (n, length, width) and pooled_output (n, width).
+
+    Raises:
+        ValueError: for a size that is not a whole number, or heads that do not divide
+            the width.
+
+    Example:
+        >>> bert(30, layers=1, width=8, heads=2, sequence_length=16).count_params()
+        1344
+    """
+    from keras_hub.models import BertBackbone  # a second
+
+    require_whole(vocab_size=vocab_size, layers=layers, width=width, heads=heads)
+    if width % heads:
+        raise ValueError(
+            f"width is {width} and heads {heads}; expected a width that is a multiple "
+            "of the heads."
+        )
+    backbone = BertBackbone(
+        vocabulary_size=vocab_size,
+        num_layers=layers,
+        num_heads=heads,
+        hidden_dim=width,
+        intermediate_dim=4 * width,
+        dropout=dropout,
+        max_sequence_length=sequence_length,
+    )
+    _start(backbone, seed)
+    return backbone
+
+
+def preset(name):
+    """A published encoder with its weights, such as "bert_large_en_uncased".
+
+    KerasHub downloads it, or takes it from its cache.
+
+    Args:
+        name: one of KerasHub's BERT presets, or a folder that holds one.
+
+    Raises:
+        ValueError: for one that there isn't, or that cannot be had.
+    """
+    from keras_hub.models import BertBackbone
+
+    try:
+        return BertBackbone.from_preset(name)
+    except Exception as error:  # of KerasHub, of Kaggle's client, of the network
+        raise ValueError(
+            f"the preset {name!r} could not be loaded ({error}); expected one of "
+            f"{', '.join(sorted(BertBackbone.presets))}, or the folder of one."
+        ) from error
+
+
+def pretraining(backbone, seed=None):
+    """The encoder with the heads that are pre-trained.
+
+    Args:
+        backbone: from `bert`, whose weights are this model's.
+        seed: of the heads' initial weights.
+
+    Returns:
+        A `keras.Model` from a dict of the encoder's inputs and mask_positions
+        (n, predictions) to a dict of tokens (n, predictions, vocab_size) and
+        is_next (n, 2), both logits.
+
+    Example:
+        >>> model = pretraining(bert(30, layers=1, width=8, heads=2))
+        >>> {name: logits.shape for name, logits in model.output.items()}
+        {'tokens': (None, None, 30), 'is_next': (None, 2)}
+    """
+    from keras_hub.layers import MaskedLMHead
+
+    positions = keras.Input((None,), dtype="int32", name="mask_positions")
+    encoded = backbone.output
+    head = MaskedLMHead(
+        token_embedding=backbone.token_embedding,
+        intermediate_activation=lambda x: keras.activations.gelu(x, approximate=True),
+        layer_norm_epsilon=1e-12,
+        name="masked_lm",
+    )
+    is_next = keras.layers.Dense(2, dtype="float32", name="next_sentence")
+    model = keras.Model(
+        {**backbone.input, "mask_positions": positions},
+        {
+            "tokens": head(encoded["sequence_output"], mask_positions=positions),
+            "is_next": is_next(encoded["pooled_output"]),
+        },
+    )
+    # The head's embedding is the encoder's, which has started.
+    _start(model, seed, but=backbone)
+    return model
+
+
+def answering(backbone, seed=None):
+    """The encoder with a head that points at where an answer starts and ends.
+
+    Args:
+        backbone: from `bert`, whose weights are this model's.
+        seed: of the head's initial weights.
+
+    Returns:
+        A `keras.Model` from a dict of the encoder's inputs to logits (n, length, 2).
+
+    Example:
+        >>> answering(bert(30, layers=1, width=8, heads=2)).output_shape
+        (None, None, 2)
+    """
+    head = keras.layers.Dense(2, dtype="float32", name="answer_span")
+    model = keras.Model(backbone.input, head(backbone.output["sequence_output"]))
+    _start(model, seed, but=backbone)
+    return model
+
+
+def _start(model, seed, but=None):
+    """Draws the matrices of a fresh model, except those of a part that has started."""
+    random = np.random.RandomState(seed)
+    started = {id(v) for v in but.trainable_variables} if but else set()
+    for variable in model.trainable_variables:
+        matrix = len(variable.shape) > 1 and variable.name != "bias"
+        if matrix and id(variable) not in started:
+            width = (but or model).hidden_dim
+            deviation = _DEVIATION * math.sqrt(_OF_WIDTH / width)
+            drawn = _cut_off_normal(random, variable.shape)
+            variable.assign((deviation * drawn).astype("float32"))
+    for variable in model.non_trainable_variables if but is None else ():
+        # The state of a dropout's generator, which Keras starts from a global one.
+        variable.assign(random.randint(0, 2**31, variable.shape).astype("uint32"))
+
+
+def _cut_off_normal(random, shape):
+    """Standard normal numbers without those beyond ±2."""
+    drawn = random.standard_normal(shape)
+    while (beyond := np.abs(drawn) > 2).any():
+        drawn[beyond] = random.standard_normal(int(beyond.sum()))
+    return drawn

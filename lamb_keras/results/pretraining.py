@@ -1,0 +1,236 @@
+"""From BERT's trials to the cells of Tables 1, 2, 4 and 8, and what pre-training gave.
+
+A trial here is one fine-tuning of one pre-training, with the numbers of both: `seed` is
+the pre-training's and `finetuning_seed` its own. A pre-training that diverged is one
+trial, which was never fine-tuned.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from lamb_keras.results import paper, statistics
+
+
+def cells(trials: Sequence[dict], table: int) -> list[dict]:
+    """The cells that these trials make: of their table, and of those that it fills too.
+
+    Where a cell's trials have several settings, it is of the one with the best
+    accuracy in predicting masked words of held-out text. F1 is the mean over all
+    fine-tunings, minutes over the pre-trainings. Rows of other tables that the paper
+    does not have are left out.
+
+    Args:
+        trials: of one run.
+        table: the number of the run's table.
+
+    Example:
+        >>> trial = {"solver": "lamb", "batch_size": 512, "learning_rate": 0.005,
+        ...          "seed": 0, "outcome": "finished", "validation_accuracy": 0.4,
+        ...          "minutes": 1.5}
+        >>> trials = [trial | {"finetuning_seed": 0, "f1": 60.0},
+        ...           trial | {"finetuning_seed": 1, "f1": 62.0}]
+        >>> for cell in cells(trials, table=4):
+        ...     print(cell["table"], cell["row"], cell["column"], cell["value"])
+        4 512 f1 61.0
+        1 LAMB, 512 f1_dev 61.0
+        1 LAMB, 512 time_minutes 1.5
+        2 LAMB 512 61.0
+    """
+    own = paper.tables()[table]
+    return [
+        cell
+        for number in (table, *own.fills)
+        for cell in _cells(trials, paper.tables()[number], also=number != table)
+    ]
+
+
+def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> list[dict]:
+    """Of curves, those of the settings that cells of the table are made of.
+
+    Each is told the steps of its whole pre-training.
+
+    Args:
+        curves: rows with the numbers of a setting.
+        trials: of the same run.
+
+    Example:
+        >>> common = {"solver": "lars", "batch_size": 512, "seed": 0}
+        >>> trials = [common | {"learning_rate": rate, "outcome": "finished",
+        ...                     "validation_accuracy": rate}
+        ...           for rate in (0.1, 0.2)]
+        >>> curves = [common | {"learning_rate": rate} for rate in (0.1, 0.2)]
+        >>> [row["learning_rate"] for row in of_chosen(curves, trials, table=2)]
+        [0.2]
+    """
+    names = ("solver", *statistics.SETTING)
+    steps = {}
+    for group in _places(trials, paper.tables()[table]).values():
+        setting = {"solver": group[0]["solver"]} | statistics.choose(group).setting
+        steps[tuple(map(setting.get, names))] = group[0].get("steps")
+    return [
+        {**row, "steps": steps[key]}
+        for row in curves
+        for key in [tuple(map(row.get, names))]
+        if key in steps
+    ]
+
+
+def once(trials: Iterable[dict]) -> list[dict]:
+    """One trial of each pre-training, for what does not depend on the fine-tuning.
+
+    Example:
+        >>> trial = {"solver": "lamb", "seed": 0, "minutes": 1.5}
+        >>> len(once([trial | {"finetuning_seed": n} for n in range(3)]))
+        1
+    """
+    first = {}
+    for trial in trials:
+        numbers = tuple(trial.get(name) for name in ("solver", *statistics.SETTING))
+        first.setdefault((*numbers, trial["seed"]), trial)
+    return list(first.values())
+
+
+def worth(trials: Sequence[dict], references: dict) -> list[str]:
+    """What pre-training is worth, in sentences: by its loss, and by F1.
+
+    Args:
+        trials: of one run.
+        references: unigram_entropy in nats; the f1 of an untrained net; f1 by
+            finetuning seed without_pretraining.
+
+    Example:
+        >>> trial = {"solver": "lamb", "batch_size": 512, "seed": 0, "f1": 61.0,
+        ...          "finetuning_seed": 0, "outcome": "finished",
+        ...          "validation_loss": 3.0, "validation_accuracy": 0.4}
+        >>> references = {"unigram_entropy": 5.5, "untrained": {"f1": 4.0},
+        ...               "without_pretraining": [{"f1": 20.0}, {"f1": 22.0}]}
+        >>> for sentence in worth([trial], references):
+        ...     print(sentence)
+        The held-out loss on masked words ends at 3.000, 2.500 nats below the 5.500 of \
+guessing words by their frequency.
+        F1 of the pre-training with the best held-out accuracy is 61.000 over 1 \
+fine-tuning, without pre-training 21.000 ± 1.414 over 2, of an untrained net 4.000: \
+pre-training adds 40.000.
+    """
+    sentences = [_of_loss(trials, references), _of_f1(trials, references)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _of_loss(trials, references):
+    entropy = references.get("unigram_entropy")
+    every = once(trials)
+    losses = [trial.get("validation_loss") for trial in every]
+    losses = sorted(filter(_is_finite, losses))
+    if not losses or not _is_finite(entropy):
+        return None
+    best, worst = entropy - losses[0], entropy - losses[-1]
+    guessed = f"the {entropy:.3f} of guessing words by their frequency"
+    if len(losses) == 1:
+        return (
+            f"The held-out loss on masked words ends at {losses[0]:.3f}, "
+            f"{_apart(best)} {guessed}."
+        )
+    return (
+        f"The held-out loss on masked words ends between {losses[0]:.3f} and "
+        f"{losses[-1]:.3f} ({len(losses)} of {len(every)} pre-trainings came through), "
+        f"from {_apart(best)} to {_apart(worst)} {guessed}."
+    )
+
+
+def _apart(nats):
+    return f"{abs(nats):.3f} nats {'below' if nats >= 0 else 'above'}"
+
+
+def _of_f1(trials, references):
+    finished = [trial for trial in trials if trial["outcome"] == "finished"]
+    without = [row["f1"] for row in references.get("without_pretraining", ())]
+    untrained = references.get("untrained", {}).get("f1")
+    if not finished or not without or not _is_finite(untrained):
+        return None
+    best = max(finished, key=lambda trial: trial["validation_accuracy"])
+    names = ("solver", "seed", *statistics.SETTING)
+    same = [t for t in finished if all(t.get(n) == best.get(n) for n in names)]
+    ours = [trial["f1"] for trial in same]
+    gain = statistics.mean(ours) - statistics.mean(without)
+    tunings = f"{len(ours)} fine-tuning{'' if len(ours) == 1 else 's'}"
+    return (
+        "F1 of the pre-training with the best held-out accuracy is "
+        f"{_measured(ours)} over {tunings}, without pre-training "
+        f"{_measured(without)} over {len(without)}, of an untrained net "
+        f"{untrained:.3f}: pre-training {'adds' if gain >= 0 else 'takes'} "
+        f"{abs(gain):.3f}."
+    )
+
+
+def _measured(values):
+    spread = statistics.spread(values)
+    told = "" if spread is None else f" ± {spread:.3f}"
+    return f"{statistics.mean(values):.3f}{told}"
+
+
+def _is_finite(value):
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def _cells(trials, table, also):
+    known = table.labeled_rows()
+    places = {
+        place: group
+        for place, group in _places(trials, table).items()
+        if place[0] in known or not also
+    }
+    rows = len({row for row, _ in places})
+    for (row, column), group in places.items():
+        cell = {"table": table.number, "row": row, "column": column}
+        cell |= _cell(group, table.column(column).metric)
+        if cell["settings_tried"] > 1:
+            cell["chosen"] |= _peak(cell["chosen"], group)
+        else:
+            # Nothing was chosen; in a table of settings each row is one of so many.
+            cell |= {"chosen": {}} | ({"settings": rows} if table.solver else {})
+        yield cell
+
+
+def _peak(setting, trials):
+    """A setting's highest learning rate, where its own is that of another batch."""
+    for trial in trials:
+        if all(trial[name] == number for name, number in setting.items()):
+            peak = trial.get("peak_learning_rate")
+            known = peak not in (None, setting["learning_rate"])
+            return {"peak_learning_rate": peak} if known else {}
+    return {}
+
+
+def _places(trials, table):
+    """The trials of each cell, by row and column."""
+    places = {}
+    for trial in statistics.of_first_form(trials):
+        for column in table.columns_of(trial):
+            place = table.label_of(trial), column.name
+            places.setdefault(place, []).append(trial)
+    return places
+
+
+def _cell(trials, metric):
+    if metric == "last_step":
+        return _last_step(trials)
+    if metric == "minutes":
+        return statistics.best(once(trials), "minutes")
+    return statistics.best(trials, metric)
+
+
+def _last_step(trials):
+    """The loss of the last step and its number as the paper prints them."""
+    every = once(trials)
+    lines = [f"loss={t['last_loss']:.5f}, step={t['last_step']}" for t in every]
+    # Where training diverged, this is still what it came to.
+    return {
+        "value": "; ".join(lines),
+        "spread": None,
+        "n": len(every),
+        "status": "run",
+        "chosen": {},
+        "settings_tried": 1,
+        "trials": len(every),
+        "diverged": sum(trial["outcome"] == "diverged" for trial in every),
+    }

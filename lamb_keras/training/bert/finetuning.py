@@ -1,0 +1,170 @@
+"""Fine-tuning on questions, and the dev questions' verdict."""
+
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamb_keras import schedules
+from lamb_keras.data import squad
+from lamb_keras.data.library import Library
+from lamb_keras.optimizers import solvers
+from lamb_keras.training.accumulation import LOSS_BEYOND_USE, filled
+from lamb_keras.training.bert.experiment import Experiment
+from lamb_keras.training.bert.history import FineTuning
+from lamb_keras.training.order import order
+from lamb_keras.training.step import State, cross_entropy, initial_weights
+
+# Windows answered at once.
+_CHUNK = 64
+# Devlin et al.'s, of all solvers' pre-trainings.
+_WEIGHT_DECAY = 0.01
+
+
+class FineTuner:
+    """Fine-tuning by AdamW as Devlin et al. do, compiled once.
+
+        loss = mean of the cross-entropies of an answer's first and last token
+
+    over the windows that hold an answer. All windows are answered.
+
+    Args:
+        experiment: what is run.
+        library: the questions.
+        model: from `models.answering`.
+    """
+
+    def __init__(self, experiment: Experiment, library: Library, model):
+        self._experiment = experiment
+        self._model = model
+        self._optimizer = solvers.solver("adamw")
+        self._optimizer.build(model.trainable_variables)
+        self._questions = library.questions("dev")
+        windows = (
+            experiment.sequence_lengths[1],
+            experiment.document_stride,
+            experiment.max_question_length,
+        )
+        train = library.features("train", *windows).with_answers()
+        self._dev = library.features("dev", *windows)
+        self._windows = len(train)
+        self._train = jax.device_put(
+            [*_inputs(train), train.start_positions, train.end_positions]
+        )
+        self._initial, self._others = initial_weights(model)
+        # One after the other: two compilations at a time take twice the memory.
+        started = time.perf_counter()
+        state = self._start({}, None)
+        rows, rates = self._plan(seed=0)
+        self._fit = (
+            jax.jit(self._traced_fit, donate_argnums=0)
+            .lower(state, rows, rates, self._train)
+            .compile()
+        )
+        chunk = [filled(a[:_CHUNK], _CHUNK) for a in _inputs(self._dev)]
+        self._answer = jax.jit(self._traced_answer).lower(state, chunk).compile()
+        self.compile_seconds = time.perf_counter() - started
+
+    def __call__(self, encoder: dict[str, np.ndarray], head, seed: int) -> FineTuning:
+        """One fine-tuning, judged.
+
+        Args:
+            encoder: the weights to start from, by their variables' paths; those that
+                are not named are the model's own.
+            head: the initial weights of the answer head, by path, or None for the
+                model's own.
+            seed: of the order of the questions.
+        """
+        rows, rates = self._plan(seed)
+        state, losses = self._fit(self._start(encoder, head), rows, rates, self._train)
+        if not np.all(np.abs(np.asarray(losses)) <= LOSS_BEYOND_USE):
+            return FineTuning(seed, None, None)
+        return self._judged(state, seed)
+
+    def untrained(self, encoder: dict[str, np.ndarray]) -> dict[str, float]:
+        """F1 and exact match, in percent, without any fine-tuning."""
+        judged = self._judged(self._start(encoder, None), seed=0)
+        return {"f1": judged.f1, "exact_match": judged.exact_match}
+
+    def _judged(self, state, seed):
+        inputs = _inputs(self._dev)
+        parts = [
+            np.asarray(
+                self._answer(
+                    state, [filled(a[at : at + _CHUNK], _CHUNK) for a in inputs]
+                )
+            )
+            for at in range(0, len(self._dev), _CHUNK)
+        ]
+        logits = np.concatenate(parts)[: len(self._dev)]
+        found = squad.best_spans(
+            logits[..., 0], logits[..., 1], self._dev, self._questions
+        )
+        return FineTuning(
+            seed, **squad.evaluate(self._questions, found), predictions=found
+        )
+
+    def _start(self, encoder, head):
+        known = {**encoder, **(head or {})}
+        weights = [
+            np.asarray(known.get(variable.path, own))
+            for variable, own in zip(
+                self._model.trainable_variables, self._initial, strict=True
+            )
+        ]
+        optimizer = [np.asarray(v.value) for v in self._optimizer.variables]
+        return State(weights, self._others, optimizer)
+
+    def _plan(self, seed):
+        """(the windows of each step, its learning rate)."""
+        size = min(self._experiment.finetuning_batch_size, self._windows)
+        epochs = self._experiment.finetuning_epochs
+        steps = math.ceil(epochs * self._windows / size)
+        rows = order(seed, self._windows, steps * size).reshape(steps, size)
+        warmup = min(round(steps * self._experiment.finetuning_warmup), steps - 1)
+        rates = schedules.warmup_polynomial_decay(np.arange(steps), warmup, steps)
+        rates = self._experiment.finetuning_learning_rate * rates
+        return rows, np.asarray(rates, "float32")
+
+    # What is traced
+
+    def _traced_fit(self, state, rows, rates, windows):
+        def step(state, given):
+            rows, rate = given
+            *inputs, starts, ends = (array[rows] for array in windows)
+
+            def loss(weights):
+                logits, others = self._call(weights, state.others, inputs, True)
+                of_start = cross_entropy(logits[..., 0], starts)
+                of_end = cross_entropy(logits[..., 1], ends)
+                return jnp.mean(of_start + of_end) / 2, others
+
+            (value, others), gradients = jax.value_and_grad(loss, has_aux=True)(
+                state.weights
+            )
+            weights, optimizer = solvers.step(
+                self._optimizer,
+                state.optimizer,
+                gradients,
+                state.weights,
+                rate,
+                rate * _WEIGHT_DECAY,
+            )
+            return State(weights, others, optimizer), value
+
+        return jax.lax.scan(step, state, (rows, rates))
+
+    def _traced_answer(self, state, inputs):
+        return self._call(state.weights, state.others, inputs, False)[0]
+
+    def _call(self, weights, others, inputs, training):
+        names = ("token_ids", "segment_ids", "padding_mask")
+        return self._model.stateless_call(
+            weights, others, dict(zip(names, inputs, strict=True)), training=training
+        )
+
+
+def _inputs(features):
+    return [features.token_ids, features.segment_ids, features.padding_mask]

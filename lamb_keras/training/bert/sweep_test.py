@@ -1,0 +1,173 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from lamb_keras.data import DataError, squad
+from lamb_keras.training.bert import checkpoint
+from lamb_keras.training.bert.conftest import changed
+from lamb_keras.training.bert.history import History
+from lamb_keras.training.bert.sweep import sweep
+from lamb_keras.training.kept import FOLDER_VARIABLE
+
+# At 512, 20 steps of 8 sequences, and at 1024 ten of 16: two micro-batches each.
+TWO = {
+    "batch_size": [512, 1024],
+    "solvers": ["adamw", "lamb"],
+    "learning_rates": {"adamw": [0.001], "lamb": [0.01]},
+    "finetuning_seeds": [0, 1],
+}
+UNTIMED = ("seconds", "pretraining_seconds", "compilations")
+
+
+def _plain(history):
+    return {n: v for n, v in history.as_plain().items() if n not in UNTIMED}
+
+
+@pytest.fixture(scope="module")
+def found(library):
+    return sweep(changed(**TWO), library, threads=2)
+
+
+def test_every_trial_is_pretrained_and_finetuned_from_every_seed(found):
+    lines = found.trials
+    assert len(lines) == 2 * 2 * 2
+    assert {line["outcome"] for line in lines} == {"finished"}
+    for line in lines:
+        assert 0 <= line["exact_match"] <= line["f1"] <= 100
+        assert line["steps"] == line["last_step"] == 20 * 512 // line["batch_size"]
+        assert np.isfinite(line["last_loss"]) and line["minutes"] > 0
+        assert 0 <= line["validation_accuracy"] <= 1
+    assert found.late_compilations == 0
+    assert {line["finetuning_seed"] for line in lines} == {0, 1}
+    json.dumps(lines)
+
+
+def test_what_it_is_compared_with_starts_from_the_same_weights(found, library):
+    references = found.references
+    assert references["questions"] == {"train": 72, "dev": 36}
+    assert references["unigram_entropy"] == library.unigram_entropy
+    assert [each["finetuning_seed"] for each in references["without_pretraining"]] == [
+        0,
+        1,
+    ]
+    assert 0 <= references["untrained"]["f1"] <= 100
+
+
+def test_the_held_out_loss_falls(found):
+    for history in found.histories:
+        looks = history.looks
+        assert [look.stage for look in looks] == [1, 1, 1, 1, 2]
+        assert looks[-1].validation_loss < looks[0].validation_loss
+        assert looks[-1].step == history.last_step
+
+
+def test_answers_are_shown_with_what_was_asked(found, library):
+    answers = found.answers(6)
+    assert len(answers) == 6
+    for answer in answers:
+        assert answer["predicted"] in answer["context"]
+        assert answer["f1"] == 100 * squad.f1(answer["predicted"], answer["answers"])
+
+
+def test_the_curves_and_ratios_are_of_every_look_and_variable(found):
+    assert len(found.curves()) == 4 * 5
+    lamb, adamw = found.of(solver="lamb")[0], found.of(solver="adamw")[0]
+    layers = found.histories[0].layers
+    assert len(found.trust_ratios(lamb)) == 5 * len(layers)
+    assert found.trust_ratios(adamw) == []
+
+
+def test_a_history_comes_back_from_json_to_the_last_bit(found):
+    for history in found.histories:
+        again = History.of_plain(json.loads(json.dumps(history.as_plain())))
+        assert again.trial == history.trial and again.stages == history.stages
+        assert json.dumps(again.as_plain()) == json.dumps(history.as_plain())
+
+
+@pytest.mark.parametrize("looks_before", [2, 4])
+def test_a_training_that_was_ended_goes_on_to_the_last_bit(
+    found, library, tmp_path, monkeypatch, looks_before
+):
+    # After four looks of five: at the boundary of the stages.
+    experiment = changed(
+        **TWO | {"solvers": ["lamb"], "batch_size": [1024], "learning_rates": [0.01]}
+    )
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    kept = checkpoint.keep
+
+    def keep_and_end(path, progress, history):
+        kept(path, progress, history)
+        if len(history.looks) == looks_before:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "keep", keep_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(experiment, library, threads=1)
+    (unfinished,) = tmp_path.glob("*.npz")
+    trained = []
+
+    def keep_and_tell(path, progress, history):
+        trained.append(len(history.looks))
+        kept(path, progress, history)
+
+    monkeypatch.setattr(checkpoint, "keep", keep_and_tell)
+    again = sweep(experiment, library, threads=1)
+    assert trained == list(range(looks_before + 1, 6))
+    assert not unfinished.exists()
+    (whole,) = [
+        h
+        for h in found.histories
+        if (h.trial.solver, h.trial.batch_size) == ("lamb", 1024)
+    ]
+    assert _plain(again.histories[0]) == _plain(whole)
+
+    if looks_before == 2:
+        return
+    monkeypatch.setattr(checkpoint, "keep", pytest.fail)
+    third = sweep(experiment, library, threads=1)
+    assert _plain(third.histories[0]) == _plain(whole)
+
+
+def test_a_damaged_checkpoint_is_as_none(found, library, tmp_path):
+    path = tmp_path / "kept.npz"
+    path.write_bytes(b"PK\3\4 half of one")
+    trial = found.histories[0].trial
+    assert checkpoint.find(path, {"weights": np.zeros(2)}, trial) is None
+    checkpoint.keep(path, {"weights": np.ones(3)}, found.histories[0])
+    assert checkpoint.find(path, {"weights": np.zeros(2)}, trial) is None
+    like = {"weights": np.zeros(3)}
+    progress, history = checkpoint.find(path, like, trial)
+    np.testing.assert_array_equal(progress["weights"], np.ones(3))
+    assert _plain(history) == _plain(found.histories[0])
+    other = trial._replace(seed=5)
+    assert checkpoint.find(path, like, other) is None
+
+
+def test_a_lost_trial_stops_and_is_not_finetuned(library):
+    experiment = changed(
+        solvers=["momentum", "lamb"],
+        learning_rates={"momentum": [1e30], "lamb": [0.01]},
+        weight_decay={"lamb": [0.01]},
+    )
+    lost, whole = sweep(experiment, library).trials
+    assert lost["outcome"] == "diverged" and lost["f1"] is None
+    assert lost["last_step"] == lost["diverged_at_step"] < 5
+    assert whole["outcome"] == "finished" and whole["f1"] is not None
+
+
+def test_a_preset_is_finetuned_in_place_of_a_pretraining(library, tmp_path):
+    from lamb_keras import models
+
+    encoder = models.bert(
+        library.vocabulary.size, layers=1, width=16, heads=2, sequence_length=64
+    )
+    encoder.save_to_preset(str(tmp_path / "small"))
+    found = sweep(changed(preset=str(tmp_path / "small")), library)
+    assert found.histories[0].looks == [] and found.trials[0]["f1"] is not None
+
+
+def test_too_few_articles_for_a_held_out_part_is_one_sentence():
+    with pytest.raises(DataError, match="leaves"):
+        dataclasses.replace(changed(), articles=2, question_articles=1).open()
