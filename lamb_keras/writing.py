@@ -15,7 +15,7 @@ def write(path: Path, text: str) -> Path:
     """
     # In the same folder, for a rename cannot cross file systems; hidden, and with the
     # process in its name, so that two writers do not meet.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}")
     try:
         unfinished.write_text(text, encoding="utf-8", newline="\n")
         os.replace(unfinished, path)

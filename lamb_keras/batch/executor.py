@@ -221,7 +221,7 @@ class Attempt:
             reason = f"the outputs could not be written: {error}"
             kept["ended"] = ends.FAILED
         finally:
-            self.output.unlink(missing_ok=True)
+            self._clear()
         return {**kept, "status": "failed", "reason": reason}
 
     def abandon(self):
@@ -230,7 +230,12 @@ class Attempt:
             if self.process.poll() is None:
                 self.process.kill()
             self.process.wait()
-        self.output.unlink(missing_ok=True)
+        self._clear()
+
+    def _clear(self):
+        """Removes the notebook in progress, and what is left of a save of it."""
+        for path in self.run.folder.glob(f"{self.output.name}*"):
+            path.unlink(missing_ok=True)
 
     def _seconds(self):
         return time.monotonic() - self._began

@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from lamb_keras import events, execution
+from lamb_keras import events, execution, writing
 from lamb_keras.batch import ends, trials
 
 
@@ -49,21 +49,22 @@ def execute(notebook, output, parameters, folder, kernel=None):
 
     Args:
         notebook: the notebook file.
-        output: where the executed notebook goes, not atomically.
+        output: where the executed notebook goes.
         parameters: all parameters of the run.
         folder: an existing folder for sockets and other things of the moment; a
             short path, since that of a socket has at most 104 characters.
         kernel: a `forked_kernel.Kernel` in waiting; by default one is started.
     """
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+
+    from lamb_keras.batch import managed
 
     try:
         execution.execute_notebook(notebook, output, parameters, folder, kernel=kernel)
     except PapermillExecutionError as error:
         return ends.of_error(error.ename, error.evalue)
-    except DeadKernelError:
-        return ends.of_process("the kernel", kernel and kernel.poll())
+    except managed.KernelDied as error:
+        return error.end
     except Exception as error:
         return ends.of_error(type(error).__name__, str(error))
     return None
@@ -95,7 +96,7 @@ def _publish(path, published):
     except (OSError, ValueError, LookupError):
         return
     text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    writing.write(path, text + "\n")
 
 
 def _one_line(text, longest=300):
@@ -111,7 +112,7 @@ def _end_with_the_batch():
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
