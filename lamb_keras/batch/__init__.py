@@ -6,9 +6,9 @@ each run, which holds what its code can `reach`. `executor` runs the rest, `work
 one of its processes, `ends` the ways in which that ends, `trials` where its finished
 trials are kept until it has succeeded, `progress` what is seen meanwhile, `record` what
 is kept beside each executed notebook. Papermill executes it with our `engine`, which is
-`managed`, and `marks` what is added at its top. `log` keeps the events of the whole, of which
-`board` draws where it stands. The batch knows notebooks and parameters, and of the
-training code only its text: neither Keras nor JAX is imported.
+`managed`; `marks` are what that adds at its top. `log` keeps the events of the whole,
+of which `board` draws where it stands. The batch knows notebooks and parameters, and of
+the training code only its text: neither Keras nor JAX is imported.
 """
 
 

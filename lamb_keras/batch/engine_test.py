@@ -232,6 +232,37 @@ def test_a_table_is_one_block_of_html_whatever_is_in_it(value):
     assert html.count("<td>") == 2 and "<script" not in html and "<em>" not in html
 
 
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["a", "b\n", "c"], "ab\nc"),
+        (["1 %\r", "2 %", "\r", "3 %\r"], "3 %\r"),
+        (["1 %\r2 %\r3 %\n"], "3 %\n"),
+        (["kept\r\n", "kept\r", "\n"], "kept\r\nkept\r\n"),
+        (["12", "\b", "3", "\b\b\b\b4"], "4"),
+        (["x\n", "\b1 %\r2 %"], "x\n2 %"),
+    ],
+)
+def test_a_stream_is_kept_as_a_terminal_would_show_it(pieces, shown):
+    text = ""
+    for piece in pieces:
+        text = managed._written(text, piece)
+    assert text == shown
+
+
+def test_a_line_of_many_megabytes_takes_no_time():
+    began = time.monotonic()
+    assert len(managed._written("x" * 10**7, "y" * 10**7)) == 2 * 10**7
+    assert time.monotonic() - began < 5
+
+
+def test_streams_that_take_turns_are_two_outputs_and_stay_below_what_was_shown():
+    shown = {"output_type": "display_data"}
+    out, err = ({"output_type": "stream", "name": n} for n in ("stdout", "stderr"))
+    assert managed._last([out, err], "stdout") is out
+    assert managed._last([out, shown, err], "stdout") is None
+
+
 def test_the_entry_point_is_the_installed_packages():
     from importlib.metadata import entry_points
 

@@ -157,7 +157,10 @@ class Attempt:
             "folder": str(self.folder),
             "end": str(self.folder / END),
             "trials": trials.folder(run) and str(trials.folder(run)),
+            # After a lack of memory half as many trials at a time: on a processor they
+            # are in threads, on an accelerator in one program.
             "threads": self._threads(threads),
+            "divisor": 2 if self._lacked_memory() else 1,
         }
         job_file = self.folder / forkserver.JOB
         job_file.write_text(json.dumps(job), encoding="utf-8")
@@ -242,9 +245,12 @@ class Attempt:
 
     def _threads(self, threads):
         """What this attempt has instead of `threads`, or None."""
-        if not self._before or self._before[-1]["ended"] != ends.OUT_OF_MEMORY:
+        if not self._lacked_memory():
             return None
         return max(1, int(threads) // 2) if threads.isdecimal() else None
+
+    def _lacked_memory(self):
+        return bool(self._before) and self._before[-1]["ended"] == ends.OUT_OF_MEMORY
 
     def _end(self):
         code = self.process.returncode

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -32,8 +31,6 @@ KEEP_ALL_MESSAGES = (
     "(lambda thread: thread.schedule(lambda: thread.socket.setsockopt(23, 0)))"
     "(get_ipython().kernel.iopub_thread)"
 )
-# What precedes a carriage return that something follows is written over.
-WRITTEN_OVER = re.compile(r"[^\n]*\r(?=[^\n])")
 # What Papermill itself may add to the parameters.
 BUILT_IN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
 
@@ -86,8 +83,7 @@ def execute(
                 startup_timeout=start_timeout,
                 log=logger,
                 log_output=log_output,
-                **{"iopub_timeout": SECONDS_TO_READ, "coalesce_streams": True},
-                **options,
+                **{"iopub_timeout": SECONDS_TO_READ} | options,
             ).execute()
         except BaseException as error:
             manager.fail(_reason(error))
@@ -154,25 +150,36 @@ class Client(PapermillNotebookClient):
             self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
 
     def output(self, outs, msg, display_id, cell_index):
-        """As nbclient's, but what is written on is one output from the first."""
-        last = outs[-1] if outs else {}
-        content = msg["content"]
-        if (
-            msg["msg_type"] == "stream"
-            and last.get("output_type") == "stream"
-            and last["name"] == content["name"]
-            and not self.clear_before_next_output
-            and not self.output_hook_stack[msg["parent_header"].get("msg_id")]
-        ):
-            last["text"] = _written(last["text"], content["text"])
-            return nbformat.v4.new_output(
-                "stream", name=content["name"], text=content["text"]
-            )
-        return super().output(outs, msg, display_id, cell_index)
+        """As nbclient's, but what a stream says is written on where it said something.
+
+        nbclient itself could do so once a cell is done, in a time that grows with the
+        square of a line's length.
+        """
+        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")]
+        if msg["msg_type"] != "stream" or hooked:
+            return super().output(outs, msg, display_id, cell_index)
+        said = msg["content"]
+        last = None if self.clear_before_next_output else _last(outs, said["name"])
+        if last is None:
+            last = super().output(outs, msg, display_id, cell_index)
+            last["text"] = ""
+        last["text"] = _written(last["text"], said["text"])
+        # For who follows what is said.
+        return nbformat.v4.new_output("stream", name=said["name"], text=said["text"])
 
     def _exit_code(self):
         provisioner = self.km and self.km.provisioner
         return run_sync(provisioner.poll)() if provisioner else None
+
+
+def _last(outs, stream):
+    """The output of a stream after which there is only what other streams said."""
+    for output in reversed(outs):
+        if output["output_type"] != "stream":
+            return None
+        if output["name"] == stream:
+            return output
+    return None
 
 
 def _written(text, more):
@@ -181,9 +188,26 @@ def _written(text, more):
     Example:
         >>> _written("start\\n1 %\\r", "2 %\\r")
         'start\\n2 %\\r'
+        >>> _written("1 %", "\\b\\b2 %")
+        '12 %'
     """
     line = text.rfind("\n") + 1
-    return text[:line] + WRITTEN_OVER.sub("", text[line:] + more)
+    lines = (text[line:] + more).split("\n")
+    return text[:line] + "\n".join(map(_shown, lines))
+
+
+def _shown(line):
+    # At its end a carriage return has nothing written over yet.
+    line = line[line.rstrip("\r").rfind("\r") + 1 :]
+    if "\b" not in line:
+        return line
+    shown = []
+    for character in line:
+        if character != "\b":
+            shown.append(character)
+        elif shown:
+            shown.pop()
+    return "".join(shown)
 
 
 def _reason(error):

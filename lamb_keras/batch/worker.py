@@ -35,9 +35,14 @@ def main(job_file, kernel=None):
         os.environ[trials.VARIABLE] = job["trials"]
     if job["threads"]:
         os.environ["LAMB_KERAS_THREADS"] = str(job["threads"])
+    if job["divisor"] > 1:
+        os.environ["LAMB_KERAS_WIDTH_DIVISOR"] = str(job["divisor"])
     end = execute(job["notebook"], output, job["parameters"], folder, kernel)
-    end = end or unfinished(output)
-    _publish(output, job["published"])
+    try:
+        end = end or unfinished(output)
+        _publish(output, job["published"])
+    except OSError as error:
+        end = end or _unwritten(error)
     if end:
         told = end._replace(reason=_one_line(end.reason))
         Path(job["end"]).write_text(json.dumps(told), encoding="utf-8")
@@ -65,6 +70,9 @@ def execute(notebook, output, parameters, folder, kernel=None):
         return ends.of_error(error.ename, error.evalue)
     except managed.KernelDied as error:
         return error.end
+    except OSError as error:
+        # Of Papermill: those of the notebook are a `PapermillExecutionError`.
+        return _unwritten(error)
     except Exception as error:
         return ends.of_error(type(error).__name__, str(error))
     return None
@@ -88,12 +96,17 @@ def unfinished(path):
     return None
 
 
+def _unwritten(error):
+    reason = f"the outputs could not be written: {error.strerror or error}"
+    return ends.End(ends.FAILED, reason)
+
+
 def _publish(path, published):
     """Makes the notebook name the path that people find it under."""
     try:
         notebook = json.loads(path.read_bytes())
         notebook["metadata"]["papermill"]["output_path"] = published
-    except (OSError, ValueError, LookupError):
+    except (FileNotFoundError, ValueError, LookupError):
         return
     text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
     writing.write(path, text + "\n")
