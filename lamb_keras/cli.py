@@ -48,6 +48,8 @@ def run(options):
     runs = plan.plan(project, options.scale, output, options.tables, options.set)
     if options.jobs is not None and options.jobs < 1:
         raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
+    if options.jobs is not None and options.dask:
+        raise BatchError("--jobs with --dask: the cluster says how many runs at once")
     if options.timeout is not None and not options.timeout > 0:
         raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
     plan.check_data(runs)
@@ -154,11 +156,18 @@ def bench_update(options):
 
 def _execute(runs, project, options, held):
     """Executes the runs and prints how they ended; whether one failed."""
-    from lamb_keras.batch import executor
+    if options.dask:
+        from lamb_keras.batch import cluster
 
-    records = executor.execute(
-        runs, project, options.jobs, timeout=options.timeout, log=held
-    )
+        records = cluster.execute(
+            runs, project, options.dask, timeout=options.timeout, log=held
+        )
+    else:
+        from lamb_keras.batch import executor
+
+        records = executor.execute(
+            runs, project, options.jobs, timeout=options.timeout, log=held
+        )
     ended = {kept["run"]: kept for kept in records}
     for each in runs:
         print(_summary(each, ended[each.name]))
@@ -253,6 +262,11 @@ def _parser():
     )
     running.add_argument(
         "--jobs", type=int, metavar="N", help="runs at once (default: one a processor)"
+    )
+    running.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="run on the Dask cluster with its scheduler there, tcp://host:8786",
     )
     running.add_argument(
         "--timeout",

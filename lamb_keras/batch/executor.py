@@ -39,7 +39,9 @@ TEMPORARY_PREFIX = "lamb-"
 END = "end.json"
 
 
-def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
+def execute(
+    runs, project, jobs=None, progress=None, timeout=None, log=None, sharing=None
+):
     """Executes the runs and returns their records, in the order in which they ended.
 
     A run that fails leaves its notebook and its reason; the others go on. One whose
@@ -54,6 +56,7 @@ def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
         progress: a `Progress`; by default one on standard error.
         timeout: seconds that a run may take, its attempts together; None for no limit.
         log: the `Log` of the scale, held by this process; None to keep none.
+        sharing: how many runs share this machine's processors; by default `jobs`.
     """
     jobs = min(jobs or processors(), len(runs))
     progress = progress or Progress(
@@ -65,10 +68,11 @@ def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
     # Named in the log before it is there, so that whoever comes after a kill finds it.
     watchers.begin(folder)
     folder.mkdir(mode=0o700)
+    sharing = sharing or jobs
     launcher = Launcher(
-        folder, project.root, lambda file: environment(file, jobs), _imports(runs)
+        folder, project.root, lambda file: environment(file, sharing), _imports(runs)
     )
-    threads = environment("", jobs)["LAMB_KERAS_THREADS"]
+    threads = environment("", sharing)["LAMB_KERAS_THREADS"]
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
@@ -129,22 +133,7 @@ class Attempt:
         self._read = 0
         _make(run.folder)
         self.output = run.folder / f".{run.notebook.stem}.{self.folder.name}.ipynb"
-        self._record = {
-            "run": run.name,
-            "notebook": run.notebook.stem,
-            "table": run.table,
-            "scale": run.scale,
-            "status": None,
-            "reason": None,
-            "ended": None,
-            "attempts": None,
-            "parameters": run.parameters,
-            "overrides": run.overrides,
-            "started": None,
-            "seconds": None,
-            "commit": _commit(),
-            "key": run.key,
-        }
+        self._record = record.blank(run)
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._began = time.monotonic()
         self._memory = ends.Memory()
@@ -325,6 +314,11 @@ def clear_after_a_kill(log, runs):
     if left and Path(left).name.startswith(TEMPORARY_PREFIX):
         end_processes(left)
         shutil.rmtree(left, ignore_errors=True)
+    clear_unfinished(runs)
+
+
+def clear_unfinished(runs):
+    """Removes what was being written for these runs; nobody may be at it any more."""
     for run in runs:
         # Notebooks and records that were being written.
         for path in run.folder.glob(f".{run.notebook.stem}.*"):
@@ -369,9 +363,3 @@ def _make(folder):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BatchError(f"{folder} cannot be made: {error.strerror}") from None
-
-
-def _commit():
-    from lamb_keras.results import environment
-
-    return environment.commit()

@@ -12,6 +12,28 @@ from lamb_keras import writing
 from lamb_keras.batch import marks
 
 
+def blank(run):
+    """A record of a `PlannedRun` of which nothing is known yet but what was planned."""
+    from lamb_keras.results import environment
+
+    return {
+        "run": run.name,
+        "notebook": run.notebook.stem,
+        "table": run.table,
+        "scale": run.scale,
+        "status": None,
+        "reason": None,
+        "ended": None,
+        "attempts": None,
+        "parameters": run.parameters,
+        "overrides": run.overrides,
+        "started": None,
+        "seconds": None,
+        "commit": environment.commit(),
+        "key": run.key,
+    }
+
+
 def succeeded(run, notebook, record):
     """Makes the finished `notebook` the run's output, with its record.
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from lamb_keras import events, execution, writing
-from lamb_keras.batch import ends, trials
+from lamb_keras.batch import ends, log, trials
 
 
 def main(job_file, kernel=None):
@@ -27,7 +27,7 @@ def main(job_file, kernel=None):
     """
     threading.Thread(target=_end_with_the_batch, daemon=True).start()
     job = json.loads(Path(job_file).read_bytes())
-    events.emit("working", pid=os.getpid())
+    events.emit("working", host=log.host(), pid=os.getpid())
     output = Path(job["output"])
     folder = Path(job["folder"])
     os.environ.pop(trials.VARIABLE, None)

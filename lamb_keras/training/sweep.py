@@ -246,7 +246,8 @@ def _sweep_streamed(experiment, images, make_model):
 @contextlib.contextmanager
 def _progress(total, done=0):
     """Shows and tells how many trials are done, by the function that it gives."""
-    events.emit("trials planned", total=total, done=done)
+    device = jax.devices()[0].device_kind
+    events.emit("trials planned", total=total, done=done, device=device)
     watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
     shown = {"unit": "trial", "mininterval": 1, "disable": watched}
     with tqdm(total=total, initial=done, **shown) as bar:
