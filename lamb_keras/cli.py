@@ -154,6 +154,19 @@ def bench_update(options):
     return 0
 
 
+def bench_batch(options):
+    """Times a batch against plain Papermill with one trial a notebook."""
+    project = plan.Project.find(options.project)
+    if options.sample < 1:
+        raise BatchError(f"--sample is {options.sample}, expected at least 1")
+    plan.check_scale(project, options.scale)
+
+    from lamb_keras.benchmarks import batch
+
+    batch.report(project, options.scale, options.tables, options.sample, options.json)
+    return 0
+
+
 def _execute(runs, project, options, held):
     """Executes the runs and prints how they ended; whether one failed."""
     if options.dask:
@@ -302,6 +315,29 @@ def _parser():
     summary = "Measures the kit: ratios against peers in the same process."
     benches = commands.add_parser("bench", help=summary, description=summary)
     measured = benches.add_subparsers(metavar="WHAT", required=True)
+    batching = measured.add_parser(
+        "batch", help=bench_batch.__doc__, description=bench_batch.__doc__
+    )
+    batching.set_defaults(command=bench_batch)
+    batching.add_argument(
+        "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
+    )
+    batching.add_argument(
+        "--scale", default="laptop", help="laptop (the default), gpu or paper"
+    )
+    batching.add_argument(
+        "--sample",
+        type=int,
+        default=10,
+        metavar="N",
+        help="trials that plain Papermill executes (default: %(default)s)",
+    )
+    batching.add_argument(
+        "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"
+    )
+    batching.add_argument(
+        "--json", action="store_true", help="as JSON, with the environment"
+    )
     summary = bench_update.__doc__
     updating = measured.add_parser("update", help=summary, description=summary)
     updating.set_defaults(command=bench_update)

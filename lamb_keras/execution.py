@@ -9,6 +9,8 @@ from pathlib import Path
 from lamb_keras.batch import engine, forked_kernel
 
 ENGINE = "lamb-keras"
+# Where Jupyter looks for kernels, and IPython for what the user starts it with.
+JUPYTER = ("JUPYTER_PATH", "IPYTHONDIR")
 
 
 def execute_notebook(
@@ -43,7 +45,7 @@ def execute_notebook(
         waiting["kernel_manager_class"] = forked_kernel.manager_class(kernel)
     # The one beside this module, whatever the installed entry point names.
     papermill_engines.register(ENGINE, engine.Engine)
-    with _this_interpreter(folder):
+    with this_interpreter(folder):
         return papermill.execute_notebook(
             _literally(notebook),
             None if output is None else _literally(output),
@@ -60,18 +62,19 @@ def execute_notebook(
 
 
 @contextlib.contextmanager
-def _this_interpreter(folder):
+def this_interpreter(folder):
     """Makes the kernel python3 this interpreter, without the user's start-up files.
 
     The first kernel of that name which Jupyter finds may be the one of another
-    environment, in the user's home.
+    environment, in the user's home. What is set are variables of this process, which
+    those that it starts have from it.
     """
     kernel = Path(folder) / "kernels" / "python3"
     kernel.mkdir(parents=True)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     specification = {"argv": command, "display_name": "Python 3", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
-    ours = {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(Path(folder) / "ipython")}
+    ours = dict(zip(JUPYTER, (str(folder), str(kernel / "ipython")), strict=True))
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
