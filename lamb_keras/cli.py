@@ -274,7 +274,10 @@ def _parser():
         "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
     )
     running.add_argument(
-        "--jobs", type=int, metavar="N", help="runs at once (default: one a processor)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at once (default: one a GPU, else one a processor)",
     )
     running.add_argument(
         "--dask",

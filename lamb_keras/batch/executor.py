@@ -19,6 +19,7 @@ from lamb_keras import events, parameters
 from lamb_keras.batch import (
     BatchError,
     compiled,
+    devices,
     ends,
     forkserver,
     key,
@@ -52,13 +53,14 @@ def execute(
     Args:
         runs: the `PlannedRun`s.
         project: the `Project`, whose root is the working folder of every run.
-        jobs: how many runs at once; by default one for each processor.
+        jobs: how many runs at once; by default what `devices.jobs` says.
         progress: a `Progress`; by default one on standard error.
         timeout: seconds that a run may take, its attempts together; None for no limit.
         log: the `Log` of the scale, held by this process; None to keep none.
         sharing: how many runs share this machine's processors; by default `jobs`.
     """
-    jobs = min(jobs or processors(), len(runs))
+    gpus = devices.gpus(os.environ)
+    jobs = min(jobs or devices.jobs(gpus), len(runs))
     progress = progress or Progress(
         {run.name: parameters.trials(run.parameters) for run in runs}
     )
@@ -78,6 +80,8 @@ def execute(
             while waiting and len(active) < jobs:
                 run, before = waiting.pop(0)
                 attempt = Attempt(run, folder, project, before, threads, timeout)
+                used = [each.device for each in active]
+                attempt.device = devices.least_used(gpus, used)
                 active.append(attempt)
                 attempt.start(launcher)
                 watchers.started(attempt)
@@ -125,7 +129,7 @@ class Attempt:
     def __init__(self, run, folder, project, before=(), threads="", timeout=None):
         self.run, self.project, self._before = run, project, list(before)
         self.number = len(self._before) + 1
-        self.process = None
+        self.process = self.device = None
         self._timeout = timeout
         root = project.root
         self.folder = Path(tempfile.mkdtemp(dir=folder, prefix=""))
@@ -137,7 +141,7 @@ class Attempt:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._began = time.monotonic()
         self._memory = ends.Memory()
-        job = {
+        self._job = {
             # Papermill notes both paths in the notebook: no place for a machine's own.
             "notebook": os.path.relpath(run.notebook, root),
             "output": os.path.relpath(self.output, root),
@@ -151,11 +155,11 @@ class Attempt:
             "threads": self._threads(threads),
             "divisor": 2 if self._lacked_memory() else 1,
         }
-        job_file = self.folder / forkserver.JOB
-        job_file.write_text(json.dumps(job), encoding="utf-8")
 
     def start(self, launcher):
-        """Starts the worker."""
+        """Starts the worker, on the GPU that is named by `device`, if there is one."""
+        job = json.dumps({**self._job, "device": self.device})
+        (self.folder / forkserver.JOB).write_text(job, encoding="utf-8")
         self.process = launcher.start(self.folder)
 
     def events(self):

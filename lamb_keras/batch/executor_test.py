@@ -316,16 +316,34 @@ def test_after_a_lack_of_memory_half_as_many_trials_are_trained_at_once(
     assert len(record["attempts"]) == 2
 
 
+def test_each_run_has_a_gpu_of_its_own(tiny, monkeypatch):
+    monkeypatch.setattr(executor.devices, "gpus", lambda environ: ["3", "5"])
+    project = tiny(one=[PARAMETERS], two=[PARAMETERS], three=[PARAMETERS])
+    (project.root / "worker.py").write_text(
+        "import json, os, sys\n"
+        "job = json.load(open(sys.argv[1]))\n"
+        "open('devices', 'a').write(f'{job[\"device\"]} ')\n"
+        "json.dump({'cells': []}, open(job['output'], 'w'))\n"
+    )
+    monkeypatch.setattr(launch, "FORKS", False)
+    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
+    runs = project.plan()
+    progress = Progress({run.name: 1 for run in runs}, io.StringIO())
+    executor.execute(runs, project.project, progress=progress)
+    first, second, third = (project.root / "devices").read_text().split()
+    assert {first, second} == {"3", "5"} and third in ("3", "5")
+
+
 def test_a_run_that_takes_too_long_is_ended_and_not_tried_again(execute):
     run, record, said = execute(
         "import subprocess, time\n"
         "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
         "open('pid.txt', 'w').write(str(child.pid))\n"
         "time.sleep(600)",
-        timeout=2,
+        timeout=8,
     )
     assert record["status"] == "failed" and record["ended"] == "timed out"
-    assert record["reason"] == "it took longer than --timeout allows, 2 s"
+    assert record["reason"] == "it took longer than --timeout allows, 8 s"
     assert len(record["attempts"]) == 1 and record["seconds"] < 30
     assert not is_running((run.folder.parents[2] / "pid.txt").read_text())
     assert [path.name for path in run.folder.iterdir()] == ["lenet_mnist.failed.json"]

@@ -23,7 +23,8 @@ class Watchers:
                 self._log.append("planned", run=run, trials=trials)
 
     def started(self, attempt):
-        self._note("started", run=attempt.run.name, attempt=attempt.number)
+        told = {"attempt": attempt.number, "gpu": attempt.device}
+        self._note("started", run=attempt.run.name, **told)
 
     def heard(self, attempt, event):
         """A process of an attempt said something."""

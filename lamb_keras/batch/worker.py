@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from lamb_keras import events, execution, writing
-from lamb_keras.batch import ends, log, trials
+from lamb_keras.batch import devices, ends, log, trials
 
 
 def main(job_file, kernel=None):
@@ -35,6 +35,9 @@ def main(job_file, kernel=None):
         os.environ[trials.VARIABLE] = job["trials"]
     if job["threads"]:
         os.environ["LAMB_KERAS_THREADS"] = str(job["threads"])
+    if job["device"] is not None:
+        # Before anything asks CUDA what there is, here or in the kernel.
+        os.environ[devices.CHOSEN] = job["device"]
     if job["divisor"] > 1:
         os.environ["LAMB_KERAS_WIDTH_DIVISOR"] = str(job["divisor"])
     end = execute(job["notebook"], output, job["parameters"], folder, kernel)
