@@ -190,8 +190,8 @@ def test_killed_at_random_moments_a_batch_ends_as_if_nothing_had_been(
 
 def _until_done(batch, wanted, choose, seconds, killed):
     """Starts the batch until it is done; kills meanwhile; returns how many starts."""
-    # Of a run, several of which a batch is to survive before its runner dies.
-    seconds = seconds / len(TABLES)
+    # Half of what a run takes, so that a batch sees several kills.
+    seconds = seconds / len(TABLES) / 2
     starts, kept, code = 0, {}, None
     while code != 0:
         assert starts < 100, batch.said()
