@@ -48,6 +48,8 @@ def run(options):
     runs = plan.plan(project, options.scale, output, options.tables, options.set)
     if options.jobs is not None and options.jobs < 1:
         raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
+    if options.jobs is not None and options.dask:
+        raise BatchError("--jobs with --dask: the cluster says how many runs at once")
     if options.timeout is not None and not options.timeout > 0:
         raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
     plan.check_data(runs)
@@ -152,13 +154,33 @@ def bench_update(options):
     return 0
 
 
+def bench_batch(options):
+    """Times a batch against plain Papermill with one trial a notebook."""
+    project = plan.Project.find(options.project)
+    if options.sample < 1:
+        raise BatchError(f"--sample is {options.sample}, expected at least 1")
+    plan.check_scale(project, options.scale)
+
+    from lamb_keras.benchmarks import batch
+
+    batch.report(project, options.scale, options.tables, options.sample, options.json)
+    return 0
+
+
 def _execute(runs, project, options, held):
     """Executes the runs and prints how they ended; whether one failed."""
-    from lamb_keras.batch import executor
+    if options.dask:
+        from lamb_keras.batch import cluster
 
-    records = executor.execute(
-        runs, project, options.jobs, timeout=options.timeout, log=held
-    )
+        records = cluster.execute(
+            runs, project, options.dask, timeout=options.timeout, log=held
+        )
+    else:
+        from lamb_keras.batch import executor
+
+        records = executor.execute(
+            runs, project, options.jobs, timeout=options.timeout, log=held
+        )
     ended = {kept["run"]: kept for kept in records}
     for each in runs:
         print(_summary(each, ended[each.name]))
@@ -252,7 +274,15 @@ def _parser():
         "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
     )
     running.add_argument(
-        "--jobs", type=int, metavar="N", help="runs at once (default: one a processor)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at once (default: one a GPU, else one a processor)",
+    )
+    running.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="run on the Dask cluster with its scheduler there, tcp://host:8786",
     )
     running.add_argument(
         "--timeout",
@@ -288,6 +318,29 @@ def _parser():
     summary = "Measures the kit: ratios against peers in the same process."
     benches = commands.add_parser("bench", help=summary, description=summary)
     measured = benches.add_subparsers(metavar="WHAT", required=True)
+    batching = measured.add_parser(
+        "batch", help=bench_batch.__doc__, description=bench_batch.__doc__
+    )
+    batching.set_defaults(command=bench_batch)
+    batching.add_argument(
+        "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
+    )
+    batching.add_argument(
+        "--scale", default="laptop", help="laptop (the default), gpu or paper"
+    )
+    batching.add_argument(
+        "--sample",
+        type=int,
+        default=10,
+        metavar="N",
+        help="trials that plain Papermill executes (default: %(default)s)",
+    )
+    batching.add_argument(
+        "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"
+    )
+    batching.add_argument(
+        "--json", action="store_true", help="as JSON, with the environment"
+    )
     summary = bench_update.__doc__
     updating = measured.add_parser("update", help=summary, description=summary)
     updating.set_defaults(command=bench_update)

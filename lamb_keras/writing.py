@@ -27,7 +27,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     """
     # In the same folder, for a rename cannot cross file systems; hidden, and with the
     # process in its name, so that two writers do not meet.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}")
     try:
         unfinished.write_bytes(content)
         os.replace(unfinished, path)

@@ -19,6 +19,7 @@ from lamb_keras import events, parameters
 from lamb_keras.batch import (
     BatchError,
     compiled,
+    devices,
     ends,
     forkserver,
     key,
@@ -39,7 +40,9 @@ TEMPORARY_PREFIX = "lamb-"
 END = "end.json"
 
 
-def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
+def execute(
+    runs, project, jobs=None, progress=None, timeout=None, log=None, sharing=None
+):
     """Executes the runs and returns their records, in the order in which they ended.
 
     A run that fails leaves its notebook and its reason; the others go on. One whose
@@ -50,12 +53,14 @@ def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
     Args:
         runs: the `PlannedRun`s.
         project: the `Project`, whose root is the working folder of every run.
-        jobs: how many runs at once; by default one for each processor.
+        jobs: how many runs at once; by default what `devices.jobs` says.
         progress: a `Progress`; by default one on standard error.
         timeout: seconds that a run may take, its attempts together; None for no limit.
         log: the `Log` of the scale, held by this process; None to keep none.
+        sharing: how many runs share this machine's processors; by default `jobs`.
     """
-    jobs = min(jobs or processors(), len(runs))
+    gpus = devices.gpus(os.environ)
+    jobs = min(jobs or devices.jobs(gpus), len(runs))
     progress = progress or Progress(
         {run.name: parameters.trials(run.parameters) for run in runs}
     )
@@ -65,15 +70,18 @@ def execute(runs, project, jobs=None, progress=None, timeout=None, log=None):
     # Named in the log before it is there, so that whoever comes after a kill finds it.
     watchers.begin(folder)
     folder.mkdir(mode=0o700)
+    sharing = sharing or jobs
     launcher = Launcher(
-        folder, project.root, lambda file: environment(file, jobs), _imports(runs)
+        folder, project.root, lambda file: environment(file, sharing), _imports(runs)
     )
-    threads = environment("", jobs)["LAMB_KERAS_THREADS"]
+    threads = environment("", sharing)["LAMB_KERAS_THREADS"]
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
                 run, before = waiting.pop(0)
                 attempt = Attempt(run, folder, project, before, threads, timeout)
+                used = [each.device for each in active]
+                attempt.device = devices.least_used(gpus, used)
                 active.append(attempt)
                 attempt.start(launcher)
                 watchers.started(attempt)
@@ -121,7 +129,7 @@ class Attempt:
     def __init__(self, run, folder, project, before=(), threads="", timeout=None):
         self.run, self.project, self._before = run, project, list(before)
         self.number = len(self._before) + 1
-        self.process = None
+        self.process = self.device = None
         self._timeout = timeout
         root = project.root
         self.folder = Path(tempfile.mkdtemp(dir=folder, prefix=""))
@@ -129,26 +137,11 @@ class Attempt:
         self._read = 0
         _make(run.folder)
         self.output = run.folder / f".{run.notebook.stem}.{self.folder.name}.ipynb"
-        self._record = {
-            "run": run.name,
-            "notebook": run.notebook.stem,
-            "table": run.table,
-            "scale": run.scale,
-            "status": None,
-            "reason": None,
-            "ended": None,
-            "attempts": None,
-            "parameters": run.parameters,
-            "overrides": run.overrides,
-            "started": None,
-            "seconds": None,
-            "commit": _commit(),
-            "key": run.key,
-        }
+        self._record = record.blank(run)
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._began = time.monotonic()
         self._memory = ends.Memory()
-        job = {
+        self._job = {
             # Papermill notes both paths in the notebook: no place for a machine's own.
             "notebook": os.path.relpath(run.notebook, root),
             "output": os.path.relpath(self.output, root),
@@ -157,13 +150,16 @@ class Attempt:
             "folder": str(self.folder),
             "end": str(self.folder / END),
             "trials": trials.folder(run) and str(trials.folder(run)),
+            # After a lack of memory half as many trials at a time: on a processor they
+            # are in threads, on an accelerator in one program.
             "threads": self._threads(threads),
+            "divisor": 2 if self._lacked_memory() else 1,
         }
-        job_file = self.folder / forkserver.JOB
-        job_file.write_text(json.dumps(job), encoding="utf-8")
 
     def start(self, launcher):
-        """Starts the worker."""
+        """Starts the worker, on the GPU that is named by `device`, if there is one."""
+        job = json.dumps({**self._job, "device": self.device})
+        (self.folder / forkserver.JOB).write_text(job, encoding="utf-8")
         self.process = launcher.start(self.folder)
 
     def events(self):
@@ -221,7 +217,7 @@ class Attempt:
             reason = f"the outputs could not be written: {error}"
             kept["ended"] = ends.FAILED
         finally:
-            self.output.unlink(missing_ok=True)
+            self._clear()
         return {**kept, "status": "failed", "reason": reason}
 
     def abandon(self):
@@ -230,16 +226,24 @@ class Attempt:
             if self.process.poll() is None:
                 self.process.kill()
             self.process.wait()
-        self.output.unlink(missing_ok=True)
+        self._clear()
+
+    def _clear(self):
+        """Removes the notebook in progress, and what is left of a save of it."""
+        for path in self.run.folder.glob(f"{self.output.name}*"):
+            path.unlink(missing_ok=True)
 
     def _seconds(self):
         return time.monotonic() - self._began
 
     def _threads(self, threads):
         """What this attempt has instead of `threads`, or None."""
-        if not self._before or self._before[-1]["ended"] != ends.OUT_OF_MEMORY:
+        if not self._lacked_memory():
             return None
         return max(1, int(threads) // 2) if threads.isdecimal() else None
+
+    def _lacked_memory(self):
+        return bool(self._before) and self._before[-1]["ended"] == ends.OUT_OF_MEMORY
 
     def _end(self):
         code = self.process.returncode
@@ -314,6 +318,11 @@ def clear_after_a_kill(log, runs):
     if left and Path(left).name.startswith(TEMPORARY_PREFIX):
         end_processes(left)
         shutil.rmtree(left, ignore_errors=True)
+    clear_unfinished(runs)
+
+
+def clear_unfinished(runs):
+    """Removes what was being written for these runs; nobody may be at it any more."""
     for run in runs:
         # Notebooks and records that were being written.
         for path in run.folder.glob(f".{run.notebook.stem}.*"):
@@ -358,9 +367,3 @@ def _make(folder):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BatchError(f"{folder} cannot be made: {error.strerror}") from None
-
-
-def _commit():
-    from lamb_keras.results import environment
-
-    return environment.commit()

@@ -1,8 +1,10 @@
 """One real batch, executed once: what becomes of runs that end in different ways."""
 
+import html
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,7 +110,29 @@ def test_a_run_that_finishes_leaves_its_notebook_and_a_full_record(batch):
     assert record["overrides"] == {}
     assert record["key"] == run.key and len(run.key["sha256"]) == 64
     assert record["seconds"] > 0 and record["started"].endswith("+00:00")
-    assert all(c["execution_count"] for c in cells(run.file("ipynb")) if c["source"])
+    code = [c for c in cells(run.file("ipynb")) if c["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in code if cell["source"])
+
+
+def test_an_executed_notebook_shows_its_parameters_at_the_top_escaped(batch):
+    table, *_ = cells(batch.runs["good"].file("ipynb"))
+    source = "".join(table["source"])
+    assert table["cell_type"] == "markdown"
+    shown = dict(re.findall(r"<td>([^<]*)</td><td><code>([^<]*)</code>", source))
+    assert shown.keys() == batch.records["good"]["parameters"].keys()
+    assert shown["epochs"] == "2"
+    assert "<script" not in source and "&#60;script&#62;" in shown["message"]
+    told = html.unescape(shown["message"])
+    assert json.loads(told) == HOSTILE
+
+
+def test_an_unfinished_notebook_says_so_at_its_top(batch):
+    for name in ("raises", "dies"):
+        banner, *_ = cells(batch.runs[name].file("failed.ipynb"))
+        source = "".join(banner["source"])
+        assert "This run did not finish" in source
+        assert batch.records[name]["reason"] in html.unescape(source)
+        assert "a <b>" not in source
 
 
 def test_only_the_run_that_finished_is_done(batch):
@@ -147,7 +171,7 @@ def test_a_notebook_names_no_path_of_this_machine(batch):
 
 
 def test_three_thousand_updates_of_a_line_leave_one(batch):
-    [output] = cells(batch.runs["good"].file("ipynb"))[2]["outputs"]
+    [output] = cells(batch.runs["good"].file("ipynb"))[3]["outputs"]
     assert "".join(output["text"]) == "step 2999\r"
 
 
@@ -173,8 +197,7 @@ def test_a_cell_that_raises_leaves_the_notebook_and_its_reason(batch):
 
 
 def test_a_kernel_that_was_killed_is_a_failure(batch):
-    reason = "the kernel was killed by signal 9" if launch.FORKS else "the kernel died"
-    assert failure(batch, "dies") == reason
+    assert failure(batch, "dies") == "the kernel was killed by signal 9"
     assert batch.records["dies"]["ended"] == "killed"
     assert batch.runs["dies"].file("failed.ipynb").exists()
 
@@ -293,16 +316,34 @@ def test_after_a_lack_of_memory_half_as_many_trials_are_trained_at_once(
     assert len(record["attempts"]) == 2
 
 
+def test_each_run_has_a_gpu_of_its_own(tiny, monkeypatch):
+    monkeypatch.setattr(executor.devices, "gpus", lambda environ: ["3", "5"])
+    project = tiny(one=[PARAMETERS], two=[PARAMETERS], three=[PARAMETERS])
+    (project.root / "worker.py").write_text(
+        "import json, os, sys\n"
+        "job = json.load(open(sys.argv[1]))\n"
+        "open('devices', 'a').write(f'{job[\"device\"]} ')\n"
+        "json.dump({'cells': []}, open(job['output'], 'w'))\n"
+    )
+    monkeypatch.setattr(launch, "FORKS", False)
+    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
+    runs = project.plan()
+    progress = Progress({run.name: 1 for run in runs}, io.StringIO())
+    executor.execute(runs, project.project, progress=progress)
+    first, second, third = (project.root / "devices").read_text().split()
+    assert {first, second} == {"3", "5"} and third in ("3", "5")
+
+
 def test_a_run_that_takes_too_long_is_ended_and_not_tried_again(execute):
     run, record, said = execute(
         "import subprocess, time\n"
         "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
         "open('pid.txt', 'w').write(str(child.pid))\n"
         "time.sleep(600)",
-        timeout=2,
+        timeout=8,
     )
     assert record["status"] == "failed" and record["ended"] == "timed out"
-    assert record["reason"] == "it took longer than --timeout allows, 2 s"
+    assert record["reason"] == "it took longer than --timeout allows, 8 s"
     assert len(record["attempts"]) == 1 and record["seconds"] < 30
     assert not is_running((run.folder.parents[2] / "pid.txt").read_text())
     assert [path.name for path in run.folder.iterdir()] == ["lenet_mnist.failed.json"]

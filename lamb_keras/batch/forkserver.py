@@ -15,9 +15,11 @@ folder lies the job; there the worker's `PID` is written when it begins, and its
 code when it has ended. The end of standard input is the end of this process.
 """
 
+import ctypes
 import gc
 import os
 import select
+import signal
 import sys
 from pathlib import Path
 
@@ -47,6 +49,7 @@ HARMLESS_THREADS = {"jemalloc_bg_thd"}
 
 def main(folder):
     """Serves the batch whose folder is `folder`; returns an exit code."""
+    _end_with_the_batch()
     folder = Path(folder)
     preload((folder / IMPORTS).read_text(encoding="utf-8").splitlines())
     if not fit(folder):
@@ -71,6 +74,12 @@ def preload(statements):
         except Exception:
             # It will fail again where it is needed, and be seen in the notebook.
             continue
+
+
+def _end_with_the_batch():
+    """Lets Linux kill this process when its parent dies, while it imports, too."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def fit(folder):

@@ -1,9 +1,12 @@
 """Batches whose processes are killed at random moments, and started again until done.
 
-A few kills in the suite; `pytest lamb_keras/batch/kills_test.py --kills 50` by hand.
+Many kills of a batch whose trials need no Keras, so that its many starts are cheap; a
+few of one that really trains. Others by hand:
+`pytest lamb_keras/batch/kills_test.py --kills 500 --kill-seed 7`.
 """
 
 import json
+import math
 import os
 import random
 import signal
@@ -18,71 +21,31 @@ import pytest
 
 from lamb_keras import events
 from lamb_keras.batch import log
-from lamb_keras.batch.tiny_project import make_project
+from lamb_keras.batch.small_batch import (
+    IMITATED,
+    NOTEBOOK,
+    REAL,
+    RUN,
+    TRIALS,
+    make_small_batch,
+    numbers,
+)
 from lamb_keras.results import runs
 
-KILLS = 3
-PARAMETERS = """
-notebook = "{notebook}"
-table = {table}
-scale = "laptop"
-dataset = "digits"
-solvers = ["momentum", "lamb"]
-learning_rates = [0.01, 0.02]
-batch_size = 16
-epochs = 1
-seeds = [0, 1, 2, 3]
-validation_fraction = 0.2
-"""
-TRAIN = """
-import keras
-
-from lamb_keras import data, training
-
-def net(image_shape, classes, seed=None):
-    keras.utils.set_random_seed(seed)
-    layers = [keras.Input(image_shape), keras.layers.Flatten(name="flat")]
-    return keras.Sequential([*layers, keras.layers.Dense(classes, name="logits")])
-
-images = data.split(data.load(dataset), validation_fraction)
-sweep = training.sweep(training.Experiment.of(globals()), images, net)
-assert sweep.late_compilations == 0
-"""
-GLUE = """
-import hashlib
-import json
-
-from lamb_keras.results import scraps
-
-scraps.glue("trials", sweep.trials)
-curves = json.dumps(sweep.curves()).encode()
-scraps.glue("curves", hashlib.sha256(curves).hexdigest())
-scraps.glue("finished", True)
-"""
-TRIALS = 16
-NOTEBOOKS = {"lenet_mnist": 7, "davidnet_cifar10": 6}
-# The command line without the report, which has its own tests.
-RUN = """
-import sys
-from lamb_keras import cli
-from lamb_keras.results import report
-report.render = lambda output, *_: output
-sys.exit(cli.main(["run", "--jobs", "2", *sys.argv[1:]]))
-"""
+# By what the notebooks do.
+KILLS = {"imitated": 50, "real": 3}
+CODE = {"imitated": IMITATED, "real": REAL}
+TABLES = range(9, 15)
 SECONDS_TO_VANISH = 15
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
+@pytest.fixture(scope="module", params=KILLS)
+def project(tmp_path_factory, request):
     with pytest.MonkeyPatch.context() as patch:
-        cells = {
-            name: [PARAMETERS.format(notebook=name, table=table), TRAIN, GLUE]
-            for name, table in NOTEBOOKS.items()
-        }
-        project = make_project(tmp_path_factory.mktemp("p") / "p", patch, **cells)
-        for path in (project.root / "params" / "tables").iterdir():
-            path.write_text(path.read_text().replace("epochs: 2", "epochs: 200"))
-        yield project
+        root = tmp_path_factory.mktemp("p") / "p"
+        made = make_small_batch(root, patch, TABLES, CODE[request.param])
+        made.kills = KILLS[request.param]
+        return made
 
 
 class Batch:
@@ -103,6 +66,7 @@ class Batch:
 
     def start(self):
         options = ["--project", str(self.project.root), "--output", str(self.output)]
+        options += ["--jobs", "2"]
         with open(self.output.with_suffix(".txt"), "a") as said:
             self.runner = subprocess.Popen(
                 [sys.executable, "-c", RUN, *options],
@@ -111,6 +75,9 @@ class Batch:
                 stderr=said,
                 start_new_session=True,
             )
+
+    def said(self):
+        return self.output.with_suffix(".txt").read_text()[-3000:]
 
     def processes(self):
         """By what they are: the runner, the server of forks, workers, kernels."""
@@ -155,14 +122,6 @@ def _event_file(process):
         return ""
 
 
-def numbers(run):
-    """What the run found, without what the moment decides."""
-    trials = [dict(trial) for trial in run.scraps["trials"]]
-    for trial in trials:
-        del trial["seconds"], trial["compilations"]
-    return json.dumps([trials, run.scraps["curves"]])
-
-
 def check(batch, kept_before):
     """What must hold whenever no runner lives; returns the kept trials."""
     until = time.monotonic() + SECONDS_TO_VANISH
@@ -191,11 +150,11 @@ def undisturbed(project):
         batch = Batch(project, project.root / "undisturbed", Path(temporary))
         began = time.monotonic()
         batch.start()
-        assert batch.runner.wait() == 0
+        assert batch.runner.wait() == 0, batch.said()
         seconds = time.monotonic() - began
         check(batch, {})
         found = {name: numbers(run) for name, run in batch.read().items()}
-    assert len(found) == len(NOTEBOOKS)
+    assert len(found) == len(set(found.values())) == len(TABLES)
     return found, seconds
 
 
@@ -204,7 +163,7 @@ def test_killed_at_random_moments_a_batch_ends_as_if_nothing_had_been(
     project, undisturbed, request
 ):
     # Not known where Pytest was started for more than this folder.
-    wanted = request.config.getoption("--kills", default=None) or KILLS
+    wanted = request.config.getoption("--kills", default=None) or project.kills
     seed = request.config.getoption("--kill-seed", default=None) or 0
     choose, killed = random.Random(seed), []
     expected, seconds = undisturbed
@@ -224,24 +183,29 @@ def test_killed_at_random_moments_a_batch_ends_as_if_nothing_had_been(
             assert len(told) == len(set(told)), "a trial finished twice"
             assert list(batch.temporary.iterdir()) == []
         left = {path.name for path in batch.folder.rglob("*") if path.is_file()}
-        whole = {f"{name}.{end}" for name in NOTEBOOKS for end in ("ipynb", "json")}
-        assert left == whole | {log.NAME}
+        assert left == {f"{NOTEBOOK}.ipynb", f"{NOTEBOOK}.json", log.NAME}
     counts = {kind: killed.count(kind) for kind in sorted(set(killed))}
     print(f"{len(killed)} kills {counts}, {starts} starts, {number} batches")
 
 
 def _until_done(batch, wanted, choose, seconds, killed):
     """Starts the batch until it is done; kills meanwhile; returns how many starts."""
+    # Half of what a run takes, so that a batch sees several kills.
+    seconds = seconds / len(TABLES) / 2
     starts, kept, code = 0, {}, None
     while code != 0:
-        assert starts < 100, batch.output.with_suffix(".txt").read_text()[-3000:]
+        assert starts < 100, batch.said()
         batch.start()
         starts += 1
-        until = time.monotonic() + choose.uniform(0, seconds)
+        # Mostly the start goes by in peace, or there would be nothing but starts.
+        until = 0 if choose.random() < 0.2 else math.inf
         while (code := batch.runner.poll()) is None:
-            if len(killed) < wanted and time.monotonic() > until:
+            now = time.monotonic()
+            if not until or (until == math.inf and batch.processes()["kernel"]):
+                until = now + choose.uniform(0, seconds)
+            if len(killed) < wanted and now > until:
                 _kill(batch, choose, killed)
-                until = time.monotonic() + choose.uniform(0, seconds)
+                until = now + choose.uniform(0, seconds)
             time.sleep(0.02)
         kept = check(batch, kept)
     return starts
@@ -249,8 +213,9 @@ def _until_done(batch, wanted, choose, seconds, killed):
 
 def _kill(batch, choose, killed):
     found = {kind: pids for kind, pids in batch.processes().items() if pids}
-    # There is one server a batch, whose end is that of all workers.
-    kinds = sorted(found) + [kind for kind in sorted(found) if kind != "server"] * 2
+    # The end of the runner, or of the server, is that of all others.
+    kinds = sorted(found) + ["worker", "kernel"] * 4
+    kinds = [kind for kind in kinds if kind in found]
     kind = choose.choice(kinds)
     try:
         os.kill(choose.choice(found[kind]), signal.SIGKILL)

@@ -4,10 +4,34 @@ Papermill's own metadata is not believed: a killed kernel looks completed there.
 notebook is a result if its record says "succeeded", and not otherwise.
 """
 
+import contextlib
 import json
 import os
 
 from lamb_keras import writing
+from lamb_keras.batch import marks
+
+
+def blank(run):
+    """A record of a `PlannedRun` of which nothing is known yet but what was planned."""
+    from lamb_keras.results import environment
+
+    return {
+        "run": run.name,
+        "notebook": run.notebook.stem,
+        "table": run.table,
+        "scale": run.scale,
+        "status": None,
+        "reason": None,
+        "ended": None,
+        "attempts": None,
+        "parameters": run.parameters,
+        "overrides": run.overrides,
+        "started": None,
+        "seconds": None,
+        "commit": environment.commit(),
+        "key": run.key,
+    }
 
 
 def succeeded(run, notebook, record):
@@ -25,9 +49,16 @@ def succeeded(run, notebook, record):
 def failed(run, notebook, record, reason):
     """Keeps what there is of a failed attempt; an earlier success stays as it is."""
     _forget_failure(run)
-    if _is_whole(notebook):
-        os.replace(notebook, run.file("failed.ipynb"))
     _write(run.file("failed.json"), {**record, "status": "failed", "reason": reason})
+    left = _read(notebook)
+    if left is not None:
+        # Whoever opens it is told, whatever ended the process that was writing it.
+        marks.unfinished(left, reason)
+        text = json.dumps(left, indent=1, sort_keys=True, ensure_ascii=False)
+        with contextlib.suppress(OSError):
+            writing.write(notebook, text + "\n")
+        # Renamed, it needs no room, were the disk full.
+        os.replace(notebook, run.file("failed.ipynb"))
 
 
 def state(folder, notebook):
@@ -57,9 +88,9 @@ def _write(path, record):
     writing.write(path, json.dumps(record, indent=2) + "\n")
 
 
-def _is_whole(notebook):
-    # Papermill does not save atomically: of a killed worker there may be half a file.
+def _read(notebook):
     try:
-        return "cells" in json.loads(notebook.read_bytes())
-    except (OSError, ValueError, TypeError):
-        return False
+        found = json.loads(notebook.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "cells" in found else None

@@ -23,7 +23,8 @@ class Watchers:
                 self._log.append("planned", run=run, trials=trials)
 
     def started(self, attempt):
-        self._note("started", run=attempt.run.name, attempt=attempt.number)
+        told = {"attempt": attempt.number, "gpu": attempt.device}
+        self._note("started", run=attempt.run.name, **told)
 
     def heard(self, attempt, event):
         """A process of an attempt said something."""
@@ -32,9 +33,15 @@ class Watchers:
             self._note(**{**event, "run": attempt.run.name})
 
     def retried(self, attempt, end):
-        name = attempt.run.name
-        self._progress.say(f"{name}: {end.reason}; it is tried again")
-        self._note("retried", run=name, how=end.how, reason=end.reason)
+        self._say_retried(attempt.run.name, end.reason)
+        self._note("retried", run=attempt.run.name, how=end.how, reason=end.reason)
+
+    def told(self, event):
+        """A run that is watched on another machine: one event that was noted there."""
+        if event["event"] == "retried":
+            self._say_retried(event["run"], event["reason"])
+        self._progress.update(event["run"], event)
+        self._note(**event)
 
     def ended(self, record):
         """A run is over, of which this is the record."""
@@ -59,6 +66,9 @@ class Watchers:
         """The batch is over, before its end if it was interrupted."""
         self._note("ended", how="was interrupted" if interrupted else "ended")
         self._progress.close()
+
+    def _say_retried(self, run, reason):
+        self._progress.say(f"{run}: {reason}; it is tried again")
 
     def _note(self, event, **fields):
         if self._log:

@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from lamb_keras import events, execution
-from lamb_keras.batch import ends, trials
+from lamb_keras import events, execution, writing
+from lamb_keras.batch import devices, ends, log, trials
 
 
 def main(job_file, kernel=None):
@@ -27,7 +27,7 @@ def main(job_file, kernel=None):
     """
     threading.Thread(target=_end_with_the_batch, daemon=True).start()
     job = json.loads(Path(job_file).read_bytes())
-    events.emit("working", pid=os.getpid())
+    events.emit("working", host=log.host(), pid=os.getpid())
     output = Path(job["output"])
     folder = Path(job["folder"])
     os.environ.pop(trials.VARIABLE, None)
@@ -35,9 +35,17 @@ def main(job_file, kernel=None):
         os.environ[trials.VARIABLE] = job["trials"]
     if job["threads"]:
         os.environ["LAMB_KERAS_THREADS"] = str(job["threads"])
+    if job["device"] is not None:
+        # Before anything asks CUDA what there is, here or in the kernel.
+        os.environ[devices.CHOSEN] = job["device"]
+    if job["divisor"] > 1:
+        os.environ["LAMB_KERAS_WIDTH_DIVISOR"] = str(job["divisor"])
     end = execute(job["notebook"], output, job["parameters"], folder, kernel)
-    end = end or unfinished(output)
-    _publish(output, job["published"])
+    try:
+        end = end or unfinished(output)
+        _publish(output, job["published"])
+    except OSError as error:
+        end = end or _unwritten(error)
     if end:
         told = end._replace(reason=_one_line(end.reason))
         Path(job["end"]).write_text(json.dumps(told), encoding="utf-8")
@@ -49,21 +57,25 @@ def execute(notebook, output, parameters, folder, kernel=None):
 
     Args:
         notebook: the notebook file.
-        output: where the executed notebook goes, not atomically.
+        output: where the executed notebook goes.
         parameters: all parameters of the run.
         folder: an existing folder for sockets and other things of the moment; a
             short path, since that of a socket has at most 104 characters.
         kernel: a `forked_kernel.Kernel` in waiting; by default one is started.
     """
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+
+    from lamb_keras.batch import managed
 
     try:
         execution.execute_notebook(notebook, output, parameters, folder, kernel=kernel)
     except PapermillExecutionError as error:
         return ends.of_error(error.ename, error.evalue)
-    except DeadKernelError:
-        return ends.of_process("the kernel", kernel and kernel.poll())
+    except managed.KernelDied as error:
+        return error.end
+    except OSError as error:
+        # Of Papermill: those of the notebook are a `PapermillExecutionError`.
+        return _unwritten(error)
     except Exception as error:
         return ends.of_error(type(error).__name__, str(error))
     return None
@@ -87,15 +99,20 @@ def unfinished(path):
     return None
 
 
+def _unwritten(error):
+    reason = f"the outputs could not be written: {error.strerror or error}"
+    return ends.End(ends.FAILED, reason)
+
+
 def _publish(path, published):
     """Makes the notebook name the path that people find it under."""
     try:
         notebook = json.loads(path.read_bytes())
         notebook["metadata"]["papermill"]["output_path"] = published
-    except (OSError, ValueError, LookupError):
+    except (FileNotFoundError, ValueError, LookupError):
         return
     text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    writing.write(path, text + "\n")
 
 
 def _one_line(text, longest=300):
@@ -111,7 +128,7 @@ def _end_with_the_batch():
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

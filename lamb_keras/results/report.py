@@ -54,7 +54,13 @@ def execute(notebook: Path, output: Path, parameters: dict) -> Path:
     with tempfile.TemporaryDirectory() as moment:
         try:
             executed = execution.execute_notebook(
-                notebook, None, parameters, Path(moment), cwd=str(output.parent)
+                notebook,
+                None,
+                parameters,
+                Path(moment),
+                cwd=str(output.parent),
+                # The summary speaks of its runs, each with its own.
+                parameter_table=False,
             )
         except PapermillExecutionError as error:
             raise ReportError(

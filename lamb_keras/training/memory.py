@@ -8,23 +8,28 @@ import jax
 _USABLE = 0.7
 
 
-def width(trials: int, trial_bytes: int, usable_bytes: int | None) -> int:
+def width(
+    trials: int, trial_bytes: int, usable_bytes: int | None, divisor: int = 1
+) -> int:
     """How many trials to train in one `vmap`, so that their groups are equally large.
 
     Args:
         trials: how many there are.
         trial_bytes: what one needs.
         usable_bytes: what there is; None, for not known, gives one at a time.
+        divisor: 2 for half as many as are thought to fit, since they did not.
 
     Example:
         >>> width(20, trial_bytes=10, usable_bytes=160)  # 16 fit: two groups of ten
         10
         >>> width(20, trial_bytes=10, usable_bytes=5)
         1
+        >>> width(20, trial_bytes=10, usable_bytes=160, divisor=2)
+        7
     """
     if usable_bytes is None:
         return 1
-    most = max(1, min(trials, usable_bytes // trial_bytes))
+    most = max(1, min(trials, usable_bytes // trial_bytes) // divisor)
     return math.ceil(trials / math.ceil(trials / most))
 
 

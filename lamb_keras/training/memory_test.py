@@ -73,3 +73,8 @@ def test_groups_are_equally_large_and_fit(trials, usable, expected):
 
 def test_one_at_a_time_where_the_memory_is_unknown():
     assert memory.width(20, trial_bytes=10, usable_bytes=None) == 1
+
+
+def test_half_as_many_are_no_less_than_one():
+    assert memory.width(8, 10, 80, divisor=2) == 4
+    assert memory.width(8, 10, 10, divisor=2) == 1

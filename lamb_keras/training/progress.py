@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 
+import jax
 from tqdm import tqdm
 
 from lamb_keras import events
@@ -19,7 +20,8 @@ def progress(total: int, done: int = 0):
         total: how many trials there are.
         done: how many of these were done before.
     """
-    events.emit("trials planned", total=total, done=done)
+    device = jax.devices()[0].device_kind
+    events.emit("trials planned", total=total, done=done, device=device)
     watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
     shown = {"unit": "trial", "mininterval": 1, "disable": watched}
     with tqdm(total=total, initial=done, **shown) as bar:

@@ -160,7 +160,8 @@ def sweep(
             streamed data it is given `form=` too, as `lamb_keras.models.resnet50` is.
         threads: how many trials are trained at once on a CPU; by default what
             LAMB_KERAS_THREADS says, else one a processor.
-        width: trials in one `vmap` on an accelerator; by default as many as fit. On a
+        width: trials in one `vmap` on an accelerator; by default as many as fit, or a
+            part of them where LAMB_KERAS_WIDTH_DIVISOR is set: half of them for 2. On a
             CPU there is no gain in it, and 1 is the default.
 
     Returns:
@@ -296,7 +297,8 @@ class _Runner:
         )
         trials = self.experiment.trials()
         count = sum(solvers.base(trial.solver) == name for trial in trials)
-        return memory.width(count, needed, memory.usable_bytes())
+        divisor = int(os.environ.get("LAMB_KERAS_WIDTH_DIVISOR", 1))
+        return memory.width(count, needed, memory.usable_bytes(), divisor)
 
     def run(self, group: list[Trial]) -> list[History]:
         started, compiled = time.perf_counter(), compilations()

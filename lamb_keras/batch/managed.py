@@ -1,0 +1,324 @@
+"""How the engine executes a notebook: what Papermill's own does, and what it lacks."""
+
+import contextlib
+import difflib
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import nbformat
+import zmq
+from jupyter_core.utils import run_sync
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+from papermill.exceptions import PapermillException
+from papermill.inspection import _infer_parameters
+from papermill.iorw import LocalHandler, papermill_io
+from papermill.log import logger
+from traitlets.config import Config
+
+from lamb_keras import writing
+from lamb_keras.batch import ends, marks
+
+# A cell may be done long before its last message has been read.
+SECONDS_TO_READ = 600
+# Done in the kernel, in the thread whose socket it is; 23 is ZeroMQ's SNDHWM.
+KEEP_ALL_MESSAGES = (
+    "(lambda thread: thread.schedule(lambda: thread.socket.setsockopt(23, 0)))"
+    "(get_ipython().kernel.iopub_thread)"
+)
+# What Papermill itself may add to the parameters.
+BUILT_IN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
+
+
+class KernelDied(DeadKernelError):
+    """The kernel ended before the notebook did; with its exit code, if known.
+
+    Example:
+        >>> KernelDied(-9)
+        KernelDied('the kernel was killed by signal 9')
+    """
+
+    def __init__(self, code):
+        self.end = ends.of_process("the kernel", code)
+        super().__init__(self.end.reason)
+
+
+def execute(
+    nb,
+    kernel_name,
+    output_path=None,
+    progress_bar=True,
+    log_output=False,
+    autosave_cell_every=30,
+    parameter_table=True,
+    start_timeout=60,
+    execution_timeout=None,
+    timeout=None,
+    input_path=None,
+    **options,
+):
+    """What `engine.Engine.execute_notebook` does."""
+    parameters = _parameters(nb, kernel_name)
+    marks.remove(nb, marks.PARAMETERS, marks.BANNER)
+    if parameter_table and parameters:
+        marks.put(nb, marks.PARAMETERS, marks.table(parameters))
+    _save_in_one_step(output_path)
+    manager = Manager(nb, output_path, log_output, progress_bar, autosave_cell_every)
+    with contextlib.ExitStack() as stack:
+        stack.callback(manager.cleanup_pbar)
+        if "config" not in options:
+            options["config"] = stack.enter_context(_sockets_of_the_file_system())
+        stack.enter_context(_ended_by_a_signal_as_by_an_exception())
+        manager.notebook_start()
+        try:
+            Client(
+                manager,
+                kernel_name=kernel_name,
+                timeout=execution_timeout or timeout,
+                startup_timeout=start_timeout,
+                log=logger,
+                log_output=log_output,
+                **{"iopub_timeout": SECONDS_TO_READ} | options,
+            ).execute()
+        except BaseException as error:
+            manager.fail(_reason(error))
+            raise
+        manager.notebook_complete()
+    return manager.nb
+
+
+class Manager(NotebookExecutionManager):
+    """What Papermill notes in a notebook while it is executed, and the truth of it."""
+
+    def fail(self, reason):
+        """The notebook is over before its end: instead of `notebook_complete`."""
+        self.end_time = self.now()
+        noted = self.nb.metadata.papermill
+        noted["end_time"] = self.end_time.isoformat()
+        noted["duration"] = (self.end_time - self.start_time).total_seconds()
+        marks.unfinished(self.nb, reason)
+        # If the disk is full, what was saved before is still whole.
+        with contextlib.suppress(OSError):
+            self.save()
+
+
+class Client(PapermillNotebookClient):
+    """Papermill's client, which minds how the kernel ends and what streams hold."""
+
+    def create_kernel_manager(self):
+        manager = super().create_kernel_manager()
+        manager.context.setsockopt(zmq.RCVHWM, 0)
+        return manager
+
+    def _keep_all_messages(self):
+        """Lets the kernel throw nothing away that it says faster than it is heard.
+
+        It would be a thousand messages in waiting, and with them that a cell is done.
+        """
+        if self.km.ipykernel:
+            self.kc.execute(KEEP_ALL_MESSAGES, silent=True, store_history=False)
+
+    def execute(self, **options):
+        try:
+            return super().execute(**options)
+        except DeadKernelError as error:
+            if isinstance(error, KernelDied):
+                raise
+            # While no cell was being executed.
+            raise KernelDied(None) from error
+
+    def papermill_execute_cells(self):
+        """As Papermill's, but only an exception in the notebook completes a cell."""
+        self._keep_all_messages()
+        for index, cell in enumerate(self.nb.cells):
+            self.nb_man.cell_start(cell, index)
+            try:
+                self.execute_cell(cell, index)
+            except CellExecutionError as error:
+                self.nb_man.cell_exception(
+                    self.nb.cells[index], cell_index=index, exception=error
+                )
+                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+                return
+            except DeadKernelError as error:
+                raise KernelDied(self._exit_code()) from error
+            self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+
+    def output(self, outs, msg, display_id, cell_index):
+        """As nbclient's, but what a stream says is written on where it said something.
+
+        nbclient itself could do so once a cell is done, in a time that grows with the
+        square of a line's length.
+        """
+        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")]
+        if msg["msg_type"] != "stream" or hooked:
+            return super().output(outs, msg, display_id, cell_index)
+        said = msg["content"]
+        last = None if self.clear_before_next_output else _last(outs, said["name"])
+        if last is None:
+            last = super().output(outs, msg, display_id, cell_index)
+            last["text"] = ""
+        last["text"] = _written(last["text"], said["text"])
+        # For who follows what is said.
+        return nbformat.v4.new_output("stream", name=said["name"], text=said["text"])
+
+    def _exit_code(self):
+        provisioner = self.km and self.km.provisioner
+        return run_sync(provisioner.poll)() if provisioner else None
+
+
+def _last(outs, stream):
+    """The output of a stream after which there is only what other streams said."""
+    for output in reversed(outs):
+        if output["output_type"] != "stream":
+            return None
+        if output["name"] == stream:
+            return output
+    return None
+
+
+def _written(text, more):
+    """What a terminal shows after `text` if `more` is written on.
+
+    Example:
+        >>> _written("start\\n1 %\\r", "2 %\\r")
+        'start\\n2 %\\r'
+        >>> _written("1 %", "\\b\\b2 %")
+        '12 %'
+    """
+    line = text.rfind("\n") + 1
+    lines = (text[line:] + more).split("\n")
+    return text[:line] + "\n".join(map(_shown, lines))
+
+
+def _shown(line):
+    # At its end a carriage return has nothing written over yet.
+    line = line[line.rstrip("\r").rfind("\r") + 1 :]
+    if "\b" not in line:
+        return line
+    shown = []
+    for character in line:
+        if character != "\b":
+            shown.append(character)
+        elif shown:
+            shown.pop()
+    return "".join(shown)
+
+
+def _reason(error):
+    """Why a notebook did not finish, in a sentence without its stop."""
+    match error:
+        case KernelDied():
+            return error.end.reason
+        case CellTimeoutError():
+            first = str(error).strip().splitlines()[0]
+            return f"a cell took too long ({first.rstrip('.')})"
+        case KeyboardInterrupt():
+            return "it was interrupted"
+        case SystemExit():
+            return f"it was ended by signal {error.code - 128}"
+    name, text = type(error).__name__, " ".join(str(error).split())
+    return f"{name}: {text}".rstrip(". ")
+
+
+def _parameters(nb, kernel_name):
+    """All parameters of a notebook by name, those at their defaults included.
+
+    Raises:
+        PapermillException: for one that was given and that the notebook doesn't have.
+    """
+    given = dict(nb.metadata.papermill.get("parameters", {}))
+    # Papermill has seen to it that there is a language, wherever it was told.
+    known = nb.metadata.get("kernelspec", {}).get("language", "python")
+    defaults = _infer_parameters(nb, kernel_name, known)
+    found = {each.name: _value(each.default) for each in defaults}
+    for name in given if found else ():
+        if name not in found and name not in BUILT_IN:
+            nearest = difflib.get_close_matches(name, found, n=1)
+            hint = f"did you mean {nearest[0]}? " if nearest else ""
+            raise PapermillException(
+                f"the notebook has no parameter {name!r}; {hint}"
+                f"it has: {', '.join(found)}"
+            )
+    return found | given
+
+
+def _value(source):
+    import ast
+
+    try:
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError):
+        return _Source(source)
+
+
+class _Source:
+    """A default that is no literal: shown as it is written."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
+def _save_in_one_step(path):
+    """From now on Papermill replaces a file on this machine by all of its new one.
+
+    Also the last time, when the engine is done with it.
+    """
+    if path is None:
+        return
+    handler = papermill_io.get_handler(path)
+    if not isinstance(handler, LocalHandler):
+        return
+
+    def write(text, path):
+        # The folder that Papermill counts from can only be asked for by setting one.
+        folder = handler.cwd(None)
+        handler.cwd(folder)
+        # Where there is a link, what it leads to is what is meant.
+        target = Path(os.path.realpath(os.path.join(folder or "", path)))
+        if not target.parent.is_dir() or (target.exists() and not target.is_file()):
+            # A mistake, in Papermill's words, or a device.
+            LocalHandler.write(handler, text, path)
+        else:
+            writing.write(target, text)
+
+    handler.write = write
+
+
+@contextlib.contextmanager
+def _sockets_of_the_file_system():
+    """Papermill's configuration of a kernel that is spoken to over them."""
+    if sys.platform == "win32":
+        yield Config()
+        return
+    # The path of a socket has at most 104 characters.
+    parent = None if len(tempfile.gettempdir()) < 70 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="lamb-", dir=parent) as folder:
+        file = os.path.join(folder, "k.json")
+        yield Config(KernelManager={"transport": "ipc", "connection_file": file})
+
+
+@contextlib.contextmanager
+def _ended_by_a_signal_as_by_an_exception():
+    """SIGTERM, unless somebody else sees to it, lets the notebook say so."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number, frame):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
