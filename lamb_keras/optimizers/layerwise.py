@@ -394,13 +394,20 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         )
 
     def _record(self, after, indices):
-        record = self._trust_ratio_record.value
-        rows = zip(
-            after.trust_ratios, after.weight_norms, after.update_norms, strict=True
-        )
-        for i, row in zip(indices, rows, strict=True):
-            values = jnp.stack([jnp.ravel(x) for x in row]).astype(record.dtype)
-            record = record.at[:, self._columns[i]].set(values)
+        before = self._trust_ratio_record.value
+        rows = []
+        for row, quantity in enumerate(
+            (after.trust_ratios, after.weight_norms, after.update_norms)
+        ):
+            latest = dict(zip(indices, quantity, strict=True))
+            # One array of all, not one change after another: that is a kernel each.
+            rows += [
+                jnp.ravel(latest[i]).astype(before.dtype)
+                if i in latest
+                else before[row, columns]
+                for i, columns in enumerate(self._columns)
+            ]
+        record = jnp.concatenate(rows).reshape(before.shape)
         self.assign(self._trust_ratio_record, record)
 
     def trust_ratios(self):
