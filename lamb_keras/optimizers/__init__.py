@@ -13,6 +13,7 @@ from lamb_keras.optimizers.lamb import (  # noqa: E402
 )
 from lamb_keras.optimizers.lars import Lars, LarsStep, lars_update  # noqa: E402
 from lamb_keras.optimizers.layerwise import TrustRatio  # noqa: E402
+from lamb_keras.optimizers.packed import Packed  # noqa: E402
 from lamb_keras.optimizers.trust_ratio import trust_ratio  # noqa: E402
 from lamb_keras.optimizers.trust_ratio_logger import TrustRatioLogger  # noqa: E402
 
@@ -23,6 +24,7 @@ __all__ = [
     "LambStep",
     "Lars",
     "LarsStep",
+    "Packed",
     "TrustRatio",
     "TrustRatioLogger",
     "lamb_update",

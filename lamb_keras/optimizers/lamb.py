@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import keras
 
 from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
-from lamb_keras.optimizers.trust_ratio import norm, trust_ratio, working_dtype
+from lamb_keras.optimizers.trust_ratio import (
+    apart,
+    is_large,
+    norm,
+    norm_in_passing,
+    trust_ratio,
+    working_dtype,
+)
 
 WEIGHT_DECAY_MODES = ("layerwise", "decoupled")
 
@@ -93,19 +100,12 @@ def lamb_update(
         jnp.asarray(x, widest) for x in (learning_rate, beta_1, beta_2, epsilon)
     )
     wd = None if weight_decay is None else jnp.asarray(weight_decay, widest)
-    bc1, bc2 = _one_minus_power(b1, step), _one_minus_power(b2, step)
+    if bias_correction:
+        bc1, bc2 = _one_minus_power(b1, step), _one_minus_power(b2, step)
+    else:
+        bc1 = bc2 = jnp.ones((), widest)
 
-    results = []
-    for w, g, m, v, has_decay, has_ratio, is_stacked in zip(
-        weights,
-        gradients,
-        first_moments,
-        second_moments,
-        flags(decayed, count),
-        flags(adapted, count),
-        flags(stacked, count),
-        strict=True,
-    ):
+    def one(w, g, m, v, has_decay, has_ratio, is_stacked):
         dtypes = (w.dtype, m.dtype, v.dtype)
         work = working_dtype(w.dtype)
         w, g, m, v = (x.astype(work) for x in (w, g, m, v))
@@ -113,23 +113,47 @@ def lamb_update(
 
         m = b1.astype(work) * m + (1 - b1).astype(work) * g
         v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
-        m_hat = m / bc1.astype(work) if bias_correction else m
-        v_hat = v / bc2.astype(work) if bias_correction else v
-        u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
-        if has_decay and weight_decay_mode == "layerwise":
-            u = u + wd.astype(work) * w
-        elif has_decay:
+        if has_decay and weight_decay_mode == "decoupled":
             w = w - (eta * wd).astype(work) * w
 
-        w_norm, u_norm = norm(w, is_stacked), norm(u, is_stacked)
+        def update(bc1, bc2, eps, wd):
+            m_hat = m / bc1.astype(work)
+            v_hat = v / bc2.astype(work)
+            u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
+            if has_decay and weight_decay_mode == "layerwise":
+                u = u + wd.astype(work) * w
+            return u
+
+        u = update(bc1, bc2, eps, wd)
+        in_passes = not is_stacked and is_large(w)
+        w_norm = norm(w, is_stacked)
+        u_norm = norm_in_passing(u) if in_passes else norm(u, is_stacked)
         if has_ratio:
             ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
         else:
             ratio = jnp.ones_like(w_norm)
+        if in_passes:
+            # To keep u until ‖u‖ is known costs a CPU more than to compute it again.
+            ratio, *scalars = apart(ratio, bc1, bc2, eps, wd)
+            u = update(*scalars)
         w = w - eta.astype(work) * ratio * u
 
         w, m, v = (x.astype(d) for x, d in zip((w, m, v), dtypes, strict=True))
-        results.append((w, m, v, ratio, w_norm, u_norm))
+        return w, m, v, ratio, w_norm, u_norm
+
+    results = [
+        one(*each)
+        for each in zip(
+            weights,
+            gradients,
+            first_moments,
+            second_moments,
+            flags(decayed, count),
+            flags(adapted, count),
+            flags(stacked, count),
+            strict=True,
+        )
+    ]
     return LambStep(*(list(column) for column in zip(*results, strict=True)))
 
 

@@ -3,6 +3,7 @@
 `kit` is the package under test: `mutation_test.py` hands wrong ones to these tests.
 """
 
+import functools
 import warnings
 
 import jax
@@ -591,6 +592,49 @@ def test_a_bfloat16_variable_moves_where_keras_lamb_does_not(kit):
     assert np.array_equal(np.sign(moved(ours)), [-1, 1])
     # β₂ = 0.999 is 1 in bfloat16, so Keras divides by 1 - 1.
     assert np.array_equal(moved(kerass), [0, 0])
+
+
+# Large variables, which a CPU takes in other passes
+
+
+def large_problem(steps=3):
+    """Two variables of more than LARGE numbers, of no whole number of blocks."""
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (67, 1031), "embeddings": (65_537,)}
+    # A norm in which what is left after the blocks counts.
+    weights = {path: rng.normal(size=s) for path, s in shapes.items()}
+    weights["kernel"].ravel()[-100:] *= 100
+    weights["embeddings"][-1:] *= 1000
+    gradients = [
+        {path: rng.normal(size=s) for path, s in shapes.items()} for _ in range(steps)
+    ]
+    for step in gradients:
+        step["kernel"].ravel()[:-100] *= 1e-9
+        step["embeddings"][:-1] *= 1e-9
+    return weights, gradients
+
+
+def test_a_large_variable_steps_as_the_papers_does(kit):
+    weights, gradients = large_problem()
+    arguments = {"wd": 0.1, "eps": 1e-3}
+    expected = follow(algorithm_2, weights, gradients, lr=LR, **arguments)
+    lamb = kit.Lamb(LR, weight_decay=0.1, epsilon=1e-3)
+    assert distance(train(lamb, weights, gradients), expected) < 1e-6
+    with precision("float64"):
+        lamb = kit.Lamb(LR, weight_decay=0.1, epsilon=1e-3)
+        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
+
+
+@pytest.mark.parametrize("preset", ["paper_v3", "keras"])
+def test_a_large_variable_steps_as_it_would_in_slices_of_one(preset, kit):
+    # A stack of one slice is what is not taken in other passes.
+    weights, gradients = large_problem()
+    stacks = {path: w[None] for path, w in weights.items()}
+    stacked = [{path: g[None] for path, g in step.items()} for step in gradients]
+    make = functools.partial(kit.Lamb.from_preset, preset, weight_decay=0.1)
+    ours = train(make(), weights, gradients)
+    plain = train(make(stacked_variables=[""]), stacks, stacked)
+    assert distance(ours, {path: w[0] for path, w in plain.items()}) < 1e-6
 
 
 # The pure function

@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import keras
 
 from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
-from lamb_keras.optimizers.trust_ratio import norm, trust_ratio, working_dtype
+from lamb_keras.optimizers.trust_ratio import (
+    apart,
+    is_large,
+    norm,
+    norm_in_passing,
+    trust_ratio,
+    working_dtype,
+)
 
 VARIANTS = ("gradient", "momentum")
 DENOMINATORS = ("sum_of_norms", "norm_of_sum")
@@ -102,29 +109,24 @@ def lars_update(
         None if x is None else jnp.asarray(x, widest) for x in scalars
     )
 
-    results = []
-    for w, g, m, has_decay, has_ratio, is_stacked in zip(
-        weights,
-        gradients,
-        moments,
-        flags(decayed, count),
-        flags(adapted, count),
-        flags(stacked, count),
-        strict=True,
-    ):
+    def one(w, g, m, has_decay, has_ratio, is_stacked):
         dtypes = (w.dtype, m.dtype)
         work = working_dtype(w.dtype)
         w, g, m = (x.astype(work) for x in (w, g, m))
         has_decay = has_decay and wd is not None
 
-        d = g + wd.astype(work) * w if has_decay else g
+        def direction(wd):
+            return g + wd.astype(work) * w if has_decay else g
+
+        d = direction(wd)
+        in_passes = has_decay and not is_stacked and is_large(w)
         w_norm = norm(w, is_stacked)
         if variant == "momentum":
             d = m = beta.astype(work) * m + (1 - beta).astype(work) * d
             d_norm = norm(d, is_stacked)
             size = d_norm
         elif denominator == "norm_of_sum":
-            d_norm = norm(d, is_stacked)
+            d_norm = norm_in_passing(d) if in_passes else norm(d, is_stacked)
             size = d_norm
         else:
             d_norm = norm(g, is_stacked)
@@ -141,6 +143,10 @@ def lars_update(
         if not has_ratio:
             ratio = jnp.ones_like(w_norm)
 
+        if in_passes and variant == "gradient":
+            # As in `lamb_update`: to keep d costs a CPU more than to compute it again.
+            ratio, again = apart(ratio, wd)
+            d = direction(again)
         scaled = eta.astype(work) * ratio * d
         if variant == "momentum":
             w = w - scaled
@@ -153,7 +159,20 @@ def lars_update(
             w = w - eta.astype(work) * ahead
 
         w, m = (x.astype(dtype) for x, dtype in zip((w, m), dtypes, strict=True))
-        results.append((w, m, ratio, w_norm, size))
+        return w, m, ratio, w_norm, size
+
+    results = [
+        one(*each)
+        for each in zip(
+            weights,
+            gradients,
+            moments,
+            flags(decayed, count),
+            flags(adapted, count),
+            flags(stacked, count),
+            strict=True,
+        )
+    ]
     return LarsStep(*(list(column) for column in zip(*results, strict=True)))
 
 

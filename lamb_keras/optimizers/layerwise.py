@@ -160,6 +160,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
+        self._moment_lists = []
         self._build_moments(variables)
         self._decayed = [
             not excluded
@@ -195,7 +196,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
 
     def _add_moments(self, variables, name):
         # None for a variable that is overwritten by its gradient (float8 scales).
-        return [
+        moments = [
             None
             if self._overwrite_variable_with_gradient(v)
             else self._add_like(
@@ -203,6 +204,20 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             )
             for v in variables
         ]
+        self._moment_lists.append(moments)
+        return moments
+
+    def per_variable(self):
+        """The state that belongs to variables: lists with one variable for each.
+
+        Moments, then sums of gradients and averages where there are any.
+        """
+        lists = list(self._moment_lists)
+        if self.gradient_accumulation_steps:
+            lists.append(self._accumulated_gradients)
+        if self.use_ema:
+            lists.append(self._model_variables_moving_average)
+        return lists
 
     def _add_like(self, reference, name, dtype, initializer="zeros"):
         return self.add_variable(
@@ -394,13 +409,20 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         )
 
     def _record(self, after, indices):
-        record = self._trust_ratio_record.value
-        rows = zip(
-            after.trust_ratios, after.weight_norms, after.update_norms, strict=True
-        )
-        for i, row in zip(indices, rows, strict=True):
-            values = jnp.stack([jnp.ravel(x) for x in row]).astype(record.dtype)
-            record = record.at[:, self._columns[i]].set(values)
+        before = self._trust_ratio_record.value
+        rows = []
+        for row, quantity in enumerate(
+            (after.trust_ratios, after.weight_norms, after.update_norms)
+        ):
+            latest = dict(zip(indices, quantity, strict=True))
+            # One array of all, not one change after another: that is a kernel each.
+            rows += [
+                jnp.ravel(latest[i]).astype(before.dtype)
+                if i in latest
+                else before[row, columns]
+                for i, columns in enumerate(self._columns)
+            ]
+        record = jnp.concatenate(rows).reshape(before.shape)
         self.assign(self._trust_ratio_record, record)
 
     def trust_ratios(self):

@@ -913,3 +913,41 @@ def test_steps_under_jit_compile_once(kit):
         for g in gradients:
             state = step(state, arrays_of(g))
         assert step._cache_size() == 1
+
+
+# What is compiled
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kit: kit.Lamb(),
+        lambda kit: kit.Lamb(exclude_from_weight_decay=["1$"]),
+        lambda kit: kit.Lamb(phi_bounds=(0, 10), trust_ratio_bounds=(0, 1)),
+        lambda kit: kit.Lamb(track_trust_ratios=True),
+        lambda kit: kit.Lamb(global_clipnorm=1.0),
+        lambda kit: kit.Lamb(use_ema=True),
+        lambda kit: kit.Lamb.from_preset("paper_v3"),
+        lambda kit: kit.Lamb.from_preset("keras", weight_decay=0.1),
+        lambda kit: kit.Lars(),
+        lambda kit: kit.Lars(denominator="norm_of_sum", nesterov=True),
+        lambda kit: kit.Lars(variant="momentum", track_trust_ratios=True),
+    ],
+)
+def test_an_update_keeps_nothing_of_the_size_of_the_model(make, kit):
+    variables = [keras.Variable(np.ones((512, 512)), name=f"w{i}") for i in range(8)]
+    optimizer = make(kit)
+    optimizer.build(variables)
+
+    # Results have to come in the order of what is given up for them.
+    def update(weights, state, gradients):
+        return optimizer.stateless_apply(state, gradients, weights)
+
+    weights = [v.value for v in variables]
+    state = [v.value for v in optimizer.variables]
+    compiled = (
+        jax.jit(update, donate_argnums=(0, 1)).lower(weights, state, weights).compile()
+    )
+    # Sums of blocks: a sixteenth of u at the most.
+    model = sum(v.value.nbytes for v in variables)
+    assert compiled.memory_analysis().temp_size_in_bytes < model / 12
