@@ -294,7 +294,6 @@ def test_a_scale_has_one_net_one_text_and_one_divisor_for_all_of_berts_tables(sc
         "heads",
         "batch_divisor",
         "steps_divisor",
-        "finetuning_seeds",
     )
     runs = [planned(table, scale) for table in BERT_TABLES]
     for name in alike:
