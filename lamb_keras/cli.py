@@ -221,6 +221,11 @@ def _summary(each, kept):
 
 
 def _output(options, project):
+    if options.output and "://" in options.output:
+        raise BatchError(
+            f"--output {options.output} is an address; expected a folder, so mount the "
+            "bucket and name the folder where it is"
+        )
     return Path(options.output or project.root / "outputs").absolute()
 
 

@@ -57,6 +57,7 @@ BAD_OPTIONS = [
     (["--jobs", "0"], "--jobs is 0, expected at least 1"),
     (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
     (["--output", "taken/outputs"], "taken is a file"),
+    (["--output", "gs://bucket/outputs"], "is an address; expected a folder"),
     (["--project", "nowhere"], "no checkout of the project; name one with --project"),
 ]
 MORE = """
