@@ -13,6 +13,7 @@ from lamb_keras import models
 from lamb_keras.data import squad
 from lamb_keras.data.library import Library
 from lamb_keras.models.precision import dtype_policy
+from lamb_keras.parameters import ParameterError
 from lamb_keras.processors import processors
 from lamb_keras.training import accumulation
 from lamb_keras.training.bert import checkpoint
@@ -378,7 +379,7 @@ class _Runner:
         experiment = self._experiment
         with dtype_policy(experiment.dtype_policy):
             if experiment.preset:
-                return models.preset(experiment.preset)
+                return self._published()
             return models.bert(
                 self._vocabulary.size,
                 layers=experiment.layers,
@@ -388,6 +389,24 @@ class _Runner:
                 dropout=experiment.dropout,
                 seed=seed,
             )
+
+    def _published(self):
+        """The encoder of a preset; it must know the tokens and the lengths."""
+        name = self._experiment.preset
+        backbone = models.preset(name)
+        if backbone.vocabulary_size != self._vocabulary.size:
+            raise ParameterError(
+                f"preset {name} has {backbone.vocabulary_size:,} tokens and the "
+                f"vocabulary {self._vocabulary.size:,}; set vocabulary to the path of "
+                "the preset's own vocab.txt."
+            )
+        longest = max(self._experiment.sequence_lengths)
+        if backbone.max_sequence_length < longest:
+            raise ParameterError(
+                f"sequence_lengths has {longest}, and preset {name} takes at most "
+                f"{backbone.max_sequence_length} tokens; shorten the windows."
+            )
+        return backbone
 
     def _pretraining_model(self, seed):
         backbone = self._once(self._backbone, seed)

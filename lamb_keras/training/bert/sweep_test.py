@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lamb_keras.data import DataError, squad
+from lamb_keras.parameters import ParameterError
 from lamb_keras.training.bert import checkpoint
 from lamb_keras.training.bert.conftest import changed
 from lamb_keras.training.bert.history import History
@@ -166,6 +167,24 @@ def test_a_preset_is_finetuned_in_place_of_a_pretraining(library, tmp_path):
     encoder.save_to_preset(str(tmp_path / "small"))
     found = sweep(changed(preset=str(tmp_path / "small")), library)
     assert found.histories[0].looks == [] and found.trials[0]["f1"] is not None
+
+
+@pytest.mark.parametrize(
+    ("tokens", "length", "message"),
+    [
+        (40, 64, r"has 40 tokens and the vocabulary 400; set vocabulary to the path"),
+        (400, 48, r"sequence_lengths has 64, and preset .* takes at most 48 tokens"),
+    ],
+)
+def test_a_preset_of_other_tokens_or_lengths_is_refused(
+    library, tmp_path, tokens, length, message
+):
+    from lamb_keras import models
+
+    encoder = models.bert(tokens, layers=1, width=8, heads=2, sequence_length=length)
+    encoder.save_to_preset(str(tmp_path / "other"))
+    with pytest.raises(ParameterError, match=message):
+        sweep(changed(preset=str(tmp_path / "other")), library)
 
 
 def test_too_few_articles_for_a_held_out_part_is_one_sentence():
