@@ -1,9 +1,11 @@
 """BERT: KerasHub's encoder with the heads for pre-training and for answering."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
+from tqdm import TqdmWarning
 
 from lamb_keras.models.shapes import require_whole
 
@@ -49,7 +51,7 @@ def bert(
         >>> bert(30, layers=1, width=8, heads=2, sequence_length=16).count_params()
         1344
     """
-    from keras_hub.models import BertBackbone  # a second
+    BertBackbone = _keras_hub().models.BertBackbone
 
     require_whole(vocab_size=vocab_size, layers=layers, width=width, heads=heads)
     if width % heads:
@@ -81,7 +83,7 @@ def preset(name):
     Raises:
         ValueError: for one that there isn't, or that cannot be had.
     """
-    from keras_hub.models import BertBackbone
+    BertBackbone = _keras_hub().models.BertBackbone
 
     try:
         return BertBackbone.from_preset(name)
@@ -109,7 +111,7 @@ def pretraining(backbone, seed=None):
         >>> {name: logits.shape for name, logits in model.output.items()}
         {'tokens': (None, None, 30), 'is_next': (None, 2)}
     """
-    from keras_hub.layers import MaskedLMHead
+    MaskedLMHead = _keras_hub().layers.MaskedLMHead
 
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
     encoded = backbone.output
@@ -150,6 +152,14 @@ def answering(backbone, seed=None):
     model = keras.Model(backbone.input, head(backbone.output["sequence_output"]))
     _start(model, seed, but=backbone)
     return model
+
+
+def _keras_hub():
+    """KerasHub, which takes seconds to import and asks for widgets in a notebook."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)
+        import keras_hub
+    return keras_hub
 
 
 def _start(model, seed, but=None):

@@ -50,7 +50,7 @@ def pretraining_curves(curves, unigram_entropy=None):
         ...     [point | {"stage": 1 + s // 9, "step": s, "train_loss": 9 / s,
         ...               "validation_loss": 10 / s} for s in (3, 6, 9)], 5.5)
         >>> [axes.get_ylabel() for axes in figure.axes]
-        ['training loss', 'held-out loss']
+        ['training loss, words and next sentence', 'held-out loss, words']
     """
     rows = _frame(curves)
     figure, panels = plt.subplots(
@@ -58,16 +58,16 @@ def pretraining_curves(curves, unigram_entropy=None):
     )
     for axes, column in zip(panels, ("train_loss", "validation_loss"), strict=True):
         _lines(axes, rows, column)
-        if unigram_entropy is not None:
-            axes.axhline(
-                unigram_entropy,
-                color="#8A8F99",
-                linestyle=(0, (1, 2)),
-                zorder=1,
-                label="guessing words by their frequency",
-            )
-    panels[0].set_ylabel("training loss")
-    panels[1].set_ylabel("held-out loss")
+    if unigram_entropy is not None:
+        panels[1].axhline(
+            unigram_entropy,
+            color="#8A8F99",
+            linestyle=(0, (1, 2)),
+            zorder=1,
+            label="guessing words by their frequency",
+        )
+    panels[0].set_ylabel("training loss, words and next sentence")
+    panels[1].set_ylabel("held-out loss, words")
     look.one_legend(figure, panels)
     return figure
 
