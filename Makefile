@@ -12,7 +12,7 @@ CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt \
 	/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem)
 export UV_SYSTEM_CERTS ?= $(if $(CERTIFICATES),true,false)
 
-.PHONY: report test lab install lock clean
+.PHONY: report test lab install compilers lock clean
 
 report: install  ## run the main job at laptop scale and print the path of its report
 	@$(BIN)/lamb-keras run --scale laptop
@@ -41,11 +41,24 @@ install: .venv/.installed
 		--no-build-isolation --editable .
 	@touch $@
 
-lock: install  ## renew requirements.lock after a change of pyproject.toml
+# Beside the environment and not in it, where JAX would look for a TPU and a GPU.
+compilers: install .venv/compilers/.installed  ## install XLA's for a TPU and a GPU
+
+.venv/compilers/.installed: compilers.lock
+	@echo "Installing the locked compilers into .venv/compilers ..."
+	@rm -rf .venv/compilers
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes \
+		--target .venv/compilers -r compilers.lock
+	@touch $@
+
+lock: install  ## renew both locks after a change of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--fork-strategy fewest --generate-hashes --upgrade --no-emit-index-url \
 		--no-annotate --no-header --group test --group install --all-extras \
 		--output-file requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --upgrade --no-emit-index-url --no-annotate --no-header \
+		--group compilers --output-file compilers.lock
 
 clean:  ## remove the environment and caches; results in outputs/ stay
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis

@@ -150,7 +150,10 @@ def bench_update(options):
 
     from lamb_keras.benchmarks import update
 
-    update.report(options.model, options.rounds, options.json)
+    try:
+        update.report(options.model, options.rounds, options.json, options.compiled_for)
+    except update.BenchError as error:
+        raise BatchError(error) from None
     return 0
 
 
@@ -360,5 +363,10 @@ def _parser():
     )
     updating.add_argument(
         "--json", action="store_true", help="as JSON, with the environment"
+    )
+    updating.add_argument(
+        "--compiled-for",
+        choices=["h200", "v5e"],
+        help="only count what the program for this GPU or TPU does; none is needed",
     )
     return parser

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,22 @@ def test_the_lock_holds_everything_that_is_asked_for_pinned_and_hashed():
     assert all("--hash=sha256:" in package for package in packages)
 
 
-def test_the_lock_names_no_address():
-    lock = (PROJECT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "compilers.lock"])
+def test_the_lock_names_no_address(name):
+    lock = (PROJECT / name).read_text()
     assert "://" not in lock and "--index" not in lock and "--find-links" not in lock
+
+
+def test_the_compilers_are_those_of_the_locked_jax():
+    lock = (PROJECT / "compilers.lock").read_text()
+    compilers = dict(re.findall(r"^([\w-]+)==(\S+)", lock, re.MULTILINE))
+    assert set(map(name, PYPROJECT["dependency-groups"]["compilers"])) <= set(compilers)
+    locked = (PROJECT / "requirements.lock").read_text()
+    jax = re.search(r"^jax==(\S+)", locked, re.MULTILINE)[1]
+    assert compilers["jax-cuda12-plugin"] == compilers["jax-cuda12-pjrt"] == jax
+    # What JAX itself asks for by its extra "tpu".
+    (libtpu,) = [r for r in metadata.requires("jax") if r.startswith("libtpu")]
+    assert compilers["libtpu"].startswith(re.search(r"==([\d.]+)\*", libtpu)[1])
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])

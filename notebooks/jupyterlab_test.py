@@ -30,12 +30,14 @@ SHORTER = {
     },
     "lamb": {},
     "summary": {},
+    "update": {"rounds": 1},
 }
 FIGURES = {
     "lenet_mnist": 4,
     "resnet50_imagenet": 3,
     "davidnet_cifar10": 4,
     "lamb": 1,
+    "update": 1,
 }
 
 

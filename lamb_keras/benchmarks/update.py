@@ -1,6 +1,7 @@
 """What one update of LAMB costs, against Keras's and optax's, on real models' shapes.
 
     lamb-keras bench update [--model bert-small] [--rounds 9] [--json]
+    lamb-keras bench update --compiled-for h200 [--model bert-large] [--json]
 
 Only the update is timed, not a training step: gradients are given. All optimizers take
 turns in one process with donated buffers, so that a drifting machine slows all of them
@@ -8,32 +9,31 @@ alike; quote the ratios. The floor is what reading and writing 10 words a parame
 passes over float32 weights, gradient and moments) takes at the bandwidth of a pass in
 place, measured in the same rounds.
 
-Compile time and peak memory (arguments, results and temporary arrays) are of the
-compiled program.
+Kernels, bytes a parameter, compile time and peak memory (arguments, results and
+temporary arrays) are of the compiled program. With `--compiled-for` nothing is run:
+the program is compiled for an accelerator that need not be there, see
+`lamb_keras.benchmarks.accelerators`.
 
-On a CPU much of the time goes into temporary arrays: XLA keeps every u (4 bytes a
-parameter), and fresh memory costs page faults, 3 ns a number where a pass over memory
-at hand costs 0.2 to 1. What was tried against that and was no faster, in prototypes on
-BERT-Small and 2 shared cores, in times of Keras's LAMB: norms by rows behind a barrier
-1.06 to 1.17, u computed again behind a barrier 1.7 to 1.9 (ε and λw are then kept at
-full size), a loop over blocks of 4,096 to 131,072 numbers 2.0 to 2.6, sums of slices
-1.4 to 2.3. What did help: ‖u‖² by a reduction whose own body squares, over the middle
-axis of (rows, 8, 64), with u computed again for the step: 0.55 (5 rounds). The
-optimizers do not do so yet.
+What was tried and lost is told in UPDATE.md beside this file.
 """
 
 import json
 import math
 import statistics
 import time
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 import optax
+import psutil
 
+from lamb_keras.benchmarks import accelerators
+from lamb_keras.benchmarks.traffic import traffic
 from lamb_keras.optimizers import Lamb
+from lamb_keras.optimizers.packed import Packed
 from lamb_keras.results import environment
 
 # Layers, width: Devlin et al., 2019, and the smaller sizes of Turc et al., 2019.
@@ -41,6 +41,86 @@ BERTS = {"bert-small": (4, 512), "bert-base": (12, 768), "bert-large": (24, 1024
 MODELS = [*BERTS, "resnet50"]
 WORDS_A_PARAMETER = 10
 VOCABULARY, POSITIONS, SEGMENTS = 30522, 512, 2
+
+
+class BenchError(Exception):
+    """Something the benchmark cannot be run with, in one sentence."""
+
+
+class Update(NamedTuple):
+    """An optimizer's update as a pure function, and what it is given."""
+
+    function: Any  # (weights, state, gradients) -> (weights, state)
+    weights: Any
+    state: Any
+    gradients: Any
+
+
+def updates() -> dict:
+    """The optimizers: name to a function from (weights, gradients) to an `Update`."""
+    options = {"learning_rate": 1e-3, "weight_decay": 0.01}
+    watched = {"track_trust_ratios": True, "exclude_from_weight_decay": ["vector"]}
+    return {
+        "lamb_keras.Lamb": _keras(lambda: Lamb(**options)),
+        "same, tracking, exclusions": _keras(lambda: Lamb(**options, **watched)),
+        "same, packed": _packed(lambda: Lamb(**options)),
+        "keras.optimizers.Lamb": _keras(lambda: keras.optimizers.Lamb(**options)),
+        "optax.lamb": _optax(optax.lamb(**options)),
+        "keras.optimizers.AdamW": _keras(lambda: keras.optimizers.AdamW(**options)),
+        "optax.adamw": _optax(optax.adamw(**options)),
+    }
+
+
+def _variables(weights):
+    """Keras's variables; vectors, biases and the like, are told by their names."""
+    kinds = ["vector" if np.ndim(w) < 2 else "matrix" for w in weights]
+    return [
+        keras.Variable(w, name=f"{kind}_{i}")
+        for i, (w, kind) in enumerate(zip(weights, kinds, strict=True))
+    ]
+
+
+def _keras(make):
+    def build(weights, gradients):
+        optimizer, variables = make(), _variables(weights)
+        optimizer.build(variables)
+
+        def update(weights, state, gradients):
+            return optimizer.stateless_apply(state, gradients, weights)
+
+        weights, state = (
+            [v.value for v in each] for each in (variables, optimizer.variables)
+        )
+        return Update(update, weights, state, gradients)
+
+    return build
+
+
+def _packed(make):
+    def build(weights, gradients):
+        optimizer = make()
+        optimizer.build(_variables(weights))
+        packed = Packed(optimizer)
+
+        def update(weights, state, gradients):
+            return packed.apply(weights, gradients, state)
+
+        weights, gradients = packed.pack(weights), packed.pack(gradients)
+        return Update(update, weights, packed.state(), gradients)
+
+    return build
+
+
+def _optax(optimizer):
+    def build(weights, gradients):
+        def update(weights, state, gradients):
+            updates, state = optimizer.update(gradients, state, weights)
+            return optax.apply_updates(weights, updates), state
+
+        weights = [jnp.asarray(w) for w in weights]
+        return Update(update, weights, optimizer.init(weights), gradients)
+
+    return build
 
 
 def model_shapes(model: str) -> list[tuple]:
@@ -95,29 +175,25 @@ def measure(model: str, rounds: int) -> dict:
 
     Returns:
         A dict of optimizer to {"milliseconds", "to_keras_lamb", "to_optax_lamb",
-        "to_floor"}, the medians of the rounds, with "compile_seconds" and
-        "peak_megabytes"; "floor" is among them, without these two.
+        "to_floor"}, the medians of the rounds, with what `compiled_for` tells;
+        "floor" is among them, with bytes a parameter only.
+
+    Raises:
+        BenchError: where there is not enough memory for all optimizers at once.
     """
-    rng = np.random.default_rng(0)
     shapes = model_shapes(model)
+    parameters = sum(map(math.prod, shapes))
+    _check_memory(model, parameters)
+    rng = np.random.default_rng(0)
     weights = [0.02 * rng.standard_normal(shape, "float32") for shape in shapes]
     gradients = [jnp.asarray(1e-3 * rng.standard_normal(s, "float32")) for s in shapes]
-    options = {"learning_rate": 1e-3, "weight_decay": 0.01}
-    runs = {
-        "lamb_keras.Lamb": _keras(Lamb(**options), weights, gradients),
-        "the same, ratios tracked": _keras(
-            Lamb(**options, track_trust_ratios=True), weights, gradients
-        ),
-        "keras.optimizers.Lamb": _keras(
-            keras.optimizers.Lamb(**options), weights, gradients
-        ),
-        "optax.lamb": _optax(optax.lamb(**options), weights, gradients),
-        "keras.optimizers.AdamW": _keras(
-            keras.optimizers.AdamW(**options), weights, gradients
-        ),
-        "optax.adamw": _optax(optax.adamw(**options), weights, gradients),
-        "floor": _floor(sum(map(math.prod, shapes))),
-    }
+    runs, told = {}, {}
+    for name, build in updates().items():
+        update = build(weights, gradients)
+        compiled, told[name] = _compiled(_compile, update, parameters)
+        runs[name] = _run(compiled, update)
+    runs["floor"] = _floor(parameters)
+    told["floor"] = {"bytes_a_parameter": 4 * WORDS_A_PARAMETER}
     seconds = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -128,41 +204,59 @@ def measure(model: str, rounds: int) -> dict:
             "to_keras_lamb": _ratio(of_one, seconds["keras.optimizers.Lamb"]),
             "to_optax_lamb": _ratio(of_one, seconds["optax.lamb"]),
             "to_floor": _ratio(of_one, seconds["floor"]),
-            **getattr(runs[name], "compiled", {}),
+            **told[name],
         }
         for name, of_one in seconds.items()
     }
 
 
-def _ratio(ours, theirs):
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+def compiled_for(target: str, model: str, names=None) -> dict:
+    """What compiling the updates for an accelerator tells.
+
+    Args:
+        target: one of `accelerators.TARGETS`.
+        model: one of `MODELS`.
+        names: of `updates()`; None is all of them.
+
+    Returns:
+        A dict of optimizer to {"kernels", "scalar_kernels" (those among them that read
+        and write nothing but single numbers), "bytes_a_parameter", "compile_seconds",
+        "peak_megabytes", "temporary_megabytes"}.
+
+    Raises:
+        BenchError: where the compiler is not installed.
+    """
+    if not accelerators.is_installed(target):
+        raise BenchError(
+            f"the compiler for {target} is not installed: make compilers, and put "
+            "PYTHONPATH=.venv/compilers before this command"
+        )
+    return compiled_shapes(target, model_shapes(model), names)
 
 
-def _keras(optimizer, weights, gradients):
-    variables = [keras.Variable(w) for w in weights]
-    optimizer.build(variables)
-    state = [v.value for v in variables], [v.value for v in optimizer.variables]
+def compiled_shapes(target: str, shapes: list[tuple], names=None) -> dict:
+    """`compiled_for`, of any shapes."""
+    told = {}
+    for name in names or updates():
+        # One at a time: variables of the large models take gigabytes.
+        weights = [np.zeros(shape, "float32") for shape in shapes]
+        update = updates()[name](weights, weights)
 
-    def update(weights, optimizer_variables, gradients):
-        return optimizer.stateless_apply(optimizer_variables, gradients, weights)
+        def compile_it(*update):
+            return accelerators.compile_for(target, *update, donate_argnums=(0, 1))
 
-    return _timed(update, state, gradients)
-
-
-def _optax(optimizer, weights, gradients):
-    weights = [jnp.asarray(w) for w in weights]
-
-    def update(weights, state, gradients):
-        updates, state = optimizer.update(gradients, state, weights)
-        return optax.apply_updates(weights, updates), state
-
-    return _timed(update, (weights, optimizer.init(weights)), gradients)
+        told[name] = _compiled(compile_it, update, sum(map(math.prod, shapes)))[1]
+    return told
 
 
-def _timed(update, state, gradients):
-    """A function that makes one update and returns its seconds; compiled already."""
+def _compile(function, *arguments):
+    return jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile()
+
+
+def _compiled(compiler, update, parameters):
+    """The compiled update, and what it tells."""
     started = time.perf_counter()
-    compiled = jax.jit(update, donate_argnums=(0, 1)).lower(*state, gradients).compile()
+    compiled = compiler(*update)
     seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
     peak = (
@@ -171,17 +265,34 @@ def _timed(update, state, gradients):
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes
     )
+    counted = traffic(compiled.as_text())
+    return compiled, {
+        "kernels": counted.kernels,
+        "scalar_kernels": counted.scalar_kernels,
+        "bytes_a_parameter": counted.bytes / parameters,
+        "compile_seconds": seconds,
+        "peak_megabytes": peak / 1e6,
+        "temporary_megabytes": memory.temp_size_in_bytes / 1e6,
+    }
+
+
+def _run(compiled, update):
+    """A function that makes one update and returns its seconds."""
     # Copies, since what is donated is gone.
-    state = jax.block_until_ready(compiled(*jax.tree.map(jnp.copy, state), gradients))
+    weights, state = jax.tree.map(jnp.copy, (update.weights, update.state))
+    state = jax.block_until_ready(compiled(weights, state, update.gradients))
 
     def run():
         nonlocal state
         started = time.perf_counter()
-        state = jax.block_until_ready(compiled(*state, gradients))
+        state = jax.block_until_ready(compiled(*state, update.gradients))
         return time.perf_counter() - started
 
-    run.compiled = {"compile_seconds": seconds, "peak_megabytes": peak / 1e6}
     return run
+
+
+def _ratio(ours, theirs):
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def _floor(parameters):
@@ -199,22 +310,51 @@ def _floor(parameters):
     return run
 
 
-def report(model: str, rounds: int, as_json: bool = False):
-    """Measures and prints, as a table or as JSON with the environment."""
-    results = measure(model, rounds)
+def _check_memory(model, parameters):
+    # Weights, two moments and, while starting, weights again; and both gradients.
+    needed = 4 * parameters * (4 * len(updates()) + 2)
+    there = psutil.virtual_memory().available
+    if jax.default_backend() == "cpu" and needed > there:
+        raise BenchError(
+            f"{model} needs {needed / 1e9:.0f} GB of memory for all optimizers at once "
+            f"and {there / 1e9:.0f} GB are free; choose a smaller --model"
+        )
+
+
+def report(model: str, rounds: int, as_json: bool = False, target: str | None = None):
+    """Measures and prints, as a table or as JSON with the environment.
+
+    Args:
+        target: compile for this accelerator and run nothing, if not None.
+    """
+    results = compiled_for(target, model) if target else measure(model, rounds)
     if as_json:
         told = {"environment": environment.describe(), "results": results}
         print(json.dumps(told, indent=1))
         return
-    print(f"{model}, median of {rounds} rounds; ratios to")
-    print(f"{'':26} {'':11}  keras Lamb  optax.lamb   floor   compiled       peak")
+    if target:
+        print(f"{model}, compiled for {target}")
+    else:
+        print(f"{model}, median of {rounds} rounds; ratios to")
+    timed = "" if target else f"{'':9}  keras Lamb  optax.lamb   floor"
+    print(f"{'':26}{timed} kernels  B/param  compiled      peak")
     for name, result in results.items():
-        line = (
-            f"{name:26} {result['milliseconds']:8.1f} ms"
-            f" {result['to_keras_lamb']:11.2f} {result['to_optax_lamb']:11.2f}"
-            f" {result['to_floor']:7.2f}"
-        )
-        if "compile_seconds" in result:
-            line += f" {result['compile_seconds']:8.1f} s"
-            line += f" {result['peak_megabytes']:7.0f} MB"
-        print(line)
+        print(f"{name:26}{_times(result)}{_program(result)}")
+
+
+def _times(result):
+    if "milliseconds" not in result:
+        return ""
+    return (
+        f"{result['milliseconds']:8.1f} ms {result['to_keras_lamb']:10.2f}"
+        f" {result['to_optax_lamb']:11.2f} {result['to_floor']:7.2f}"
+    )
+
+
+def _program(result):
+    if "kernels" not in result:
+        return f"{'':8} {result['bytes_a_parameter']:8.1f}"
+    return (
+        f"{result['kernels']:8} {result['bytes_a_parameter']:8.1f}"
+        f" {result['compile_seconds']:7.1f} s {result['peak_megabytes']:6.0f} MB"
+    )

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.benchmarks import update
+from lamb_keras.benchmarks import accelerators, update
+from lamb_keras.benchmarks.chart import chart
 
 
 @pytest.fixture
@@ -26,13 +27,47 @@ def test_the_json_has_every_optimizer_with_its_ratios_and_what_compiling_told(
         assert results[name]["compile_seconds"] > 0
         # Weights, two moments and a gradient of 36 float32 numbers at the least.
         assert results[name]["peak_megabytes"] >= 4 * 36 * 4 / 1e6
+        assert results[name]["kernels"] >= 2
+        assert results[name]["bytes_a_parameter"] >= 28
 
 
 def test_the_table_has_a_line_for_every_optimizer(tiny, capsys):
     assert cli.main(["bench", "update", "--rounds", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "bert-small, median of 1 rounds; ratios to"
-    assert len(lines) == 2 + 7
+    assert len(lines) == 2 + 8
+    assert lines[1].split()[-4:] == ["kernels", "B/param", "compiled", "peak"]
+
+
+def test_more_than_the_memory_there_is_is_refused_in_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(update, "model_shapes", lambda model: [(10**6, 10**6)])
+    assert cli.main(["bench", "update"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lamb-keras: bert-small needs 120000 GB of memory")
+
+
+def test_a_compiler_that_is_not_there_is_told_how_to_get(monkeypatch, capsys):
+    monkeypatch.setattr(accelerators, "is_installed", lambda target: False)
+    assert cli.main(["bench", "update", "--compiled-for", "v5e"]) == 2
+    assert capsys.readouterr().err == (
+        "lamb-keras: the compiler for v5e is not installed: make compilers, and put "
+        "PYTHONPATH=.venv/compilers before this command\n"
+    )
+
+
+def test_the_command_offers_the_targets_there_are():
+    for target in accelerators.TARGETS:
+        asked = ["bench", "update", "--compiled-for", target]
+        assert cli._parser().parse_args(asked).compiled_for == target
+
+
+def test_the_chart_has_a_bar_for_every_optimizer(tiny):
+    measured = update.measure("bert-small", 1)
+    (axes,) = chart(measured).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [name for name in measured if name != "floor"]
+    widths = [bar.get_width() for bars in axes.containers for bar in bars]
+    assert widths == pytest.approx([measured[name]["to_floor"] for name in labels])
 
 
 def test_no_rounds_are_refused_in_one_sentence(capsys):
