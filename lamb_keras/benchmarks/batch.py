@@ -59,6 +59,8 @@ def measure(project, scale, tables=None, sample=10) -> dict:
 def single_trials(of_run: Mapping) -> list[dict]:
     """For each trial of a run the parameters with which it is the only one.
 
+    A pre-training with all its fine-tunings is one, for nobody would repeat it.
+
     Example:
         >>> run = {"solvers": ["adam", "lamb"], "learning_rates": [0.1], "seeds": [3]}
         >>> [only["solvers"] for only in single_trials(run)]
@@ -107,7 +109,7 @@ def report(project, scale, tables, sample, as_json=False):
 def _only(of_run, setting, seed):
     chosen = {**of_run, "solvers": [setting["solver"]], "seeds": [seed]}
     for name, parameter in GRIDS.items():
-        value = setting[name]
+        value = setting.get(name)
         if value is not None and of_run.get(parameter) is not None:
             chosen[parameter] = [value] if parameter == "learning_rates" else value
     return chosen

@@ -32,14 +32,15 @@ def project(tmp_path, monkeypatch):
 def test_a_trial_of_any_table_can_be_had_alone(tmp_path, scale):
     for run in plan.plan(plan.Project.find(), scale, tmp_path):
         singles = batch.single_trials(run.parameters)
-        assert len(singles) == parameters.trials(run.parameters)
+        tuned = len(run.parameters.get("finetuning_seeds", [0]))
+        assert tuned * len(singles) == parameters.trials(run.parameters)
         for only, setting in zip(
             singles[:: len(run.parameters["seeds"])],
             parameters.settings(run.parameters),
             strict=True,
         ):
             assert parameters.settings(only) == [setting]
-            assert parameters.trials(only) == 1
+            assert parameters.trials(only) == tuned
             assert parameters.validate(only, known=run.parameters) == only
 
 

@@ -201,15 +201,17 @@ def test_a_stacked_variable_is_its_slices(kind, kit):
     weights, gradients = problem(steps=5)
     stack, g = weights["conv/kernel"], [step["conv/kernel"] for step in gradients]
     cls = getattr(kit, kind)
-    stacked = cls(LR, stacked_variables=["layers"], track_trust_ratios=True)
-    ours = train(stacked, {"layers": stack}, [{"layers": x} for x in g])["layers"]
     apart = cls(LR, track_trust_ratios=True)
     slices = train(
         apart,
         {"0": stack[0], "1": stack[1]},
         [{"0": x[0], "1": x[1]} for x in g],
     )
-    assert ours == pytest.approx(np.stack([slices["0"], slices["1"]]), rel=1e-6)
+    expected = pytest.approx(np.stack([slices["0"], slices["1"]]), rel=1e-6)
+    for tracked in (False, True):
+        stacked = cls(LR, stacked_variables=["layers"], track_trust_ratios=tracked)
+        ours = train(stacked, {"layers": stack}, [{"layers": x} for x in g])["layers"]
+        assert ours == expected
     for together, one, two in zip(
         stacked.trust_ratios()["layers"], *apart.trust_ratios().values(), strict=True
     ):

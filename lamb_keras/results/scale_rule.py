@@ -67,14 +67,16 @@ def _two_stages(run):
         "sizes": [
             (size, run.parameters.get(name)) for name, size in known.sizes.items()
         ],
-        "rate": _factors(run.parameters.get("learning_rate_multiplier")),
+        "rate": _factors(run.parameters),
     }
 
 
-def _factors(multiplier):
+def _factors(parameters):
     """The factors of the learning rates as a list: one for all, or of each solver."""
+    multiplier = parameters.get("learning_rate_multiplier")
     if isinstance(multiplier, Mapping):
-        return list(multiplier.values())
+        solvers = parameters.get("solvers") or multiplier
+        return [multiplier.get(solver, 1.0) for solver in solvers]
     return [1.0 if multiplier is None else multiplier]
 
 

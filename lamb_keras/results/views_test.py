@@ -380,7 +380,7 @@ def test_the_scale_rule_tells_the_sizes_of_bert_apart_from_those_of_images(bert,
         f"articles, with questions 512 to 32,768 {sizes[0]:,} to {sizes[1]:,} "
         f"15,625 to 1,000,000 {steps[0]:,} to {steps[1]:,} 128 to 512 {lengths} "
         f"24 {small['layers']} 1,024 {small['width']} 16 {small['heads']} "
-        f"10 % {warmup} × {small['learning_rate_multiplier']:g}"
+        f"10 % {warmup} × {small['learning_rate_multiplier']['lamb']:g}"
     )
 
 
