@@ -142,7 +142,8 @@ def open(
     Args:
         name: "encyclopedia", "books" or "wikipedia".
         articles: generated ones to pre-train on, in addition to text files if any.
-        question_articles: of these, how many carry questions to fine-tune on.
+        question_articles: generated ones that carry questions to fine-tune on, the
+            first of `articles` if there are as many.
         dev_articles: generated ones that carry questions to judge by.
         dev_fraction: of the articles in the SQuAD files, held out to judge by, unless
             there is a file `dev*.json` with some of its own.
@@ -166,15 +167,24 @@ def open(
     if name != "encyclopedia":
         documents = corpus.read(_folder(name))
         train, dev = _squad(dev_fraction)
-    if articles or name == "encyclopedia":
-        made = _made_up(articles, question_articles, dev_articles)
-        documents = documents + made.documents
-        train += squad.read(made.train) if made.train["data"] else []
-        dev += squad.read(made.dev)
+    if name == "encyclopedia" and not articles:
+        raise DataError(
+            "articles is 0; expected some of the encyclopedia to pre-train on"
+        )
+    if generated := max(articles, question_articles, dev_articles):
+        made = encyclopedia.generate(
+            _SEED,
+            max(articles, question_articles, 1),
+            dev_articles=max(dev_articles, 1),
+            question_articles=question_articles,
+        )
+        documents = documents + made.documents[:articles]
+        train += squad.read(made.train) if question_articles else []
+        dev += squad.read(made.dev) if dev_articles else []
     documents, held_out = corpus.split(documents, validation_fraction)
     return Library(
         name=name,
-        title=_title(name, articles),
+        title=_title(name, generated),
         stands_in_for=None if name == "wikipedia" else _PAPERS,
         documents=documents,
         held_out=held_out,
@@ -235,20 +245,6 @@ def _squad(dev_fraction):
     for path in _squad_files():
         (dev if path.name.startswith("dev") else train).extend(squad.read(path))
     return (train, dev) if dev else squad.split_by_article(train, dev_fraction)
-
-
-def _made_up(articles, question_articles, dev_articles):
-    if not articles or question_articles > articles:
-        raise DataError(
-            f"articles is {articles} and question_articles {question_articles}; "
-            "expected some articles, and no more with questions than there are"
-        )
-    return encyclopedia.generate(
-        _SEED,
-        articles,
-        dev_articles=dev_articles,
-        question_articles=question_articles,
-    )
 
 
 def _title(name, articles):
