@@ -35,7 +35,54 @@ class Judgement(NamedTuple):
     correct_top5: Any
 
 
-class Step:
+class SolverStep:
+    """What the step of a solver on a model is, whatever the model learns.
+
+    Args:
+        model: a Keras model.
+        optimizer: from `solvers.solver`, not yet built.
+    """
+
+    def __init__(self, model, optimizer):
+        self.model = model
+        self.optimizer = optimizer
+        self.optimizer.build(model.trainable_variables)
+
+    def start(self, initial: tuple[list, list]) -> State:
+        """The state before the first step, from `initial_weights`."""
+        weights, others = initial
+        optimizer = [np.asarray(v.value) for v in self.optimizer.variables]
+        return State(weights, others, optimizer)
+
+    def apply(self, state, gradients, learning_rate, weight_decay) -> State:
+        """The state after the solver's step along these gradients."""
+        weights, optimizer = solvers.step(
+            self.optimizer,
+            state.optimizer,
+            gradients,
+            state.weights,
+            learning_rate,
+            weight_decay,
+        )
+        return State(weights, state.others, optimizer)
+
+    def trust_ratios(self, state):
+        """(trust ratio, weight norm, update norm) × layer of the last step.
+
+        Shape (3, layers), or (3, 0) for solvers without a trust ratio.
+        """
+        if not getattr(self.optimizer, "track_trust_ratios", False):
+            return jnp.zeros((3, 0))
+        return next(
+            value
+            for variable, value in zip(
+                self.optimizer.variables, state.optimizer, strict=True
+            )
+            if variable.name == "trust_ratios"
+        )
+
+
+class Step(SolverStep):
     """A solver's step on a model, and the model's judgement of images.
 
     Args:
@@ -48,14 +95,13 @@ class Step:
     def __init__(
         self, experiment: Experiment, solver_name: str, model, normalize: Callable
     ):
-        self.model = model
-        self.optimizer = solvers.solver(
+        optimizer = solvers.solver(
             solver_name,
             nesterov=experiment.nesterov,
             exclude_from_weight_decay=experiment.exclude_from_weight_decay,
             global_clipnorm=experiment.global_clipnorm,
         )
-        self.optimizer.build(model.trainable_variables)
+        super().__init__(model, optimizer)
         self._normalize = normalize
         self._augmentations = tuple(experiment.augmentations)
         self._label_smoothing = experiment.label_smoothing
@@ -63,12 +109,6 @@ class Step:
             variable.name not in _NORMALIZATION
             for variable in model.trainable_variables
         ]
-
-    def start(self, initial: tuple[list, list]) -> State:
-        """The state before the first step, from `initial_weights`."""
-        weights, others = initial
-        optimizer = [np.asarray(v.value) for v in self.optimizer.variables]
-        return State(weights, others, optimizer)
 
     def __call__(
         self, state, images, labels, key, learning_rate, weight_decay, l2
@@ -102,18 +142,6 @@ class Step:
         )
         return jnp.mean(cross_entropy(logits, labels, self._label_smoothing)), others
 
-    def apply(self, state, gradients, learning_rate, weight_decay) -> State:
-        """The state after the solver's step along these gradients."""
-        weights, optimizer = solvers.step(
-            self.optimizer,
-            state.optimizer,
-            gradients,
-            state.weights,
-            learning_rate,
-            weight_decay,
-        )
-        return State(weights, state.others, optimizer)
-
     def judge(self, state, images, labels) -> Judgement:
         """How the model does on images; those labeled -1 are padding and not counted.
 
@@ -133,21 +161,6 @@ class Step:
         known = real & jnp.isfinite(losses)
         return Judgement(
             jnp.sum(losses), jnp.sum(known & (place < 1)), jnp.sum(known & (place < 5))
-        )
-
-    def trust_ratios(self, state):
-        """(trust ratio, weight norm, update norm) × layer of the last step.
-
-        Shape (3, layers), or (3, 0) for solvers without a trust ratio.
-        """
-        if not getattr(self.optimizer, "track_trust_ratios", False):
-            return jnp.zeros((3, 0))
-        return next(
-            value
-            for variable, value in zip(
-                self.optimizer.variables, state.optimizer, strict=True
-            )
-            if variable.name == "trust_ratios"
         )
 
 

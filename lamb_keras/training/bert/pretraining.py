@@ -23,7 +23,12 @@ from lamb_keras.training import accumulation
 from lamb_keras.training.accumulation import Feed, Progress, filled
 from lamb_keras.training.bert.experiment import Experiment, Stage, Trial
 from lamb_keras.training.spread import every_device
-from lamb_keras.training.step import State, cross_entropy, initial_weights
+from lamb_keras.training.step import (
+    SolverStep,
+    State,
+    cross_entropy,
+    initial_weights,
+)
 
 # Sequences judged at once.
 _CHUNK = 64
@@ -50,7 +55,7 @@ class Judgement(NamedTuple):
     count: Any
 
 
-class PretrainingStep:
+class PretrainingStep(SolverStep):
     """A solver's step on BERT with its pre-training heads.
 
         loss = mean cross-entropy of the hidden tokens + that of is_next
@@ -70,21 +75,14 @@ class PretrainingStep:
     def __init__(
         self, experiment: Experiment, solver_name: str, model, vocabulary: Vocabulary
     ):
-        self.model = model
-        self.optimizer = solvers.solver(
+        optimizer = solvers.solver(
             solver_name,
             exclude_from_weight_decay=experiment.exclude_from_weight_decay,
             global_clipnorm=experiment.global_clipnorm,
         )
-        self.optimizer.build(model.trainable_variables)
+        super().__init__(model, optimizer)
         self._rate = experiment.masking_rate
         self._vocabulary = vocabulary
-
-    def start(self, initial: tuple[list, list]) -> State:
-        """The state before the first step, from `initial_weights`."""
-        weights, others = initial
-        optimizer = [np.asarray(v.value) for v in self.optimizer.variables]
-        return State(weights, others, optimizer)
 
     def gradients(self, state, batch: Batch, seed, micro_batches):
         """(loss, new `others`, gradients) of a micro-batch, as its share of a step."""
@@ -106,18 +104,6 @@ class PretrainingStep:
         of_next = jnp.mean(cross_entropy(said["is_next"], batch.is_next.astype(int)))
         return micro_batches * of_tokens + of_next, others
 
-    def apply(self, state, gradients, learning_rate, weight_decay) -> State:
-        """The state after the solver's step along these gradients."""
-        weights, optimizer = solvers.step(
-            self.optimizer,
-            state.optimizer,
-            gradients,
-            state.weights,
-            learning_rate,
-            weight_decay,
-        )
-        return State(weights, state.others, optimizer)
-
     def judge(self, weights, others, batch: Batch) -> Judgement:
         """How well hidden tokens are told; sequences of number -1 are not counted."""
         hidden = self._hide(batch.token_ids, batch.number, jnp.uint32(_JUDGING_SEED))
@@ -132,16 +118,6 @@ class PretrainingStep:
             jnp.sum(weights * right),
             jnp.sum(weights),
         )
-
-    def trust_ratios(self, state):
-        """(trust ratio, weight norm, update norm) × variable, shape (3, variables).
-
-        Of the last step; (3, 0) for solvers without a trust ratio.
-        """
-        if not getattr(self.optimizer, "track_trust_ratios", False):
-            return jnp.zeros((3, 0))
-        names = [variable.name for variable in self.optimizer.variables]
-        return state.optimizer[names.index("trust_ratios")]
 
     def _hide(self, token_ids, numbers, seed):
         """What is hidden of each sequence, by its own key."""
