@@ -146,10 +146,20 @@ def _execute(run, root, timeout, topic):
     silent = Progress({run.name: 1}, io.StringIO())
     threads = worker.state.nthreads
     project = Project.find(Path(root))
-    [kept] = executor.execute(
-        [run], project, 1, silent, timeout, relay, sharing=threads
-    )
+    try:
+        [kept] = executor.execute(
+            [run], project, 1, silent, timeout, relay, sharing=threads
+        )
+    except _GivenUpError:
+        return None
     return kept
+
+
+class _GivenUpError(Exception):
+    """The batch does not want this run any more.
+
+    No KeyboardInterrupt: that would end the worker, which is not ours alone.
+    """
 
 
 class _Relay:
@@ -170,4 +180,4 @@ class _Relay:
         """Called a few times a second; ends the run if the batch wants it no more."""
         task = self._worker.state.tasks.get(self._task)
         if task is None or task.state in ("cancelled", "forgotten", "released"):
-            raise KeyboardInterrupt
+            raise _GivenUpError
