@@ -15,97 +15,101 @@ LOSS_BEYOND_USE = 1e6
 
 
 class Progress(NamedTuple):
-    """A trial under way."""
+    """A trial between two of its steps."""
 
     state: State
-    # The sum of the gradients of a step's micro-batches so far; empty where a step is
-    # one micro-batch.
-    gradients: list
-    loss: Any  # the sum of their losses
     # The first step whose loss was beyond use; 0 while there is none. From then on the
     # trial stands still.
     diverged_at_step: Any
 
 
 class Feed(NamedTuple):
-    """What each micro-step is given, a row a micro-step."""
+    """What some steps of a trial are given.
 
-    batch: Any  # what it computes on, or the rows of where that is
-    number: Any  # of the micro-step, from 0
-    step: Any  # that it is a part of, from 1; 0 for one that does nothing
-    ends_step: Any  # whether the weights move after it
-    learning_rate: Any
+    Arrays may be longer than the trial needs, so that trials of other lengths are
+    given as long ones: see `filled`.
+    """
+
+    micro: Any  # a row a micro-step: what it computes on, or where that is found
+    number: Any  # of each step, from 1
+    learning_rate: Any  # a row a step
     weight_decay: Any
+    steps: Any  # how many there are
 
 
-def begin(state: State, accumulates: bool) -> Progress:
+def begin(state: State) -> Progress:
     """A trial before its first step.
 
     Args:
         state: its weights and what belongs to them, as NumPy arrays.
-        accumulates: whether a step may have several micro-batches.
     """
-    nothing = [np.zeros_like(w) for w in state.weights] if accumulates else []
-    return Progress(state, nothing, np.float32(0), np.int32(0))
+    return Progress(state, np.int32(0))
 
 
 def run(
-    progress: Progress, feed: Feed, micro_batches, gradients: Callable, apply: Callable
+    progress: Progress,
+    feed: Feed,
+    micro_batches,
+    gradients: Callable,
+    apply: Callable,
+    accumulates: bool = True,
 ) -> tuple[Progress, Any]:
-    """The trial after these micro-steps, and a loss for each: NaN where no step ended.
+    """The trial after these steps, and the loss of each: NaN for those not taken.
 
     A step whose loss is beyond use is the trial's last.
 
+    A loop around a loop, without branches: the state stays in its place, where a branch
+    that may or may not move the weights has all of it copied at every micro-step.
+
     Args:
         progress: before them.
-        feed: for the micro-steps.
+        feed: for the steps.
         micro_batches: how many make a step; may be traced.
-        gradients: a function of (state, feed of one micro-step) to the loss, the new
+        gradients: a function of (state, a row of `feed.micro`) to the loss, the new
             `others` of the state, and the gradients.
         apply: a function of (state, gradients, learning_rate, weight_decay) to the
             state after a step.
+        accumulates: whether a step may have several micro-batches; else it is one.
     """
 
-    def end_step(progress, state, accumulated, gradients, loss, given):
+    def mean_gradients(state, step):
+        def micro_step(n, so_far):
+            loss, others, found = so_far
+            row = _row(feed.micro, step * micro_batches + n)
+            more, others, some = gradients(state._replace(others=others), row)
+            return loss + more, others, jax.tree.map(jnp.add, found, some)
+
+        if not accumulates:
+            return gradients(state, _row(feed.micro, step))
+        nothing = [jnp.zeros_like(w) for w in state.weights]
+        start = jnp.float32(0), state.others, nothing
+        loss, others, found = jax.lax.fori_loop(0, micro_batches, micro_step, start)
+        return loss / micro_batches, others, [g / micro_batches for g in found]
+
+    def goes_on(carry):
+        step, progress, _ = carry
+        return (step < feed.steps) & (progress.diverged_at_step == 0)
+
+    def take_step(carry):
+        step, progress, losses = carry
+        loss, others, found = mean_gradients(progress.state, step)
+        of_step = feed.number, feed.learning_rate, feed.weight_decay
+        number, *rates = _row(of_step, step)
+        state = apply(progress.state._replace(others=others), found, *rates)
         lost = ~(jnp.abs(loss) <= LOSS_BEYOND_USE)
-        moved = apply(state, gradients, given.learning_rate, given.weight_decay)
-        # A lost trial keeps its last weights: whatever it is worth, it costs nothing.
-        return Progress(
-            moved,
-            accumulated,
-            jnp.float32(0),
-            jnp.where(lost, given.step, progress.diverged_at_step),
-        ), loss
+        moved = Progress(state, jnp.where(lost, number, progress.diverged_at_step))
+        return step + 1, moved, losses.at[step].set(loss)
 
-    def micro_step(progress, given):
-        loss, others, found = gradients(progress.state, given)
-        state = progress.state._replace(others=others)
-        if not progress.gradients:
-            return end_step(progress, state, [], found, loss, given)
-        found = [a + b for a, b in zip(progress.gradients, found, strict=True)]
-        loss = progress.loss + loss
+    losses = jnp.full(feed.number.shape, jnp.nan, "float32")
+    start = jnp.int32(0), progress, losses
+    _, progress, losses = jax.lax.while_loop(goes_on, take_step, start)
+    return progress, losses
 
-        def end():
-            nothing = [jnp.zeros_like(g) for g in found]
-            mean = [g / micro_batches for g in found]
-            return end_step(progress, state, nothing, mean, loss / micro_batches, given)
 
-        def go_on():
-            return Progress(state, found, loss, progress.diverged_at_step), jnp.float32(
-                jnp.nan
-            )
-
-        return jax.lax.cond(given.ends_step, end, go_on)
-
-    def going_or_not(progress, given):
-        going = (given.step > 0) & (progress.diverged_at_step == 0)
-        return jax.lax.cond(
-            going,
-            lambda: micro_step(progress, given),
-            lambda: (progress, jnp.float32(jnp.nan)),
-        )
-
-    return jax.lax.scan(going_or_not, progress, feed)
+def _row(arrays, index):
+    return jax.tree.map(
+        lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), arrays
+    )
 
 
 def filled(rows: np.ndarray, length: int) -> np.ndarray:

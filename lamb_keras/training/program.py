@@ -30,7 +30,7 @@ class Constants(NamedTuple):
 
     seed: Any
     l2: Any
-    micro_batches: Any  # in a step
+    micro_batches: Any  # in a step: the same for trials that run together
 
 
 class Program:
@@ -58,14 +58,18 @@ class Program:
         self._training_set = images.training_set
         self._micro_batch, most = experiment.micro_batches()
         self._accumulates = most > 1
-        self._micro_steps = max(map(self._total_micro_steps, experiment.trials()))
-        self._per_period = -(-self._micro_steps // experiment.periods)
+        # What the longest period of any trial has.
+        each = [(t.total, self._each(t)) for t in map(self._steps, experiment.trials())]
+        longest = [(-(-total // experiment.periods), n) for total, n in each]
+        self._steps_per_period = max(steps for steps, _ in longest)
+        self._micro_steps_per_period = max(steps * n for steps, n in longest)
 
         started = time.perf_counter()
         train, judge = self._train, step.judge
         ratios = step.trust_ratios
         if width > 1:
-            train = jax.vmap(train, in_axes=(0, 0, 0, None, None))
+            of_each = Constants(seed=0, l2=0, micro_batches=None)
+            train = jax.vmap(train, in_axes=(0, 0, of_each, None, None))
             judge = jax.vmap(judge, in_axes=(0, None, None))
             ratios = jax.vmap(ratios)
         trial = experiment.trials()[0]
@@ -90,59 +94,55 @@ class Program:
 
     def start(self, initial: list) -> Progress:
         """The trials before their first step, from the initial weights of each."""
-        return self._stacked(
-            [begin(self._step.start(weights), self._accumulates) for weights in initial]
-        )
+        return self._stacked([begin(self._step.start(weights)) for weights in initial])
 
     def feed(self, trial: Trial) -> list[Feed]:
-        """What the trial is given, period by period.
-
-        Periods are as equal as whole steps allow; the shorter ones end in micro-steps
-        that do nothing.
-        """
-        steps = self._experiment.steps(trial, self._training_set)
-        each = steps.images_per_step // self._micro_batch
-        used = steps.total * each
-        rows = order(trial.seed, self._images, used * self._micro_batch)
-        number = np.arange(used, dtype="int32")
-        step = number // each
-        feed = Feed(
-            rows.reshape(used, self._micro_batch),
-            number,
-            step + 1,
-            number % each == each - 1,
-            self._experiment.learning_rates_by_step(trial, steps)[step],
-            self._experiment.weight_decays_by_step(trial, steps)[step],
-        )
+        """What the trial is given, period by period, which are as equal as can be."""
+        steps = self._steps(trial)
+        each = self._each(steps)
+        micro_steps = steps.total * each
+        rows = order(trial.seed, self._images, micro_steps * self._micro_batch)
+        rows = rows.reshape(micro_steps, self._micro_batch)
+        number = np.arange(micro_steps, dtype="int32")
+        rates = self._experiment.learning_rates_by_step(trial, steps)
+        decays = self._experiment.weight_decays_by_step(trial, steps)
         periods = self._experiment.periods
-        ends = [used * period // periods for period in range(periods + 1)]
+        ends = [steps.total * period // periods for period in range(periods + 1)]
+
+        def of_steps(array):
+            return filled(array, self._steps_per_period)
+
+        def of_micro_steps(array):
+            return filled(array, self._micro_steps_per_period)
+
         return [
-            Feed(*(filled(leaf[start:end], self._per_period) for leaf in feed))
+            Feed(
+                (
+                    of_micro_steps(rows[start * each : end * each]),
+                    of_micro_steps(number[start * each : end * each]),
+                ),
+                of_steps(np.arange(start + 1, end + 1, dtype="int32")),
+                of_steps(rates[start:end]),
+                of_steps(decays[start:end]),
+                np.int32(end - start),
+            )
             for start, end in itertools.pairwise(ends)
         ]
 
     def constants(self, trials: list[Trial]) -> Constants:
-        """The numbers of these trials that are the same at every step."""
-        return self._stacked(
-            [
-                Constants(
-                    np.uint32(trial.seed),
-                    np.float32(trial.l2_regularization),
-                    np.float32(
-                        trial.batch_size
-                        // self._experiment.batch_divisor
-                        // self._micro_batch
-                    ),
-                )
-                for trial in trials
-            ]
-        )
+        """The numbers of these trials, of one batch size, that no step changes."""
+        (each,) = {self._each(self._steps(trial)) for trial in trials}
+        numbers = [
+            Constants(np.uint32(t.seed), np.float32(t.l2_regularization), None)
+            for t in trials
+        ]
+        return self._stacked(numbers)._replace(micro_batches=np.int32(each))
 
     def run_period(self, progress, feeds: list[Feed], constants, data):
         """One period of the trials' training: (progress, losses, trust ratios).
 
-        A loss for every micro-step, NaN where no step ended; `data` as (images, labels)
-        on the device.
+        A loss for every step, NaN for those not taken; `data` as (images, labels) on
+        the device.
         """
         return self._run_period(progress, self._stacked(feeds), constants, *data)
 
@@ -151,9 +151,12 @@ class Program:
         judged = [self._judge(progress.state, *chunk) for chunk in chunks]
         return jax.tree.map(lambda *parts: sum(map(np.asarray, parts)), *judged)
 
-    def _total_micro_steps(self, trial):
-        steps = self._experiment.steps(trial, self._training_set)
-        return steps.total * (steps.images_per_step // self._micro_batch)
+    def _steps(self, trial):
+        return self._experiment.steps(trial, self._training_set)
+
+    def _each(self, steps):
+        """How many micro-batches make one of these steps."""
+        return steps.images_per_step // self._micro_batch
 
     def _stacked(self, each):
         if self.width == 1:
@@ -168,14 +171,19 @@ class Program:
 
     def _train(self, progress, feed, constants, images, labels):
         def gradients(state, given):
-            rows = given.batch
-            key = jax.random.fold_in(jax.random.key(constants.seed), given.number)
+            rows, number = given
+            key = jax.random.fold_in(jax.random.key(constants.seed), number)
             return self._step.gradients(
                 state, images[rows], labels[rows], key, constants.l2
             )
 
         return accumulation.run(
-            progress, feed, constants.micro_batches, gradients, self._step.apply
+            progress,
+            feed,
+            constants.micro_batches,
+            gradients,
+            self._step.apply,
+            self._accumulates,
         )
 
 

@@ -241,17 +241,19 @@ def _sweep_streamed(experiment, images, make_model):
 
 
 def _groups(trials, widths):
-    """Trials that run together: of one solver, as many as its width.
+    """Trials that run together: of one solver and batch size, as many as its width.
 
     The solvers take turns, so that several threads begin by compiling different ones.
     """
     by_solver = {}
     for trial in trials:
         name = solvers.base(trial.solver)
-        groups = by_solver.setdefault(name, [[]])
-        if len(groups[-1]) == widths[name]:
-            groups.append([])
-        groups[-1].append(trial)
+        groups = by_solver.setdefault(name, [])
+        alike = [g for g in groups if g[0].batch_size == trial.batch_size]
+        if alike and len(alike[-1]) < widths[name]:
+            alike[-1].append(trial)
+        else:
+            groups.append([trial])
     rounds = max(len(groups) for groups in by_solver.values())
     return [
         groups[i]
@@ -281,8 +283,11 @@ class _Runner:
         chunks = Chunks(images)
         self._held_out = jax.device_put(chunks.validation)
         self._test = jax.device_put(chunks.test)
+        # One is traced by all solvers; of the others only the weights are of use.
+        self._traced = self._model(experiment.seeds[0])
         self._initial = {
-            seed: initial_weights(self._model(seed)) for seed in experiment.seeds
+            seed: initial_weights(self._model(seed) if n else self._traced)
+            for n, seed in enumerate(experiment.seeds)
         }
         self.widths = {name: width or self._fitting_width(name) for name in names}
 
@@ -351,12 +356,11 @@ class _Runner:
         return sum(program.compile_seconds for program in list(self.programs.values()))
 
     def _record(self, history, feed, losses, diverged_at_step, judged, ratios):
-        ended = feed.ends_step
-        if diverged_at_step:
-            ended = ended & (feed.step <= diverged_at_step)
+        numbers = feed.number[: feed.steps]
+        taken = numbers <= diverged_at_step if diverged_at_step else slice(None)
         history.record(
-            losses[ended],
-            feed.step.max(),
+            losses[: feed.steps][taken],
+            numbers.max(initial=0),
             diverged_at_step,
             judged,
             len(self._images.validation_labels),
@@ -372,7 +376,7 @@ class _Runner:
             return self.programs[name]
 
     def _step(self, name):
-        return Step(self.experiment, name, self._model(0), self._images.normalize)
+        return Step(self.experiment, name, self._traced, self._images.normalize)
 
     def _model(self, seed):
         return _model(self.experiment, self._images, self._make_model, seed)

@@ -73,11 +73,13 @@ def mask(
         predictions = predictions_of(token_ids.shape[1], rate)
     predictions = min(predictions, token_ids.shape[1])
     ordinary = np.setdiff1d(np.arange(vocab_size), specials)
-    choose, replace, draw = jax.random.split(key, 3)
+    # Drawn at once: each call of the generator is a loop for XLA to compile.
+    batch, length = token_ids.shape
+    drawn = jax.random.uniform(key, (batch, length + 2 * predictions))
+    scores, fate, other = jnp.split(drawn, [length, length + predictions], axis=1)
 
     may_be_chosen = ~jnp.isin(token_ids, jnp.array(specials))
-    scores = jnp.where(may_be_chosen, jax.random.uniform(choose, token_ids.shape), -1)
-    _, positions = jax.lax.top_k(scores, predictions)
+    _, positions = jax.lax.top_k(jnp.where(may_be_chosen, scores, -1), predictions)
     available = may_be_chosen.sum(axis=1, keepdims=True)
     count = jnp.maximum(jnp.round(rate * available), 1)
     count = jnp.minimum(count, available)
@@ -85,8 +87,7 @@ def mask(
 
     originals = jnp.take_along_axis(token_ids, positions, axis=1)
     shape = positions.shape
-    fate = jax.random.uniform(replace, shape)
-    other = jnp.asarray(ordinary)[jax.random.randint(draw, shape, 0, len(ordinary))]
+    other = jnp.asarray(ordinary)[jnp.int32(other * len(ordinary))]
     hidden = jnp.where(fate < 0.8, mask_id, jnp.where(fate < 0.9, other, originals))
     hidden = jnp.where(used, hidden, originals).astype(token_ids.dtype)
     rows = jnp.arange(shape[0])[:, None]

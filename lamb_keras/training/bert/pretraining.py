@@ -183,13 +183,14 @@ class Program:
             for trial in experiment.trials()
             if experiment.stages(trial)[number].micro_batch == micro_batch
         ]
-        self._accumulates = accumulates(experiment)
         self.periods = _periods(experiment)[number]
-        self._per_period = max(
-            (end - begin) * stage.micro_batches
+        longest = [
+            (end - begin, stage.micro_batches)
             for stage in (experiment.stages(trial)[number] for trial in trials)
             for begin, end in self._bounds(stage) or [(0, 1)]
-        )
+        ]
+        self._steps_per_period = max(steps for steps, _ in longest)
+        self._micro_steps_per_period = max(steps * each for steps, each in longest)
         mesh = every_device()
         shared = mesh.size > 1 and micro_batch % mesh.size == 0
         self._rows = (
@@ -198,36 +199,29 @@ class Program:
             else None
         )
         started = time.perf_counter()
-        example = accumulation.begin(
-            step.start(initial_weights(step.model)), self._accumulates
-        )
+        example = accumulation.begin(step.start(initial_weights(step.model)))
 
         def train(progress, feed, seed, micro_batches):
             progress, losses = accumulation.run(
                 progress,
                 feed,
                 micro_batches,
-                lambda state, given: step.gradients(
-                    state, given.batch, seed, micro_batches
-                ),
+                lambda state, batch: step.gradients(state, batch, seed, micro_batches),
                 step.apply,
+                accumulates(experiment),
             )
             return progress, losses, step.trust_ratios(progress.state)
 
         first = next(self.feeds(trials[0], 0))
         self._run = (
             jax.jit(train, donate_argnums=0)
-            .lower(example, first, np.uint32(0), np.float32(1))
+            .lower(example, first, np.uint32(0), np.int32(1))
             .compile()
         )
         self.compile_seconds = time.perf_counter() - started
 
     def feeds(self, trial: Trial, first: int) -> Iterator[Feed]:
-        """What the trial is given from period `first` on, period by period.
-
-        Periods are as equal as whole steps allow; the shorter ones end in micro-steps
-        that do nothing.
-        """
+        """What the trial is given from period `first` on, period by period."""
         stages = self._experiment.stages(trial)
         stage = stages[self._number]
         before = sum(each.steps for each in stages[: self._number])
@@ -253,8 +247,6 @@ class Program:
             in_step = counts.reshape(-1, size).sum(1)
             each = stage.micro_batches
             micro_steps = (end - begin) * each
-            number = np.arange(begin * each, end * each, dtype="int32")
-            step = number // each
             sequence = np.arange(begin * size, end * size, dtype="int32")
             shape = micro_steps, stage.micro_batch
             batch = Batch(
@@ -265,16 +257,15 @@ class Program:
                     for name, array in taken.items()
                 },
             )
-            feed = Feed(
-                batch,
-                number,
-                before + step + 1,
-                number % each == each - 1,
-                rates[step],
-                decays[step],
+            batch = jax.tree.map(
+                lambda rows: filled(rows, self._micro_steps_per_period), batch
             )
-            yield self._placed(
-                jax.tree.map(lambda rows: filled(rows, self._per_period), feed)
+            steps = np.arange(before + begin + 1, before + end + 1, dtype="int32")
+            of_steps = [steps, rates[begin:end], decays[begin:end]]
+            yield Feed(
+                self._placed(batch),
+                *(filled(rows, self._steps_per_period) for rows in of_steps),
+                np.int32(end - begin),
             )
 
     def ends(self, trial: Trial) -> list[int]:
@@ -286,11 +277,11 @@ class Program:
     def run_period(self, progress: Progress, feed: Feed, trial: Trial):
         """One period of the trial: (progress, losses, trust ratios).
 
-        A loss for every micro-step, NaN where no step ended.
+        A loss for every step, NaN for those not taken.
         """
         stage = self._experiment.stages(trial)[self._number]
         return self._run(
-            progress, feed, np.uint32(trial.seed), np.float32(stage.micro_batches)
+            progress, feed, np.uint32(trial.seed), np.int32(stage.micro_batches)
         )
 
     def _bounds(self, stage: Stage):
@@ -298,10 +289,10 @@ class Program:
         ends = [stage.steps * n // self.periods for n in range(self.periods + 1)]
         return [pair for pair in itertools.pairwise(ends) if pair[0] < pair[1]]
 
-    def _placed(self, feed):
-        """The feed on the devices: each has a part of every micro-batch."""
+    def _placed(self, batch):
+        """The batches on the devices: each has a part of every micro-batch."""
         if self._rows is None:
-            return feed
+            return batch
         whole = NamedSharding(self._rows.mesh, PartitionSpec())
 
         # Every process has read the whole batch, and gives its devices their part.
@@ -311,8 +302,7 @@ class Program:
                 array.shape, sharding, array.__getitem__
             )
 
-        batch = Batch(**{n: place(n, a) for n, a in feed.batch._asdict().items()})
-        return feed._replace(batch=batch)
+        return Batch(**{n: place(n, a) for n, a in batch._asdict().items()})
 
 
 class Judge:

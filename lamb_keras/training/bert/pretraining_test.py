@@ -53,9 +53,7 @@ def _trained(experiment, library):
     program = Program(
         experiment, step, 0, micro_batch, library.sequences(32), library.vocabulary
     )
-    progress = accumulation.begin(
-        step.start(initial_weights(step.model)), accumulates(experiment)
-    )
+    progress = accumulation.begin(step.start(initial_weights(step.model)))
     losses = []
     for feed in program.feeds(trial, 0):
         progress, some, _ = program.run_period(progress, feed, trial)
@@ -168,7 +166,7 @@ def test_a_layers_trust_ratio_is_kept(step, library):
     experiment = changed(looks=2)
     (trial,) = experiment.trials()
     program = Program(experiment, step, 0, 8, library.sequences(32), library.vocabulary)
-    progress = accumulation.begin(step.start(initial_weights(step.model)), False)
+    progress = accumulation.begin(step.start(initial_weights(step.model)))
     _, _, ratios = program.run_period(progress, next(program.feeds(trial, 0)), trial)
     assert ratios.shape == (3, len(program.layers))
     by_layer = dict(zip(program.layers, np.asarray(ratios)[0], strict=True))

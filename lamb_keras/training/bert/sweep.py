@@ -24,7 +24,6 @@ from lamb_keras.training.bert.pretraining import (
     Judge,
     PretrainingStep,
     Program,
-    accumulates,
 )
 from lamb_keras.training.compilations import compilations, compile_seconds
 from lamb_keras.training.kept import Kept
@@ -320,10 +319,7 @@ class _Runner:
     def _pretrained(self, trial, history):
         """(the trial after its last step, its history)."""
         step = self._once(self._step, trial.solver)
-        begun = accumulation.begin(
-            step.start(self._once(self._initial, trial.seed)),
-            accumulates(self._experiment),
-        )
+        begun = accumulation.begin(step.start(self._once(self._initial, trial.seed)))
         progress, path = begun, self._kept.unfinished(trial)
         if path and (found := checkpoint.find(path, begun, trial)):
             progress, history = found
@@ -344,13 +340,12 @@ class _Runner:
                 losses = np.asarray(losses)
                 history.pretraining_seconds += time.perf_counter() - begin
                 diverged = int(progress.diverged_at_step)
-                taken = np.asarray(feed.ends_step)
-                if diverged:
-                    taken = taken & (np.asarray(feed.step) <= diverged)
+                numbers = feed.number[: feed.steps]
+                taken = numbers <= diverged if diverged else slice(None)
                 history.record(
                     number + 1,
                     end,
-                    losses[taken],
+                    losses[: feed.steps][taken],
                     diverged,
                     judge(progress.state),
                     np.asarray(ratios),
