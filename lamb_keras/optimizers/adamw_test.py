@@ -56,7 +56,7 @@ def test_each_form_is_its_formula(form, dtype, tolerance):
     ids=lambda more: ",".join(more) or "plain",
 )
 def test_the_form_times_learning_rate_is_keras(more):
-    weights, gradients = problem(steps=20)
+    weights, gradients = problem(steps=7)
     kerass = keras.optimizers.AdamW(LR, weight_decay=0.05, **more)
     ours = AdamW(LR, weight_decay=0.05, weight_decay_form="times_learning_rate", **more)
     expected = train(kerass, weights, gradients)
