@@ -44,15 +44,22 @@ def main(arguments=None):
 def run(options):
     """Plans, checks, executes, and writes the report."""
     project = plan.Project.find(options.project)
-    output = _output(options, project)
+    mirror, output = _output(options, project)
     runs = plan.plan(project, options.scale, output, options.tables, options.set)
     if options.jobs is not None and options.jobs < 1:
         raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
     if options.jobs is not None and options.dask:
         raise BatchError("--jobs with --dask: the cluster says how many runs at once")
+    if mirror and options.dask:
+        raise BatchError(
+            f"--output {options.output} with --dask: expected a folder that all "
+            "machines of the cluster share"
+        )
     if options.timeout is not None and not options.timeout > 0:
         raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
     plan.check_data(runs)
+    if mirror:
+        mirror.pull(options.scale)
 
     from lamb_keras.batch import done
 
@@ -61,13 +68,16 @@ def run(options):
             print(_forecast(decision))
         return 0
     plan.check_output(each.folder for each in runs)
+    if mirror:
+        mirror.check()
     with log.Log(output / options.scale) as held:
         from lamb_keras.batch import executor
 
         # Also where nothing is left to run: a batch may be killed after its last run.
         executor.clear_after_a_kill(held, runs)
-        failed = _run(done.decide(runs, project, options.again), project, options, held)
-        return _report(output, options.scale, project) or int(failed)
+        decisions = done.decide(runs, project, options.again)
+        failed = _run(decisions, project, options, held, mirror)
+        return _report(output, options.scale, project, mirror) or int(failed)
 
 
 def status(options):
@@ -77,12 +87,14 @@ def status(options):
 
     from lamb_keras.batch import board
 
-    for line in board.status(_output(options, project) / options.scale):
+    # Of a batch at an address, what goes on is known where it runs.
+    _, output = _output(options, project)
+    for line in board.status(output / options.scale):
         print(line)
     return 0
 
 
-def _run(decisions, project, options, held):
+def _run(decisions, project, options, held, mirror):
     """Says what is already done and executes the rest; whether one failed."""
     for decision in decisions:
         if decision.done:
@@ -93,21 +105,23 @@ def _run(decisions, project, options, held):
             again = f"{decision.run.name} runs again: {decision.reason}"
             print(again, file=sys.stderr)
     waiting = [decision.run for decision in decisions if not decision.done]
-    return bool(waiting) and _execute(waiting, project, options, held)
+    return bool(waiting) and _execute(waiting, project, options, held, mirror)
 
 
 def report(options):
     """Writes the report of what has been run."""
     project = plan.Project.find(options.project)
     plan.check_scale(project, options.scale)
-    output = _output(options, project)
+    mirror, output = _output(options, project)
+    if mirror:
+        mirror.pull(options.scale)
     if not (output / options.scale).is_dir():
         raise BatchError(
             f"nothing has been run at scale {options.scale} yet; "
             f"lamb-keras run --scale {options.scale} does that"
         )
     plan.check_output([output / options.scale])
-    failed = _report(output, options.scale, project)
+    failed = _report(output, options.scale, project, mirror)
     if failed or options.readme is None:
         return failed
 
@@ -126,7 +140,9 @@ def list_tables(options):
     from lamb_keras.results import paper
 
     project = plan.Project.find(options.project)
-    output = _output(options, project)
+    mirror, output = _output(options, project)
+    for scale in project.scales() if mirror else ():
+        mirror.pull(scale)
     experiments = {
         number: plan.experiment(project, number)["notebook"]
         for number in project.tables()
@@ -170,7 +186,7 @@ def bench_batch(options):
     return 0
 
 
-def _execute(runs, project, options, held):
+def _execute(runs, project, options, held, mirror):
     """Executes the runs and prints how they ended; whether one failed."""
     if options.dask:
         from lamb_keras.batch import cluster
@@ -182,7 +198,12 @@ def _execute(runs, project, options, held):
         from lamb_keras.batch import executor
 
         records = executor.execute(
-            runs, project, options.jobs, timeout=options.timeout, log=held
+            runs,
+            project,
+            options.jobs,
+            timeout=options.timeout,
+            log=held,
+            ended=mirror and mirror.push_run,
         )
     ended = {kept["run"]: kept for kept in records}
     for each in runs:
@@ -201,7 +222,7 @@ def _forecast(decision):
     return f"{run.name} would run, {trials}: {decision.reason}"
 
 
-def _report(output, scale, project):
+def _report(output, scale, project, mirror=None):
     from lamb_keras.results import report as reports
 
     print("writing the report", file=sys.stderr)
@@ -210,7 +231,11 @@ def _report(output, scale, project):
     except reports.ReportError as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 1
-    print(os.path.relpath(path))
+    if mirror:
+        mirror.push_report(scale)
+        print(f"{mirror.address}/{path.relative_to(output).as_posix()}")
+    else:
+        print(os.path.relpath(path))
     return 0
 
 
@@ -224,12 +249,13 @@ def _summary(each, kept):
 
 
 def _output(options, project):
+    """(the `Mirror`, if outputs go to an address, the folder of this machine)."""
     if options.output and "://" in options.output:
-        raise BatchError(
-            f"--output {options.output} is an address; expected a folder, so mount the "
-            "bucket and name the folder where it is"
-        )
-    return Path(options.output or project.root / "outputs").absolute()
+        from lamb_keras.batch.mirror import Mirror
+
+        mirror = Mirror(options.output)
+        return mirror, mirror.folder
+    return None, Path(options.output or project.root / "outputs").absolute()
 
 
 class _Stop:
@@ -270,7 +296,9 @@ def _parser():
         added = commands.add_parser(name, help=summary, description=summary)
         added.set_defaults(command=function)
         added.add_argument(
-            "--output", metavar="FOLDER", help="where outputs go (default: outputs/)"
+            "--output",
+            metavar="FOLDER",
+            help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
         added.add_argument(
             "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"

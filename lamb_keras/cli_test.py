@@ -57,7 +57,9 @@ BAD_OPTIONS = [
     (["--jobs", "0"], "--jobs is 0, expected at least 1"),
     (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
     (["--output", "taken/outputs"], "taken is a file"),
-    (["--output", "gs://bucket/outputs"], "is an address; expected a folder"),
+    (["--output", "gx://bucket/outputs"], "cannot be opened: Protocol not known: gx"),
+    (["--output", "file:///proc/outputs"], "/proc/outputs cannot be written to"),
+    (["--output", "memory://a", "--dask", "tcp://b:1"], "expected a folder that all"),
     (["--project", "nowhere"], "no checkout of the project; name one with --project"),
 ]
 MORE = """
@@ -130,7 +132,7 @@ def record(name, status, reason=None):
 def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monkeypatch):
     asked = []
 
-    def execute(runs, project, jobs, timeout, log):
+    def execute(runs, project, jobs, timeout, log, ended):
         asked.append(([run.name for run in runs], jobs, timeout))
         return [record("table07/lenet_mnist", "succeeded")]
 
@@ -350,7 +352,7 @@ def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, 
     records(project)
     executed = []
 
-    def execute(runs, project, jobs, timeout, log):
+    def execute(runs, project, jobs, timeout, log, ended):
         executed.extend(runs)
         return [record(run.name, "succeeded") for run in runs]
 

@@ -41,7 +41,14 @@ END = "end.json"
 
 
 def execute(
-    runs, project, jobs=None, progress=None, timeout=None, log=None, sharing=None
+    runs,
+    project,
+    jobs=None,
+    progress=None,
+    timeout=None,
+    log=None,
+    sharing=None,
+    ended=None,
 ):
     """Executes the runs and returns their records, in the order in which they ended.
 
@@ -58,6 +65,7 @@ def execute(
         timeout: seconds that a run may take, its attempts together; None for no limit.
         log: the `Log` of the scale, held by this process; None to keep none.
         sharing: how many runs share this machine's processors; by default `jobs`.
+        ended: called with the record of each run when it has ended.
     """
     gpus = devices.gpus(os.environ)
     jobs = min(jobs or devices.jobs(gpus), len(runs))
@@ -100,6 +108,8 @@ def execute(
                     continue
                 records.append(attempt.conclude(end))
                 watchers.ended(records[-1])
+                if ended:
+                    ended(records[-1])
             watchers.look()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
