@@ -33,7 +33,7 @@ from lamb_keras.batch.small_batch import (
 from lamb_keras.results import runs
 
 # By what the notebooks do.
-KILLS = {"imitated": 50, "real": 3}
+KILLS = {"imitated": 50, "real": 2}
 CODE = {"imitated": IMITATED, "real": REAL}
 TABLES = range(9, 15)
 SECONDS_TO_VANISH = 15

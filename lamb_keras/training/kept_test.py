@@ -50,7 +50,8 @@ def net(image_shape, classes, seed=None):
     """One layer, which compiles in a moment."""
     keras.utils.set_random_seed(seed)
     layers = [keras.Input(image_shape), keras.layers.Flatten(name="flat")]
-    return keras.Sequential([*layers, keras.layers.Dense(classes, name="logits")])
+    layers.append(keras.layers.Dense(classes, name="logits"))
+    return keras.Sequential(layers, name="net")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from lamb_keras.schedules import WarmupPolynomialDecay
 from lamb_keras.training import Experiment, sweep
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.order import order
+from lamb_keras.training.program import Program
 
 EXPERIMENT = Experiment(
     notebook="lenet_mnist",
@@ -217,17 +218,21 @@ def test_progress_is_told_trial_by_trial(digits, tmp_path, monkeypatch):
     assert all(line["total"] == 2 for line in lines)
 
 
-def test_an_error_in_one_trial_ends_the_sweep_and_leaves_no_thread(digits):
-    before = threading.active_count()
+def test_an_error_in_one_trial_ends_the_sweep_and_leaves_no_thread(digits, monkeypatch):
+    def running():
+        # Without that of tqdm, which looks after bars for good.
+        return [thread for thread in threading.enumerate() if not thread.daemon]
 
-    def broken(image_shape, classes, seed=None):
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("no such model")
-        return models.lenet(image_shape, classes, seed)
+    before = running()
 
-    with pytest.raises(RuntimeError, match="no such model"):
-        sweep(EXPERIMENT, digits, broken)
-    assert threading.active_count() == before
+    def broken(program, trial):
+        assert threading.current_thread() is not threading.main_thread()
+        raise RuntimeError("no such trial")
+
+    monkeypatch.setattr(Program, "feed", broken)
+    with pytest.raises(RuntimeError, match="no such trial"):
+        sweep(EXPERIMENT, digits, models.lenet)
+    assert running() == before
 
 
 def test_lamb_learns_the_digits(digits):
