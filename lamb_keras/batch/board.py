@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from lamb_keras.batch import ends, log
+from lamb_keras.batch.progress import tells_enough
 
 LONGEST_REASON = 100
 # Of a batch on another machine, whose lock may not be seen from here: three heartbeats.
@@ -105,11 +106,12 @@ class Board:
         return f"no batch is running; the last one {self.ended} at {when} UTC: {counts}"
 
     def _seconds_left(self, now):
-        """By what its trials took so far, all together; None while none finished."""
+        """By what its trials took so far, all together; None while these are few."""
         runs = self.runs.values()
         began = [run.training for run in runs if run.training is not None]
-        trained = _sum(runs, "done") - _sum(runs, "known")
-        if not began or not trained:
+        known = _sum(runs, "known")
+        trained = _sum(runs, "done") - known
+        if not began or not tells_enough(trained, _sum(runs, "total") - known):
             return None
         left = sum(run.total - run.done for run in runs if run.state in _GOING_ON)
         last = max(run.last for run in runs if run.last is not None)

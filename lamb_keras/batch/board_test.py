@@ -41,12 +41,14 @@ def test_a_run_that_goes_on_tells_its_rate_and_the_batch_its_time_left():
     # Two seconds a trial; fifteen are left.
     assert whole.endswith("0 of 2 runs done, 5 of 20 trials, about 00:30 left")
     assert lines(*started(), trial(12.0, 5), now=22.0)[2].endswith("about 00:20 left")
+    # One of twenty tells too little.
+    assert lines(*started(), trial(12.0, 1), now=12.0)[2].endswith("1 of 20 trials")
 
 
 def test_trials_of_an_earlier_sitting_do_not_make_it_faster():
-    a, _, whole = lines(*started(done=8), trial(12.0, 9), now=12.0)
-    assert a == "a  running  9 of 10 trials, 6.0 a minute"
-    assert whole.endswith("9 of 20 trials, about 01:50 left")
+    a, _, whole = lines(*started(done=7), trial(12.0, 9), now=12.0)
+    assert a == "a  running  9 of 10 trials, 12.0 a minute"
+    assert whole.endswith("9 of 20 trials, about 00:55 left")
 
 
 @pytest.mark.parametrize(

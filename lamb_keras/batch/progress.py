@@ -13,6 +13,18 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 10
 
 
+def tells_enough(trained: int, total: int) -> bool:
+    """Whether so many trials tell how long all take: a tenth of them does.
+
+    The longest come first: by a few pre-trainings a hundred sweeps would take days.
+
+    Example:
+        >>> tells_enough(9, 100), tells_enough(10, 100)
+        (False, True)
+    """
+    return trained > 0 and 10 * trained >= total
+
+
 class Progress:
     """A batch's trials, done and still to do.
 
@@ -131,10 +143,14 @@ class _Lines:
         if done == self._done or not (enough or late):
             return
         self._done, self._said = done, now
-        elapsed = now - self._began
-        left = (now - self._training) / (done - self._known) * (total - done)
-        times = [tqdm.format_interval(seconds) for seconds in (elapsed, left)]
-        self.say(f"{done} of {total} trials after {times[0]}, about {times[1]} left")
+        words = (
+            f"{done} of {total} trials after {tqdm.format_interval(now - self._began)}"
+        )
+        trained = done - self._known
+        if tells_enough(trained, total - self._known):
+            left = (now - self._training) / trained * (total - done)
+            words += f", about {tqdm.format_interval(left)} left"
+        self.say(words)
 
     def known(self, count):
         self._done += count

@@ -59,11 +59,11 @@ def test_trials_of_an_earlier_sitting_are_done_from_the_start(clock):
     assert (progress.done, progress.total) == (15, 30)
     progress.show()
     assert stream.getvalue() == ""
-    clock.now += 10
-    finish(progress, "a", done=16)
+    clock.now += 20
+    finish(progress, "a", done=17)
     progress.show()
-    # One in ten seconds, and not sixteen.
-    assert stream.getvalue() == "16 of 30 trials after 00:10, about 02:20 left\n"
+    # Two in twenty seconds, and not seventeen.
+    assert stream.getvalue() == "17 of 30 trials after 00:20, about 02:10 left\n"
 
 
 def test_a_bar_starts_where_an_earlier_sitting_ended():
@@ -96,6 +96,16 @@ def test_where_there_is_no_terminal_a_line_is_printed_for_every_tenth(clock):
     assert len(lines) == 10
     assert lines[0] == "10 of 100 trials after 00:05, about 00:45 left"
     assert lines[-1] == "100 of 100 trials after 00:50, about 00:00 left"
+
+
+def test_the_first_few_trials_do_not_tell_how_long_the_others_take(clock):
+    stream = io.StringIO()
+    progress = Progress({"long": 5, "short": 95}, stream)
+    for _ in range(5):
+        clock.now += 60
+        finish(progress, "long")
+        progress.show()
+    assert stream.getvalue().splitlines()[-1] == "5 of 100 trials after 05:00"
 
 
 def test_what_kernels_take_to_start_is_not_in_the_time_left(clock):
