@@ -5,6 +5,7 @@ itself holds, so that even a run's own output cannot ask for anything.
 """
 
 import functools
+import hashlib
 import re
 from pathlib import Path
 
@@ -51,8 +52,50 @@ def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
     )
 
 
+def mark(notebook: Path, code: bool = False, back: str | None = None) -> str:
+    """A comment that changes with whatever `page` of the same arguments depends on.
+
+    At the end of a page that was written, it tells whether that is still the one.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
+        >>> _ = path.write_text("{}")
+        >>> mark(path) == mark(path), mark(path) == mark(path, code=True)
+        (True, False)
+    """
+    made_of = [notebook.read_bytes(), repr((code, back)).encode(), _made_by()]
+    digests = [hashlib.sha256(each).digest() for each in made_of]
+    return f"<!-- made from {hashlib.sha256(b''.join(digests)).hexdigest()} -->\n"
+
+
+@functools.cache
+def _made_by():
+    from importlib.metadata import version
+
+    sources = [Path(__file__), Path(views.__file__)]
+    sources += sorted(path for path in views.TEMPLATES.rglob("*") if path.is_file())
+    texts = [path.read_bytes() for path in sources]
+    versions = [version(name).encode() for name in ("nbconvert", "jinja2", "pygments")]
+    return b"\0".join(texts + versions)
+
+
 def _body(notebook, code):
     import nbformat
+
+    content = nbformat.read(notebook, as_version=4)
+    for cell in content.cells:
+        # Scraps are for programs; nbconvert would warn that it cannot show them.
+        cell["outputs"] = [o for o in cell.get("outputs", []) if not _unseen(o)]
+    # Which cell made something is of no use to a reader who does not see the code.
+    resources = {"metadata": {"path": str(notebook.parent)}}
+    body, _ = _exporter(code).from_notebook_node(content, resources)
+    return body
+
+
+@functools.cache
+def _exporter(code):
+    """One for all pages: it compiles its templates, which takes longer than a page."""
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
@@ -67,14 +110,7 @@ def _body(notebook, code):
         },
         NbConvertBase={"display_data_priority": list(SHOWN)},
     )
-    content = nbformat.read(notebook, as_version=4)
-    for cell in content.cells:
-        # Scraps are for programs; nbconvert would warn that it cannot show them.
-        cell["outputs"] = [o for o in cell.get("outputs", []) if not _unseen(o)]
-    # Which cell made something is of no use to a reader who does not see the code.
-    resources = {"metadata": {"path": str(notebook.parent)}}
-    body, _ = HTMLExporter(config=config).from_notebook_node(content, resources)
-    return body
+    return HTMLExporter(config=config)
 
 
 def _unseen(output):

@@ -144,7 +144,22 @@ def _render_runs(folder, found):
     for run in attempts:
         if _readable(run.path):
             back = os.path.relpath(folder / "report.html", run.path.parent)
-            _render_page(run.path, run.path.with_suffix(".html"), code=True, back=back)
+            _renew_page(run.path, run.path.with_suffix(".html"), code=True, back=back)
+
+
+def _renew_page(notebook, path, **options):
+    """Writes the page of a run unless it is there, as those of earlier batches are."""
+    from lamb_keras.results.page import mark, page
+
+    made_from = mark(notebook, **options)
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(made_from), os.SEEK_END)
+            if file.read() == made_from.encode():
+                return
+    except OSError:
+        pass  # none, or one shorter than the mark
+    writing.write(path, page(notebook, **options) + made_from)
 
 
 def _readable(path):

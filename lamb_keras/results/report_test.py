@@ -57,6 +57,26 @@ def test_the_report_is_one_file_with_every_table_and_links_to_the_runs(rendered)
     assert set(kinds) == {"execute_result"}
 
 
+def test_a_page_is_made_again_only_where_its_notebook_or_itself_has_changed(rendered):
+    folder = rendered.parent
+    page = folder / "table07" / "lenet_mnist.html"
+    notebook = page.with_suffix(".ipynb")
+    whole = page.read_text(encoding="utf-8")
+
+    def is_made_again():
+        before = page.exists() and page.stat().st_ino
+        report._render_runs(folder, runs.read(folder))
+        return page.stat().st_ino != before
+
+    assert not is_made_again()
+    page.write_text(whole[:-20], encoding="utf-8")
+    assert is_made_again() and page.read_text(encoding="utf-8") == whole
+    notebook.write_text(notebook.read_text() + "\n")
+    assert is_made_again() and not is_made_again()
+    page.unlink()
+    assert is_made_again()
+
+
 def test_all_image_tables_are_soon_read_and_shown(imitated):
     started = time.process_time()
     found = runs.read(imitated)
