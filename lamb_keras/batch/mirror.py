@@ -57,15 +57,15 @@ class Mirror:
         with self._told("be read"):
             self._files.invalidate_cache()
             for path in sorted(self._files.glob(f"{self._root}/{scale}/table*/*.json")):
-                content = self._files.cat_file(path)
-                here = self.folder / path[len(self._root) + 1 :]
-                if here.exists() and here.read_bytes() == content:
+                record = path[len(self._root) + 1 :]
+                content = self._there(record)
+                if self._here(record) == content:
                     continue
-                notebook = path.removesuffix(".json") + ".ipynb"
+                here = self.folder / record
                 here.parent.mkdir(parents=True, exist_ok=True)
                 here.unlink(missing_ok=True)
-                if self._files.exists(notebook):
-                    executed = self._files.cat_file(notebook)
+                executed = self._there(record.removesuffix(".json") + ".ipynb")
+                if executed is not None:
                     writing.write_bytes(here.with_suffix(".ipynb"), executed)
                 writing.write_bytes(here, content)
 
@@ -87,6 +87,10 @@ class Mirror:
         Before these, all runs that are here and not there: none is left behind by a
         batch that was killed.
         """
+        pages = [
+            *(self.folder / scale / name for name in SHARED),
+            *sorted((self.folder / scale).glob("table*/[!.]*.html")),
+        ]
         runs = {
             path.relative_to(self.folder).as_posix().partition(".")[0]
             for path in (self.folder / scale).glob("table*/[!.]*.json")
@@ -94,15 +98,9 @@ class Mirror:
         with self._told("be written to"):
             for run in sorted(runs):
                 self._push(run)
-        pages = [f"{scale}/{name}" for name in SHARED]
-        pages += [
-            path.relative_to(self.folder).as_posix()
-            for path in sorted((self.folder / scale).glob("table*/[!.]*.html"))
-        ]
-        with self._told("be written to"):
-            for name in pages:
-                if (here := self.folder / name).exists():
-                    self._write(f"{self._root}/{name}", here.read_bytes())
+            for page in filter(Path.exists, pages):
+                name = page.relative_to(self.folder).as_posix()
+                self._write(f"{self._root}/{name}", page.read_bytes())
 
     def _push(self, run):
         """Makes a run there what it is here, its success and its last failure."""
@@ -136,8 +134,6 @@ class Mirror:
         """Whatever goes wrong at an address, of any kind of store, in one sentence."""
         try:
             yield
-        except BatchError:
-            raise
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BatchError(

@@ -52,7 +52,7 @@ def run(
     micro_batches,
     gradients: Callable,
     apply: Callable,
-    accumulates: bool = True,
+    accumulates: bool,
 ) -> tuple[Progress, Any]:
     """The trial after these steps, and the loss of each: NaN for those not taken.
 
@@ -110,6 +110,19 @@ def _row(arrays, index):
     return jax.tree.map(
         lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), arrays
     )
+
+
+def losses_taken(feed: Feed, losses: np.ndarray, diverged_at_step: int) -> np.ndarray:
+    """Of the losses that `run` gave for a feed, those of the steps that were taken.
+
+    Example:
+        >>> feed = Feed(None, np.array([4, 5, 6, 0]), None, None, np.int32(3))
+        >>> losses = np.array([0.5, 2e6, np.nan, np.nan])
+        >>> losses_taken(feed, losses, diverged_at_step=5).tolist()
+        [0.5, 2000000.0]
+    """
+    losses, numbers = losses[: feed.steps], feed.number[: feed.steps]
+    return losses[numbers <= diverged_at_step] if diverged_at_step else losses
 
 
 def filled(rows: np.ndarray, length: int) -> np.ndarray:

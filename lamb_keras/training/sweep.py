@@ -17,6 +17,7 @@ from lamb_keras.models.precision import dtype_policy
 from lamb_keras.optimizers import solvers
 from lamb_keras.processors import processors
 from lamb_keras.training import memory
+from lamb_keras.training.accumulation import losses_taken
 from lamb_keras.training.compilations import compilations, compile_seconds
 from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.history import History
@@ -356,11 +357,9 @@ class _Runner:
         return sum(program.compile_seconds for program in list(self.programs.values()))
 
     def _record(self, history, feed, losses, diverged_at_step, judged, ratios):
-        numbers = feed.number[: feed.steps]
-        taken = numbers <= diverged_at_step if diverged_at_step else slice(None)
         history.record(
-            losses[: feed.steps][taken],
-            numbers.max(initial=0),
+            losses_taken(feed, losses, diverged_at_step),
+            feed.number.max(),
             diverged_at_step,
             judged,
             len(self._images.validation_labels),

@@ -340,12 +340,10 @@ class _Runner:
                 losses = np.asarray(losses)
                 history.pretraining_seconds += time.perf_counter() - begin
                 diverged = int(progress.diverged_at_step)
-                numbers = feed.number[: feed.steps]
-                taken = numbers <= diverged if diverged else slice(None)
                 history.record(
                     number + 1,
                     end,
-                    losses[: feed.steps][taken],
+                    accumulation.losses_taken(feed, losses, diverged),
                     diverged,
                     judge(progress.state),
                     np.asarray(ratios),
