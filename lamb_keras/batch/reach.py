@@ -13,6 +13,9 @@ import hashlib
 HOMES = "_HOMES"
 TESTS = ("_test.py", "conftest.py")
 LAZILY = "__getattr__"
+# What a package of this content and a notebook of this code reach: at the end of each
+# run it is asked again whether anything changed, which is seldom.
+_REACHED = {}
 
 
 class Package:
@@ -54,6 +57,25 @@ class Package:
             code: Python source; where it is none, as with a line of IPython's magic,
             everything is reached.
         """
+        known = self._content, code
+        if known not in _REACHED:
+            _REACHED[known] = self._follow(code)
+        return dict(_REACHED[known])
+
+    @functools.cached_property
+    def _content(self):
+        """A hash of all files, byte by byte."""
+        content = hashlib.sha256()
+        for path in (*self._modules.values(), *self._data):
+            try:
+                there = _hash(path.read_bytes())
+            except OSError as error:
+                # Only what is reached must be readable, which is found out later.
+                there = str(error)
+            content.update(f"{path}\n{there}\n".encode())
+        return content.digest()
+
+    def _follow(self, code):
         waiting, found = self._mentions(_parse(code), self.name), set()
         while waiting - found:
             name = (waiting - found).pop()
