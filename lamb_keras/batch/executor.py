@@ -26,6 +26,7 @@ from lamb_keras.batch import (
     notebook,
     record,
     trials,
+    turn,
 )
 from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
@@ -73,7 +74,7 @@ def execute(
         {run.name: parameters.trials(run.parameters) for run in runs}
     )
     watchers = Watchers(progress, log)
-    waiting, active, records = [(run, []) for run in runs], [], []
+    waiting, active, done, records = [(run, []) for run in runs], [], [], []
     folder = _temporary_folder()
     # Named in the log before it is there, so that whoever comes after a kill finds it.
     watchers.begin(folder)
@@ -86,7 +87,12 @@ def execute(
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
-                run, before = waiting.pop(0)
+                place = turn.next_of(
+                    [run for run, _ in waiting],
+                    [attempt.run for attempt in active],
+                    done,
+                )
+                run, before = waiting.pop(place)
                 attempt = Attempt(run, folder, project, before, threads, timeout)
                 used = [each.device for each in active]
                 attempt.device = devices.least_used(gpus, used)
@@ -107,6 +113,7 @@ def execute(
                     attempt.abandon()
                     continue
                 records.append(attempt.conclude(end))
+                done.append(attempt.run)
                 watchers.ended(records[-1])
                 if ended:
                     ended(records[-1])

@@ -1,0 +1,44 @@
+"""Whose turn it is: a run that needs not compile what another compiles meanwhile.
+
+Runs of one notebook and solver mostly share their compiled programs: see `compiled`.
+Started together, each would compile them all the same.
+"""
+
+NEW, KNOWN, IN_THE_MAKING = range(3)
+
+
+def next_of(waiting, active, ended) -> int:
+    """The place in `waiting` of the run to start next: the first one of the best.
+
+    Best are those that need what no run has compiled yet, then those for which all is
+    compiled, and last those whose programs a run in progress may be compiling.
+
+    Args:
+        waiting, active, ended: `PlannedRun`s: not yet started, in progress, and done
+            with, whether or not they succeeded.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lamb_keras.batch.plan import Project, plan
+        >>> runs = plan(Project.find(), "laptop", Path("outputs"), ["9-12"])
+        >>> [run.parameters["solvers"] for run in runs]
+        [['adagrad'], ['adagrad+'], ['adam'], ['adam+']]
+        >>> next_of(runs[1:], active=runs[:1], ended=[])
+        1
+    """
+    known = set().union(*map(_programs, ended))
+    making = set().union(*map(_programs, active)) - known
+
+    def rank(run):
+        needed = _programs(run)
+        if needed & making:
+            return IN_THE_MAKING
+        return KNOWN if needed <= known else NEW
+
+    return min(range(len(waiting)), key=lambda place: rank(waiting[place]))
+
+
+def _programs(run):
+    solvers = run.parameters.get("solvers") or [""]
+    # A "+" is another schedule, and no other program.
+    return {(run.notebook.stem, str(solver).removesuffix("+")) for solver in solvers}
