@@ -195,7 +195,9 @@ def _plain(value):
 
 def _picture(figure, alt, image):
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, bbox_inches="tight")
+    # A layout engine has left nothing outside, and to look for it draws all twice.
+    within = None if figure.get_layout_engine() else "tight"
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, bbox_inches=within)
     png = _with_palette(buffer)
     return image(png, format="png", retina=True, alt=alt or None)
 

@@ -26,7 +26,12 @@ def examples(images, labels, rows: int = 2, columns: int = 10):
     pictures = _drawable(np.asarray(images[:shown]))
     rows = max(1, math.ceil(shown / columns))
     figure, grid = plt.subplots(
-        rows, columns, figsize=(0.9 * columns, 1.15 * rows), layout="constrained"
+        rows,
+        columns,
+        figsize=(0.9 * columns, 1.15 * rows),
+        layout="constrained",
+        # Where ticks would be takes longest to find out, seen or not.
+        subplot_kw={"xticks": [], "yticks": []},
     )
     for i, axes in enumerate(np.ravel(grid)):
         axes.set_axis_off()
