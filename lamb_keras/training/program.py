@@ -34,7 +34,7 @@ class Constants(NamedTuple):
 
 
 class Program:
-    """The compiled training and judgement of one solver.
+    """The compiled training of one solver.
 
     Batches are split into micro-batches of the smallest batch among the experiment's
     trials; a step adds up the gradients of its own. Batch normalization sees one
@@ -65,12 +65,10 @@ class Program:
         self._micro_steps_per_period = max(steps * n for steps, n in longest)
 
         started = time.perf_counter()
-        train, judge = self._train, step.judge
-        ratios = step.trust_ratios
+        train, ratios = self._train, step.trust_ratios
         if width > 1:
             of_each = Constants(seed=0, l2=0, micro_batches=None)
             train = jax.vmap(train, in_axes=(0, 0, of_each, None, None))
-            judge = jax.vmap(judge, in_axes=(0, None, None))
             ratios = jax.vmap(ratios)
         trial = experiment.trials()[0]
         example = self.start([initial_weights(step.model)] * width)
@@ -88,8 +86,6 @@ class Program:
             )
             .compile()
         )
-        some = Chunks(images).test[0]
-        self._judge = jax.jit(judge).lower(example.state, *some).compile()
         self.compile_seconds = time.perf_counter() - started
 
     def start(self, initial: list) -> Progress:
@@ -146,11 +142,6 @@ class Program:
         """
         return self._run_period(progress, self._stacked(feeds), constants, *data)
 
-    def judge(self, progress, chunks) -> Judgement:
-        """The trials' models on a part of `Chunks`, as sums: one each if several."""
-        judged = [self._judge(progress.state, *chunk) for chunk in chunks]
-        return jax.tree.map(lambda *parts: sum(map(np.asarray, parts)), *judged)
-
     def _steps(self, trial):
         return self._experiment.steps(trial, self._training_set)
 
@@ -185,6 +176,32 @@ class Program:
             self._step.apply,
             self._accumulates,
         )
+
+
+class Judge:
+    """The compiled judgement of a model, whatever solver trains it.
+
+    Args:
+        step: any solver's step on the model.
+        width: how many trials are judged at once.
+        chunk: images and labels, as `Chunks` has them, of which only shapes count.
+    """
+
+    def __init__(self, step: Step, width: int, chunk):
+        started = time.perf_counter()
+        judge = step.judge
+        model = initial_weights(step.model)
+        if width > 1:
+            judge = jax.vmap(judge, in_axes=(0, 0, None, None))
+            model = jax.tree.map(lambda leaf: np.stack([leaf] * width), model)
+        self._judge = jax.jit(judge).lower(*model, *chunk).compile()
+        self.compile_seconds = time.perf_counter() - started
+
+    def __call__(self, progress: Progress, chunks) -> Judgement:
+        """The trials' models on a part of `Chunks`, as sums: one each if several."""
+        state = progress.state
+        judged = [self._judge(state.weights, state.others, *each) for each in chunks]
+        return jax.tree.map(lambda *parts: sum(map(np.asarray, parts)), *judged)
 
 
 class Chunks:

@@ -173,7 +173,8 @@ class SpreadStep:
         return self.step.apply(state, gradients, learning_rate, weight_decay), loss
 
     def _traced_judge(self, state, images, labels):
-        return self.step.judge(state, images, labels), jnp.sum(labels >= 0)
+        judged = self.step.judge(state.weights, state.others, images, labels)
+        return judged, jnp.sum(labels >= 0)
 
 
 def every_device() -> Mesh:

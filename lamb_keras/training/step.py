@@ -142,13 +142,13 @@ class Step(SolverStep):
         )
         return jnp.mean(cross_entropy(logits, labels, self._label_smoothing)), others
 
-    def judge(self, state, images, labels) -> Judgement:
+    def judge(self, weights, others, images, labels) -> Judgement:
         """How the model does on images; those labeled -1 are padding and not counted.
 
         The loss is without label smoothing.
         """
         logits, _ = self.model.stateless_call(
-            state.weights, state.others, self._normalize(images), training=False
+            weights, others, self._normalize(images), training=False
         )
         real = labels >= 0
         losses = jnp.where(real, cross_entropy(logits, labels), 0)

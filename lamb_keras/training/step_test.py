@@ -34,8 +34,7 @@ class Says:
 def judge(logits, labels):
     step = Step.__new__(Step)
     step.model, step._normalize = Says(), lambda images: images
-    state = type("State", (), {"weights": [], "others": []})
-    return step.judge(state, jnp.asarray(logits, "float32"), jnp.asarray(labels))
+    return step.judge([], [], jnp.asarray(logits, "float32"), jnp.asarray(labels))
 
 
 def test_the_label_counts_where_it_is_first_or_among_the_first_five():
@@ -104,6 +103,7 @@ def test_pixels_are_normalized_before_the_model_sees_them():
     direct, _, _ = plain.gradients(state, images, labels, key, 0.0)
     halved, _, _ = scaled.gradients(state, 2 * images, labels, key, 0.0)
     assert float(direct) == float(halved)
-    assert float(plain.judge(state, images, labels).loss) == float(
-        scaled.judge(state, 2 * images, labels).loss
+    model = state.weights, state.others
+    assert float(plain.judge(*model, images, labels).loss) == float(
+        scaled.judge(*model, 2 * images, labels).loss
     )

@@ -156,7 +156,10 @@ def test_a_streamed_training_is_the_loop_over_its_step(uninterrupted):
         ("validation", history.validation_accuracy[-1], 18),
         ("test", history.test_accuracy, 21),
     ):
-        judged = [step.judge(state, *b) for b in read(split, batch_size=16, seed=3)]
+        judged = [
+            step.judge(state.weights, state.others, *batch)
+            for batch in read(split, batch_size=16, seed=3)
+        ]
         assert accuracy == sum(int(each.correct) for each in judged) / count
 
 

@@ -22,7 +22,7 @@ from lamb_keras.training.compilations import compilations, compile_seconds
 from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.history import History
 from lamb_keras.training.kept import Kept
-from lamb_keras.training.program import Chunks, Program
+from lamb_keras.training.program import Chunks, Judge, Program
 from lamb_keras.training.progress import progress
 from lamb_keras.training.step import Step, initial_weights
 
@@ -277,6 +277,7 @@ class _Runner:
         self._make_model = make_model
         names = {solvers.base(name) for name in experiment.solvers}
         self._locks = {name: threading.Lock() for name in names}
+        self._judges, self._judging = {}, threading.Lock()
         for trial in experiment.trials():  # so that what can't be run is refused now
             steps = experiment.steps(trial, images.training_set)
             experiment.weight_decays_by_step(trial, steps)
@@ -308,7 +309,7 @@ class _Runner:
 
     def run(self, group: list[Trial]) -> list[History]:
         started, compiled = time.perf_counter(), compilations()
-        program = self._program(solvers.base(group[0].solver))
+        program, judge = self._compiled(solvers.base(group[0].solver))
         histories = [
             History(
                 trial,
@@ -329,7 +330,7 @@ class _Runner:
             progress, losses, ratios = program.run_period(
                 progress, list(period), constants, self._data
             )
-            judged = program.judge(progress, self._held_out)
+            judged = judge(progress, self._held_out)
             told = (losses, progress.diverged_at_step, judged, ratios)
             told = jax.tree.map(np.asarray, told)
             for i, history in enumerate(histories):
@@ -339,7 +340,7 @@ class _Runner:
             if all(history.outcome == "diverged" for history in histories):
                 break
         else:
-            judged = program.judge(progress, self._test)
+            judged = judge(progress, self._test)
             for i, history in enumerate(histories):
                 one = judged if program.width == 1 else _at(judged, i)
                 if history.outcome == "finished":
@@ -354,7 +355,8 @@ class _Runner:
 
     @property
     def compile_seconds(self):
-        return sum(program.compile_seconds for program in list(self.programs.values()))
+        compiled = [*self.programs.values(), *self._judges.values()]
+        return sum(each.compile_seconds for each in compiled)
 
     def _record(self, history, feed, losses, diverged_at_step, judged, ratios):
         history.record(
@@ -366,13 +368,18 @@ class _Runner:
             ratios,
         )
 
-    def _program(self, name):
+    def _compiled(self, name):
+        """The program of a solver, and its judge: solvers as wide have one."""
+        width = self.widths[name]
         with self._locks[name]:
             if name not in self.programs:
-                self.programs[name] = Program(
-                    self.experiment, self._step(name), self._images, self.widths[name]
-                )
-            return self.programs[name]
+                step = self._step(name)
+                program = Program(self.experiment, step, self._images, width)
+                with self._judging:
+                    if width not in self._judges:
+                        self._judges[width] = Judge(step, width, self._test[0])
+                self.programs[name] = program
+        return self.programs[name], self._judges[width]
 
     def _step(self, name):
         return Step(self.experiment, name, self._traced, self._images.normalize)
