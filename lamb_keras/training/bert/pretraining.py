@@ -6,6 +6,7 @@ is a number of equal micro-batches.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -184,13 +185,13 @@ class Program:
             if experiment.stages(trial)[number].micro_batch == micro_batch
         ]
         self.periods = _periods(experiment)[number]
-        longest = [
-            (end - begin, stage.micro_batches)
+        longest = max(
+            (end - begin) * stage.micro_batches
             for stage in (experiment.stages(trial)[number] for trial in trials)
             for begin, end in self._bounds(stage) or [(0, 1)]
-        ]
-        self._steps_per_period = max(steps for steps, _ in longest)
-        self._micro_steps_per_period = max(steps * each for steps, each in longest)
+        )
+        # Tables whose trainings are about as long then have one program.
+        self._most = _roomy(longest)
         mesh = every_device()
         shared = mesh.size > 1 and micro_batch % mesh.size == 0
         self._rows = (
@@ -257,14 +258,12 @@ class Program:
                     for name, array in taken.items()
                 },
             )
-            batch = jax.tree.map(
-                lambda rows: filled(rows, self._micro_steps_per_period), batch
-            )
+            batch = jax.tree.map(lambda rows: filled(rows, self._most), batch)
             steps = np.arange(before + begin + 1, before + end + 1, dtype="int32")
             of_steps = [steps, rates[begin:end], decays[begin:end]]
             yield Feed(
                 self._placed(batch),
-                *(filled(rows, self._steps_per_period) for rows in of_steps),
+                *(filled(rows, self._most) for rows in of_steps),
                 np.int32(end - begin),
             )
 
@@ -360,6 +359,17 @@ def predictions(
     count = np.maximum(np.round(np.float32(rate) * available.astype("float32")), 1)
     most = masking.predictions_of(token_ids.shape[1], rate)
     return np.minimum(np.minimum(count, available), most).astype("int64")
+
+
+def _roomy(count: int) -> int:
+    """At least so many, of few numbers: four between two powers of two.
+
+    Example:
+        >>> [_roomy(count) for count in (3, 9, 659, 704, 768)]
+        [3, 10, 768, 768, 768]
+    """
+    unit = 2 ** max(0, count.bit_length() - 3)
+    return math.ceil(count / unit) * unit
 
 
 def _periods(experiment):
