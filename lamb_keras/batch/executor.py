@@ -284,10 +284,14 @@ def environment(event_file, jobs):
         >>> environment("events.jsonl", jobs=processors())["LAMB_KERAS_THREADS"]
         '1'
     """
+    share = str(max(1, processors() // jobs))
     variables = {
         "KERAS_BACKEND": "jax",
         # Runs at once and trials at once within a run share the same processors.
-        "LAMB_KERAS_THREADS": str(max(1, processors() // jobs)),
+        "LAMB_KERAS_THREADS": share,
+        # How many threads XLA computes with. It takes one for each processor of the
+        # machine, in each run: they then wait for each other half of the time.
+        "NPROC": share,
         **compiled.variables(os.environ),
         **os.environ,
         events.VARIABLE: str(event_file),

@@ -4,14 +4,17 @@ Runs of one notebook and solver mostly share their compiled programs: see `compi
 Started together, each would compile them all the same.
 """
 
+from lamb_keras import parameters
+
 NEW, KNOWN, IN_THE_MAKING = range(3)
 
 
 def next_of(waiting, active, ended) -> int:
-    """The place in `waiting` of the run to start next: the first one of the best.
+    """The place in `waiting` of the run to start next.
 
-    Best are those that need what no run has compiled yet, then those for which all is
-    compiled, and last those whose programs a run in progress may be compiling.
+    First come those that need what no run has compiled yet, then those for which all
+    is compiled, and last those whose programs a run in progress may be compiling. Among
+    these, those of most trials: what takes long is not to be alone at the end.
 
     Args:
         waiting, active, ended: `PlannedRun`s: not yet started, in progress, and done
@@ -24,7 +27,7 @@ def next_of(waiting, active, ended) -> int:
         >>> [run.parameters["solvers"] for run in runs]
         [['adagrad'], ['adagrad+'], ['adam'], ['adam+']]
         >>> next_of(runs[1:], active=runs[:1], ended=[])
-        1
+        2
     """
     known = set().union(*map(_programs, ended))
     making = set().union(*map(_programs, active)) - known
@@ -35,7 +38,11 @@ def next_of(waiting, active, ended) -> int:
             return IN_THE_MAKING
         return KNOWN if needed <= known else NEW
 
-    return min(range(len(waiting)), key=lambda place: rank(waiting[place]))
+    def order(place):
+        run = waiting[place]
+        return rank(run), -parameters.trials(run.parameters)
+
+    return min(range(len(waiting)), key=order)
 
 
 def _programs(run):

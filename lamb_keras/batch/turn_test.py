@@ -28,13 +28,14 @@ def order(runs, slots, lasting=lambda run: 1):
 
 
 def test_runs_that_compile_different_programs_come_first_and_side_by_side(runs):
-    assert order(runs, 2) == [7, 9, 11, 13, 10, 12, 14]
+    # Of Tables 9 and 10, 11 and 12, 13 and 14, which share a solver, only one.
+    assert order(runs, 2) == [7, 9, 13, 12, 10, 14, 11]
 
 
 def test_a_run_waits_for_its_programs_while_another_can_use_the_time(runs):
     # Table 9 takes so long that Table 10, of the same solver, is the last to start.
     slow = order(runs, 2, lasting=lambda run: 100 if run.table == 9 else 1)
-    assert slow == [7, 9, 11, 13, 12, 14, 10]
+    assert slow == [7, 9, 13, 12, 14, 11, 10]
 
 
 def test_runs_of_one_solver_alone_go_in_their_order(runs):
@@ -43,12 +44,14 @@ def test_runs_of_one_solver_alone_go_in_their_order(runs):
 
 
 def test_one_at_a_time_the_order_is_that_of_new_programs_first(runs):
-    assert order(runs, 1) == [7, 9, 11, 13, 10, 12, 14]
+    assert order(runs, 1) == [7, 9, 13, 12, 10, 14, 11]
 
 
 def test_notebooks_without_solvers_go_in_their_order(runs):
     from dataclasses import replace
 
-    plain = [replace(runs[table], parameters={}) for table in (9, 10)]
+    plain = [
+        replace(runs[table], parameters={"learning_rates": [0.1]}) for table in (9, 10)
+    ]
     assert turn.next_of(plain, [], []) == 0
     assert turn.next_of(plain[1:], plain[:1], []) == 0
