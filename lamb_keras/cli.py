@@ -182,7 +182,10 @@ def bench_batch(options):
 
     from lamb_keras.benchmarks import batch
 
-    batch.report(project, options.scale, options.tables, options.sample, options.json)
+    output = options.output and Path(options.output).absolute()
+    batch.report(
+        project, options.scale, options.tables, options.sample, options.json, output
+    )
     return 0
 
 
@@ -373,6 +376,9 @@ def _parser():
     )
     batching.add_argument(
         "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"
+    )
+    batching.add_argument(
+        "--output", metavar="FOLDER", help="keep the batch's outputs here"
     )
     batching.add_argument(
         "--json", action="store_true", help="as JSON, with the environment"

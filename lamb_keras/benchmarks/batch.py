@@ -1,6 +1,6 @@
 """What a trial costs in a batch, against plain Papermill with one trial a notebook.
 
-    lamb-keras bench batch [--tables 7] [--sample 10] [--json]
+    lamb-keras bench batch [--tables 7] [--sample 10] [--output FOLDER] [--json]
 
 In one sitting: half of the sample by plain Papermill, one notebook after another, each
 with one trial; then the whole batch, its report included, with no compiled program from
@@ -26,7 +26,7 @@ from lamb_keras.batch import BatchError, plan
 from lamb_keras.parameters.grids import GRIDS
 
 
-def measure(project, scale, tables=None, sample=10) -> dict:
+def measure(project, scale, tables=None, sample=10, output=None) -> dict:
     """Seconds of both ways and their ratio.
 
     Args:
@@ -34,6 +34,7 @@ def measure(project, scale, tables=None, sample=10) -> dict:
         scale: which to run.
         tables: what `--tables` was given; None for all.
         sample: how many trials plain Papermill executes.
+        output: where the batch's outputs stay; None for nowhere.
 
     Returns:
         A dict of "trials", how many the tables have; "plain_seconds" of each trial of
@@ -45,7 +46,7 @@ def measure(project, scale, tables=None, sample=10) -> dict:
         trials = [(run, only) for run in runs for only in single_trials(run.parameters)]
         chosen = spread(trials, sample)
         plain = dict(_plain(*each, project, folder) for each in chosen[: sample // 2])
-        seconds = _batch(project, scale, tables, folder)
+        seconds = _batch(project, scale, tables, folder, output)
         plain |= dict(_plain(*each, project, folder) for each in chosen[sample // 2 :])
     plainly = statistics.mean(plain.values()) * len(trials)
     return {
@@ -84,9 +85,9 @@ def spread(trials: list, count: int) -> list:
     return [trials[(2 * i + 1) * len(trials) // (2 * count)] for i in range(count)]
 
 
-def report(project, scale, tables, sample, as_json=False):
+def report(project, scale, tables, sample, as_json=False, output=None):
     """Measures and prints, in words or as JSON with the environment."""
-    found = measure(project, scale, tables, sample)
+    found = measure(project, scale, tables, sample, output)
     if as_json:
         from lamb_keras.results import environment
 
@@ -131,9 +132,10 @@ def _plain(run, only, project, folder):
         )
 
 
-def _batch(project, scale, tables, folder):
-    command = [sys.executable, "-m", "lamb_keras", "run", "--scale", scale]
-    command += ["--project", str(project.root), "--output", f"{folder}/outputs"]
+def _batch(project, scale, tables, folder, output):
+    command = [sys.executable, "-m", "lamb_keras", "run", "--scale", scale, "--again"]
+    command += ["--project", str(project.root)]
+    command += ["--output", str(output or Path(folder, "outputs"))]
     if tables:
         command += ["--tables", *tables]
     # As on a fresh clone: nothing is compiled yet.
