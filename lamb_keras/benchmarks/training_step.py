@@ -79,7 +79,7 @@ def epoch(experiment: Experiment, images, model) -> Callable[[], int]:
         nonlocal progress
         progress, losses, _ = program.run_period(progress, [feed], constants, data)
         np.asarray(losses)
-        return np.count_nonzero(feed.step)
+        return int(feed.steps)
 
     run()
     return run
