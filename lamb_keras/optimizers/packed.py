@@ -96,18 +96,23 @@ class Packed:
         self._unpack = unpack
 
     def pack(self, arrays) -> list:
-        """Stacks of arrays that belong to the variables, in their order."""
+        """Stacks of arrays that belong to the variables, in their order.
+
+        Of NumPy's arrays they are NumPy's, and nothing is compiled for them.
+        """
+        on_host = all(isinstance(array, np.ndarray) for array in arrays)
+        stack = np.stack if on_host else jnp.stack
         return [
             arrays[group[0]]
             if self._ready[group[0]]
-            else jnp.stack(
-                [jnp.reshape(arrays[i], self._shapes[i] or (1,)) for i in group]
-            )
+            else stack([arrays[i].reshape(self._shapes[i] or (1,)) for i in group])
             for group in self._groups
         ]
 
     def unpack(self, stacks) -> list:
         """The arrays of the variables, in their order; its gradients are packed."""
+        if all(isinstance(stack, np.ndarray) for stack in stacks):
+            return self._unpacked(stacks)
         return self._unpack(list(stacks))
 
     def apply(self, weights, gradients, state) -> tuple[list, list]:
@@ -133,7 +138,7 @@ class Packed:
                 if self._ready[i]:
                     arrays[i] = stack
                 else:
-                    arrays[i] = jnp.reshape(stack[place], self._shapes[i])
+                    arrays[i] = stack[place].reshape(self._shapes[i])
         return arrays
 
     def _stack_shape(self, group):
@@ -154,7 +159,7 @@ class Packed:
         if source.track_trust_ratios:
             record = held.pop(id(source._trust_ratio_record))
             columns = self._columns(source, target)
-            found[id(target._trust_ratio_record)] = jnp.asarray(record)[:, columns]
+            found[id(target._trust_ratio_record)] = record[:, np.array(columns)]
         # What is left, numbers of the whole optimizer, is the same on both sides.
         rest = iter(held.values())
         return [

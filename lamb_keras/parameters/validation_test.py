@@ -87,6 +87,7 @@ TABLE_1 = {
     "weight_decay_form": "times_learning_rate",
     "exclude_from_weight_decay": ["bias$", "gamma$", "beta$"],
     "global_clipnorm": 1.0,
+    "packed_update": False,
     "batch_size": {"adamw": 512, "lamb": "65536/32768"},
     "base_batch_size": {"adamw": 512, "lamb": 32768},
     "warmup_fraction": {"adamw": 0.01, "lamb": 0.2},

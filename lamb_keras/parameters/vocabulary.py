@@ -161,6 +161,7 @@ VOCABULARY = {
     "global_clipnorm": Parameter(
         "a number above 0, or null", optional(_positive), solvers=("lars", "lamb")
     ),
+    "packed_update": Parameter("true or false", boolean, solvers=("lars", "lamb")),
     "augmentations": Parameter(
         f"a list of different ones of {', '.join(AUGMENTATIONS)}",
         several(one_of(AUGMENTATIONS), empty=True),

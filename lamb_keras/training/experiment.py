@@ -78,6 +78,8 @@ class Experiment:
         exclude_from_weight_decay: patterns of variable paths that LAMB and LARS
             neither decay nor adapt.
         global_clipnorm: the longest gradient that LAMB and LARS take as it is.
+        packed_update: whether LAMB and LARS update variables of one shape at once, in
+            far fewer kernels: see `lamb_keras.optimizers.Packed`.
         augmentations: of the training images: crop, flip, cutout.
         width, blocks: of the model, for models that have them.
         dtype_policy: Keras's name of the precision the model computes in.
@@ -121,6 +123,7 @@ class Experiment:
     nesterov: bool = False
     exclude_from_weight_decay: list[str] = field(default_factory=list)
     global_clipnorm: float | None = None
+    packed_update: bool = False
     augmentations: list[str] = field(default_factory=list)
     width: int | None = None
     blocks: list[int] | None = None

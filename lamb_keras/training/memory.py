@@ -52,7 +52,8 @@ def trial_bytes(step, state, images) -> int:
 
         return jax.vjp(loss, weights, has_aux=True)[1]
 
-    kept = jax.eval_shape(backward, state.weights, images, labels)
+    weights = jax.eval_shape(step.unpacked, state.weights)
+    kept = jax.eval_shape(backward, weights, images, labels)
     return 2 * bytes_of(state) + bytes_of(state.weights) + bytes_of(kept)
 
 

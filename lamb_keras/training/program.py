@@ -182,7 +182,7 @@ class Judge:
     """The compiled judgement of a model, whatever solver trains it.
 
     Args:
-        step: any solver's step on the model.
+        step: any solver's step on the model, packed if theirs are.
         width: how many trials are judged at once.
         chunk: images and labels, as `Chunks` has them, of which only shapes count.
     """
@@ -190,7 +190,8 @@ class Judge:
     def __init__(self, step: Step, width: int, chunk):
         started = time.perf_counter()
         judge = step.judge
-        model = initial_weights(step.model)
+        start = step.start(initial_weights(step.model))
+        model = start.weights, start.others
         if width > 1:
             judge = jax.vmap(judge, in_axes=(0, 0, None, None))
             model = jax.tree.map(lambda leaf: np.stack([leaf] * width), model)

@@ -31,6 +31,10 @@ class Needs(NamedTuple):
 class SpreadStep:
     """A step compiled for several devices.
 
+    Attributes:
+        state, plain_state: of `jax.ShapeDtypeStruct`: what is trained, and its plain
+            form, each array with its place.
+
     Args:
         step: a solver's step on a model.
         mesh: of one axis; `every_device()` if left out.
@@ -48,18 +52,26 @@ class SpreadStep:
         self._rows = NamedSharding(self.mesh, PartitionSpec(_AXIS))
         place = self._split if split_weights else lambda array: self._whole
         begin = step.start(initial_weights(step.model))
-        places = State(
-            weights=[place(array) for array in begin.weights],
-            others=[self._whole for _ in begin.others],
-            optimizer=[place(array) for array in begin.optimizer],
-        )
-        self.state = jax.tree.map(
-            lambda array, place: jax.ShapeDtypeStruct(
-                array.shape, array.dtype, sharding=place
-            ),
-            begin,
-            places,
-        )
+
+        def placed(state):
+            places = State(
+                weights=[place(array) for array in state.weights],
+                others=[self._whole for _ in state.others],
+                optimizer=[place(array) for array in state.optimizer],
+            )
+            described = jax.tree.map(
+                lambda array, place: jax.ShapeDtypeStruct(
+                    array.shape, array.dtype, sharding=place
+                ),
+                state,
+                places,
+            )
+            return places, described
+
+        places, self.state = placed(begin)
+        plain_places, self.plain_state = placed(jax.eval_shape(step.plain, begin))
+        self._plain = jax.jit(step.plain, out_shardings=plain_places)
+        self._own = jax.jit(step.own, out_shardings=places)
         self._update = jax.jit(
             self._traced_update,
             donate_argnums=0,
@@ -79,6 +91,14 @@ class SpreadStep:
             begin,
             self.state,
         )
+
+    def plain(self, state) -> State:
+        """A state with an array a variable, as checkpoints have it."""
+        return self._plain(state) if self.step.packs else state
+
+    def own(self, plain) -> State:
+        """A plain state in the form that the step trains."""
+        return self._own(plain) if self.step.packs else plain
 
     def put(self, batch) -> tuple:
         """This process's part of a batch, (images, labels), as part of the whole one.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamb_keras.optimizers import solvers
+from lamb_keras.optimizers import Lamb, Lars, Packed, solvers
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.experiment import Experiment
 
@@ -19,7 +19,10 @@ _NORMALIZATION = ("gamma", "beta")
 
 
 class State(NamedTuple):
-    """Everything that a training step changes."""
+    """Everything that a training step changes: plain, with an array a variable.
+
+    A step may train in a form of its own: see `SolverStep`.
+    """
 
     weights: list
     # Batch statistics, the states of dropout's generators.
@@ -38,26 +41,62 @@ class Judgement(NamedTuple):
 class SolverStep:
     """What the step of a solver on a model is, whatever the model learns.
 
+    A packed one trains in a form of its own: weights, their gradients and what the
+    solver keeps for them are stacks of equal variables, as `Packed` has them. What is
+    kept of it and shown is plain.
+
     Args:
         model: a Keras model.
         optimizer: from `solvers.solver`, not yet built.
+        packed: whether LAMB and LARS train packed; other solvers do not.
+
+    Attributes:
+        packs: whether this step is packed.
     """
 
-    def __init__(self, model, optimizer):
+    def __init__(self, model, optimizer, packed=False):
         self.model = model
-        self.optimizer = optimizer
-        self.optimizer.build(model.trainable_variables)
+        optimizer.build(model.trainable_variables)
+        self.packs = packed and isinstance(optimizer, Lamb | Lars)
+        self._packed = Packed(optimizer) if self.packs else None
+        self._plain_optimizer = optimizer
+        self._optimizer = self._packed.optimizer if self.packs else optimizer
 
     def start(self, initial: tuple[list, list]) -> State:
-        """The state before the first step, from `initial_weights`."""
+        """The state before the first step, from `initial_weights`, in our form."""
         weights, others = initial
-        optimizer = [np.asarray(v.value) for v in self.optimizer.variables]
-        return State(weights, others, optimizer)
+        optimizer = [np.asarray(v.value) for v in self._plain_optimizer.variables]
+        state = self.own(State(weights, others, optimizer))
+        return jax.tree.map(np.asarray, state)
+
+    def own(self, plain: State) -> State:
+        """A plain state in the form that this step trains."""
+        if not self.packs:
+            return plain
+        weights, others, optimizer = plain
+        packed = self._packed
+        return State(packed.pack(weights), others, packed.packed_state(optimizer))
+
+    def plain(self, state: State) -> State:
+        """A state of this step with an array a variable."""
+        if not self.packs:
+            return state
+        weights, others, optimizer = state
+        packed = self._packed
+        return State(packed.unpack(weights), others, packed.plain_state(optimizer))
+
+    def unpacked(self, weights) -> list:
+        """Weights of this step as the model takes them."""
+        return self._packed.unpack(weights) if self.packs else weights
+
+    def packed(self, gradients) -> list:
+        """The gradients of the model's variables as `apply` takes them."""
+        return self._packed.pack(gradients) if self.packs else gradients
 
     def apply(self, state, gradients, learning_rate, weight_decay) -> State:
-        """The state after the solver's step along these gradients."""
+        """The state after the solver's step along these gradients, both in our form."""
         weights, optimizer = solvers.step(
-            self.optimizer,
+            self._optimizer,
             state.optimizer,
             gradients,
             state.weights,
@@ -71,12 +110,14 @@ class SolverStep:
 
         Shape (3, layers), or (3, 0) for solvers without a trust ratio.
         """
-        if not getattr(self.optimizer, "track_trust_ratios", False):
+        if not getattr(self._plain_optimizer, "track_trust_ratios", False):
             return jnp.zeros((3, 0))
         return next(
             value
             for variable, value in zip(
-                self.optimizer.variables, state.optimizer, strict=True
+                self._plain_optimizer.variables,
+                self.plain(state).optimizer,
+                strict=True,
             )
             if variable.name == "trust_ratios"
         )
@@ -101,7 +142,7 @@ class Step(SolverStep):
             exclude_from_weight_decay=experiment.exclude_from_weight_decay,
             global_clipnorm=experiment.global_clipnorm,
         )
-        super().__init__(model, optimizer)
+        super().__init__(model, optimizer, experiment.packed_update)
         self._normalize = normalize
         self._augmentations = tuple(experiment.augmentations)
         self._label_smoothing = experiment.label_smoothing
@@ -123,20 +164,21 @@ class Step(SolverStep):
         images = self._normalize(images)
         if self._augmentations:
             images = augment(images, key, self._augmentations)
+        weights = self.unpacked(state.weights)
         (loss, others), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-            state.weights, state.others, images, labels
+            weights, state.others, images, labels
         )
         # The gradient of ½ · l2 · Σ w².
         gradients = [
             g + l2 * w if regularized else g
             for g, w, regularized in zip(
-                gradients, state.weights, self._regularized, strict=True
+                gradients, weights, self._regularized, strict=True
             )
         ]
-        return loss, others, gradients
+        return loss, others, self.packed(gradients)
 
     def loss(self, weights, others, images, labels):
-        """(mean loss, new `others`) on images as the model takes them."""
+        """(mean loss, new `others`) at plain weights, on images that are normalized."""
         logits, others = self.model.stateless_call(
             weights, others, images, training=True
         )
@@ -148,7 +190,7 @@ class Step(SolverStep):
         The loss is without label smoothing.
         """
         logits, _ = self.model.stateless_call(
-            weights, others, self._normalize(images), training=False
+            self.unpacked(weights), others, self._normalize(images), training=False
         )
         real = labels >= 0
         losses = jnp.where(real, cross_entropy(logits, labels), 0)

@@ -152,7 +152,8 @@ class _Training:
                 keep = checkpoints is not None and checkpoints.due(done)
                 self._look(state, done, now=keep)
                 if keep and history.outcome == "finished":
-                    checkpoints.keep(done, state, batches, self._told())
+                    plain = self._spread.plain(state)
+                    checkpoints.keep(done, plain, batches, self._told())
                     self._end_if_asked(checkpoints, done)
         if history.outcome == "finished":
             history.finish(*self._judge(state, "test"))
@@ -161,7 +162,7 @@ class _Training:
 
     def _begin(self, checkpoints, batches):
         """(state, steps done): from the last checkpoint if there is one."""
-        found = checkpoints and checkpoints.last(self._spread.state, batches)
+        found = checkpoints and checkpoints.last(self._spread.plain_state, batches)
         if not found:
             return self._spread.start(), 0
         done, state, told = found
@@ -172,7 +173,7 @@ class _Training:
         ]
         self._losses, self._looked_at = told["losses"], len(told["losses"])
         self._started -= told["seconds"]
-        return state, done
+        return self._spread.own(state), done
 
     def _step(self, state, number, batch):
         state, loss = self._spread.update(

@@ -197,6 +197,22 @@ def test_stopped_and_gone_on_with_is_as_never_stopped_to_the_last_bit(
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_packed_training_goes_on_from_a_plain_checkpoint(uninterrupted, tmp_path):
+    packed = dataclasses.replace(EXPERIMENT, packed_update=True)
+    spread = SpreadStep(
+        Step(packed, "lamb", model(), imagenet.normalize), split_weights=True
+    )
+    assert len(spread.state.weights) < len(spread.plain_state.weights)
+
+    options = {"experiment": packed, "steps_between_checkpoints": 4}
+    options["checkpoint_folder"] = tmp_path
+    first = train(**options)
+    np.testing.assert_allclose(first.train_loss, uninterrupted[0].train_loss, rtol=1e-4)
+    # Finished, it is only judged: at the weights that were kept, an array a variable.
+    again = train(**options)
+    assert told(again) == told(first)
+
+
 class Terminating:
     """A Grain iterator during whose n-th batch the machine is taken away."""
 

@@ -270,7 +270,7 @@ class _Runner:
     def __init__(self, experiment, images, make_model, width, kept):
         self.experiment = experiment
         self.stop = threading.Event()
-        self.programs = {}
+        self._programs = {}
         self.histories = dict(kept.histories)
         self._kept = kept
         self._images = images
@@ -355,7 +355,8 @@ class _Runner:
 
     @property
     def compile_seconds(self):
-        compiled = [*self.programs.values(), *self._judges.values()]
+        programs = [program for program, _ in self._programs.values()]
+        compiled = [*programs, *self._judges.values()]
         return sum(each.compile_seconds for each in compiled)
 
     def _record(self, history, feed, losses, diverged_at_step, judged, ratios):
@@ -369,17 +370,18 @@ class _Runner:
         )
 
     def _compiled(self, name):
-        """The program of a solver, and its judge: solvers as wide have one."""
+        """The program of a solver, and its judge: those of equal solvers are one."""
         width = self.widths[name]
         with self._locks[name]:
-            if name not in self.programs:
+            if name not in self._programs:
                 step = self._step(name)
                 program = Program(self.experiment, step, self._images, width)
                 with self._judging:
-                    if width not in self._judges:
-                        self._judges[width] = Judge(step, width, self._test[0])
-                self.programs[name] = program
-        return self.programs[name], self._judges[width]
+                    kind = width, step.packs
+                    if kind not in self._judges:
+                        self._judges[kind] = Judge(step, width, self._test[0])
+                self._programs[name] = program, self._judges[kind]
+        return self._programs[name]
 
     def _step(self, name):
         return Step(self.experiment, name, self._traced, self._images.normalize)

@@ -71,6 +71,20 @@ def test_no_trial_after_the_first_of_its_solver_compiles_anything(both_solvers):
     assert both_solvers.late_compilations == 0
 
 
+def test_packed_trials_learn_as_plain_ones_and_are_told_alike(both_solvers, digits):
+    packed = sweep(changed(packed_update=True), digits, models.lenet)
+    assert packed.late_compilations == 0
+    for one, plain in zip(packed.histories, both_solvers.histories, strict=True):
+        if one.trial.solver == "adam":  # which has no such form
+            assert outcome(one) == outcome(plain)
+            continue
+        assert one.layers == plain.layers
+        np.testing.assert_allclose(one.train_loss, plain.train_loss, rtol=1e-5)
+        np.testing.assert_allclose(
+            one.trust_ratios, plain.trust_ratios, rtol=2e-4, atol=1e-7
+        )
+
+
 def test_the_count_of_late_compilations_sees_one(both_solvers):
     histories = [dataclasses.replace(h) for h in both_solvers.histories]
     histories[-1].compilations += 1

@@ -133,6 +133,7 @@ class Experiment:
     weight_decay_form: str | list[str] = "times_learning_rate"
     exclude_from_weight_decay: list[str] = field(default_factory=list)
     global_clipnorm: float | None = None
+    packed_update: bool = False
     sequences: int = 512_000_000
     second_stage: float = 0.1
     mixed_steps: list[int] = field(default_factory=lambda: [7037, 1562])

@@ -81,19 +81,19 @@ class PretrainingStep(SolverStep):
             exclude_from_weight_decay=experiment.exclude_from_weight_decay,
             global_clipnorm=experiment.global_clipnorm,
         )
-        super().__init__(model, optimizer)
+        super().__init__(model, optimizer, experiment.packed_update)
         self._rate = experiment.masking_rate
         self._vocabulary = vocabulary
 
     def gradients(self, state, batch: Batch, seed, micro_batches):
         """(loss, new `others`, gradients) of a micro-batch, as its share of a step."""
         (loss, others), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-            state.weights, state.others, batch, seed, micro_batches
+            self.unpacked(state.weights), state.others, batch, seed, micro_batches
         )
-        return loss, others, gradients
+        return loss, others, self.packed(gradients)
 
     def loss(self, weights, others, batch: Batch, seed, micro_batches=1.0):
-        """(loss, new `others`) of a micro-batch, as its share of a step."""
+        """(loss, new `others`) at plain weights of a micro-batch, as its share."""
         hidden = self._hide(batch.token_ids, batch.number, seed)
         said, others = self._call(weights, others, batch, hidden, training=True)
         shape = hidden.labels.shape
@@ -108,6 +108,7 @@ class PretrainingStep(SolverStep):
     def judge(self, weights, others, batch: Batch) -> Judgement:
         """How well hidden tokens are told; sequences of number -1 are not counted."""
         hidden = self._hide(batch.token_ids, batch.number, jnp.uint32(_JUDGING_SEED))
+        weights = self.unpacked(weights)
         said, _ = self._call(weights, others, batch, hidden, training=False)
         logits = said["tokens"].astype("float32")
         flat = logits.reshape(-1, logits.shape[-1])
@@ -308,7 +309,7 @@ class Judge:
     """The compiled judgement of the masked language model on held-out sequences.
 
     Args:
-        step: any solver's step on the model.
+        step: any solver's step on the model, packed if theirs are.
         sequences: to judge by.
     """
 
@@ -323,8 +324,9 @@ class Judge:
             self._chunks.append(
                 jax.device_put(Batch(**some, predictions=np.float32(1)))
             )
-        start = initial_weights(step.model)
-        self._judge = jax.jit(step.judge).lower(*start, self._chunks[0]).compile()
+        start = step.start(initial_weights(step.model))
+        model = start.weights, start.others
+        self._judge = jax.jit(step.judge).lower(*model, self._chunks[0]).compile()
 
     def __call__(self, state: State) -> tuple[float, float]:
         """(loss in nats a predicted token, which part of them is right)."""

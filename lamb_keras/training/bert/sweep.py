@@ -274,7 +274,9 @@ class _Runner:
             progress, history = self._pretrained(trial, history)
             if self.stop.is_set():
                 return history
-            encoder = self._named(progress.state.weights)
+            step = self._once(self._step, trial.solver)
+            weights = [np.asarray(array) for array in progress.state.weights]
+            encoder = self._named(step.unpacked(weights))
         if history.outcome == "finished":
             tuner = self._once(self._tuner)
             for seed in self._experiment.finetuning_seeds:
@@ -321,9 +323,11 @@ class _Runner:
         step = self._once(self._step, trial.solver)
         begun = accumulation.begin(step.start(self._once(self._initial, trial.seed)))
         progress, path = begun, self._kept.unfinished(trial)
-        if path and (found := checkpoint.find(path, begun, trial)):
+        plainly = begun._replace(state=step.plain(begun.state))
+        if path and (found := checkpoint.find(path, plainly, trial)):
             progress, history = found
-        done, judge = len(history.looks), self._once(self._judge)
+            progress = progress._replace(state=step.own(progress.state))
+        done, judge = len(history.looks), self._once(self._judge, step.packs)
         for number, stage in enumerate(history.stages):
             program = self._once(self._program, trial.solver, number, stage.micro_batch)
             ends = program.ends(trial)
@@ -349,7 +353,8 @@ class _Runner:
                     np.asarray(ratios),
                 )
                 if path:
-                    checkpoint.keep(path, progress, history)
+                    state = step.plain(jax.tree.map(np.asarray, progress.state))
+                    checkpoint.keep(path, progress._replace(state=state), history)
             done = 0
         return progress, history
 
@@ -457,11 +462,12 @@ class _Runner:
             self._vocabulary,
         )
 
-    def _judge(self):
+    def _judge(self, packs):
         """On the first stage's length: one measure for all looks."""
         length = self._experiment.sequence_lengths[0]
+        steps = [self._once(self._step, name) for name in self._experiment.solvers]
         return Judge(
-            self._once(self._step, self._experiment.solvers[0]),
+            next(step for step in steps if step.packs == packs),
             self._library.held_out_sequences(length, _HELD_OUT),
         )
 

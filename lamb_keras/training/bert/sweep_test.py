@@ -131,6 +131,41 @@ def test_a_training_that_was_ended_goes_on_to_the_last_bit(
     assert _plain(third.histories[0]) == _plain(whole)
 
 
+def test_a_packed_training_is_as_a_plain_one_and_goes_on_from_a_plain_checkpoint(
+    found, library, tmp_path, monkeypatch
+):
+    only = {"solvers": ["lamb"], "batch_size": [1024], "learning_rates": [0.01]}
+    packed = changed(**TWO | only, packed_update=True)
+    whole = sweep(packed, library, threads=1)
+    assert whole.late_compilations == 0
+    (plain,) = [
+        h
+        for h in found.histories
+        if (h.trial.solver, h.trial.batch_size) == ("lamb", 1024)
+    ]
+    for one, other in zip(whole.histories[0].looks, plain.looks, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        # Not the norms: a key's bias has gradients of rounding errors alone.
+        ratios, plain_ratios = one.trust_ratios[0], other.trust_ratios[0]
+        np.testing.assert_allclose(ratios, plain_ratios, rtol=1e-3)
+
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    kept = checkpoint.keep
+
+    def keep_and_end(path, progress, history):
+        weights = [array.shape for array in progress.state.weights]
+        assert len(weights) == len(history.layers)
+        kept(path, progress, history)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "keep", keep_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(packed, library, threads=1)
+    monkeypatch.setattr(checkpoint, "keep", kept)
+    again = sweep(packed, library, threads=1)
+    assert _plain(again.histories[0]) == _plain(whole.histories[0])
+
+
 def test_a_damaged_checkpoint_is_as_none(found, library, tmp_path):
     path = tmp_path / "kept.npz"
     path.write_bytes(b"PK\3\4 half of one")
