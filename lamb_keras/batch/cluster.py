@@ -144,15 +144,23 @@ def _execute(run, root, timeout, topic):
     worker = get_worker()
     relay = _Relay(worker, worker.get_current_task(), topic)
     silent = Progress({run.name: 1}, io.StringIO())
-    threads = worker.state.nthreads
     project = Project.find(Path(root))
     try:
         [kept] = executor.execute(
-            [run], project, 1, silent, timeout, relay, sharing=threads
+            [run], project, 1, silent, timeout, relay, sharing=_threads_here(worker)
         )
     except _GivenUpError:
         return None
     return kept
+
+
+def _threads_here(worker):
+    """How many tasks share this machine: those of all workers on it, not of one."""
+    from distributed import get_client
+
+    workers = get_client().scheduler_info(n_workers=-1)["workers"]
+    host = workers[worker.address]["host"]
+    return sum(each["nthreads"] for each in workers.values() if each["host"] == host)
 
 
 class _GivenUpError(Exception):

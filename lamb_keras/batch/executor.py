@@ -281,8 +281,11 @@ def environment(event_file, jobs):
     """The environment of a run's processes.
 
     Example:
-        >>> environment("events.jsonl", jobs=processors())["LAMB_KERAS_THREADS"]
-        '1'
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, clear=True):
+        ...     variables = environment("events.jsonl", jobs=processors())
+        >>> variables["LAMB_KERAS_THREADS"], variables["NPROC"]
+        ('1', '1')
     """
     share = str(max(1, processors() // jobs))
     variables = {

@@ -421,6 +421,27 @@ def test_threads_that_the_user_chose_are_left_alone(monkeypatch):
     assert executor.environment("events.jsonl", 1)["LAMB_KERAS_THREADS"] == "3"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_xla_computes_with_no_more_threads_than_a_run_has_of_the_processors(
+    monkeypatch,
+):
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setattr(executor, "processors", lambda: 6)
+    variables = executor.environment("events.jsonl", jobs=2)
+    program = "import jax, glob; jax.jit(lambda x: x @ x)(jax.numpy.ones((99, 99)))\n"
+    program += (
+        "for path in glob.glob('/proc/self/task/*/comm'): print(open(path).read())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("XLAEigen") == 3
+
+
 def test_the_temporary_folder_is_short_enough_for_a_socket(tmp_path, monkeypatch):
     long = tmp_path / ("x" * 80)
     long.mkdir()
