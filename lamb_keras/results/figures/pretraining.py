@@ -50,7 +50,7 @@ def pretraining_curves(curves, unigram_entropy=None):
         ...     [point | {"stage": 1 + s // 9, "step": s, "train_loss": 9 / s,
         ...               "validation_loss": 10 / s} for s in (3, 6, 9)], 5.5)
         >>> [axes.get_ylabel() for axes in figure.axes]
-        ['training loss, words and next sentence', 'held-out loss, words']
+        ['training loss, both tasks', 'held-out loss, words']
     """
     rows = _frame(curves)
     figure, panels = plt.subplots(
@@ -66,7 +66,7 @@ def pretraining_curves(curves, unigram_entropy=None):
             zorder=1,
             label="guessing words by their frequency",
         )
-    panels[0].set_ylabel("training loss, words and next sentence")
+    panels[0].set_ylabel("training loss, both tasks")
     panels[1].set_ylabel("held-out loss, words")
     look.one_legend(figure, panels)
     return figure
