@@ -355,7 +355,8 @@ class _Runner:
 
     @property
     def compile_seconds(self):
-        programs = [program for program, _ in self._programs.values()]
+        # Copied at once: other threads may be adding theirs.
+        programs = [program for program, _ in list(self._programs.values())]
         compiled = [*programs, *self._judges.values()]
         return sum(each.compile_seconds for each in compiled)
 
