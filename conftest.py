@@ -3,11 +3,11 @@
 import os
 
 from lamb_keras.batch import compiled
-from lamb_keras.processors import processors
+from lamb_keras.processors import share
 
 # Many tests, and the kernels that they start, compile the same programs: they find them
 # where runs do. For JAX, which reads this when it is imported.
 os.environ.update(compiled.variables(os.environ))
 # Those that pytest-xdist runs side by side share the processors, as runs do.
 _SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-os.environ.setdefault("NPROC", str(max(1, processors() // _SIDE_BY_SIDE)))
+os.environ.setdefault("NPROC", str(share(_SIDE_BY_SIDE)))

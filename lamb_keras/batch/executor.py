@@ -31,7 +31,7 @@ from lamb_keras.batch import (
 from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
 from lamb_keras.batch.watchers import Watchers
-from lamb_keras.processors import processors
+from lamb_keras.processors import share
 
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
@@ -283,18 +283,18 @@ def environment(event_file, jobs):
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, clear=True):
-        ...     variables = environment("events.jsonl", jobs=processors())
+        ...     variables = environment("events.jsonl", jobs=os.cpu_count())
         >>> variables["LAMB_KERAS_THREADS"], variables["NPROC"]
         ('1', '1')
     """
-    share = str(max(1, processors() // jobs))
+    processors = str(share(jobs))
     variables = {
         "KERAS_BACKEND": "jax",
         # Runs at once and trials at once within a run share the same processors.
-        "LAMB_KERAS_THREADS": share,
+        "LAMB_KERAS_THREADS": processors,
         # How many threads XLA computes with. It takes one for each processor of the
         # machine, in each run: they then wait for each other half of the time.
-        "NPROC": share,
+        "NPROC": processors,
         **compiled.variables(os.environ),
         **os.environ,
         events.VARIABLE: str(event_file),
