@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,6 @@ def test_one_at_a_time_the_order_is_that_of_new_programs_first(runs):
 
 
 def test_notebooks_without_solvers_go_in_their_order(runs):
-    from dataclasses import replace
-
     plain = [
         replace(runs[table], parameters={"learning_rates": [0.1]}) for table in (9, 10)
     ]

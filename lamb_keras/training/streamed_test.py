@@ -208,7 +208,7 @@ def test_a_packed_training_goes_on_from_a_plain_checkpoint(uninterrupted, tmp_pa
     options["checkpoint_folder"] = tmp_path
     first = train(**options)
     np.testing.assert_allclose(first.train_loss, uninterrupted[0].train_loss, rtol=1e-4)
-    # Finished, it is only judged: at the weights that were kept, an array a variable.
+    # From step 8, the last that was kept, an array a variable, it is trained again.
     again = train(**options)
     assert told(again) == told(first)
 

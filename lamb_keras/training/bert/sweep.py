@@ -323,10 +323,11 @@ class _Runner:
         step = self._once(self._step, trial.solver)
         begun = accumulation.begin(step.start(self._once(self._initial, trial.seed)))
         progress, path = begun, self._kept.unfinished(trial)
-        plainly = begun._replace(state=step.plain(begun.state))
-        if path and (found := checkpoint.find(path, plainly, trial)):
-            progress, history = found
-            progress = progress._replace(state=step.own(progress.state))
+        if path:
+            plain = begun._replace(state=step.plain(begun.state))
+            if found := checkpoint.find(path, plain, trial):
+                progress, history = found
+                progress = progress._replace(state=step.own(progress.state))
         done, judge = len(history.looks), self._once(self._judge, step.packs)
         for number, stage in enumerate(history.stages):
             program = self._once(self._program, trial.solver, number, stage.micro_batch)
@@ -465,7 +466,7 @@ class _Runner:
     def _judge(self, packs):
         """On the first stage's length: one measure for all looks."""
         length = self._experiment.sequence_lengths[0]
-        steps = [self._once(self._step, name) for name in self._experiment.solvers]
+        steps = (self._once(self._step, name) for name in self._experiment.solvers)
         return Judge(
             next(step for step in steps if step.packs == packs),
             self._library.held_out_sequences(length, _HELD_OUT),
