@@ -31,7 +31,13 @@ class Trial(NamedTuple):
 
     def __str__(self):
         decay = "" if self.weight_decay is None else f", decay {self.weight_decay:g}"
-        return f"{self.solver} {self.learning_rate:g}{decay}, seed {self.seed}"
+        if self.weight_decay_form == "times_learning_rate":
+            decay += " times learning rate"
+        l2 = f", L2 {self.l2_regularization:g}" if self.l2_regularization else ""
+        return (
+            f"{self.solver} {self.learning_rate:g}, batch {self.batch_size}"
+            f"{decay}{l2}, seed {self.seed}"
+        )
 
 
 class Steps(NamedTuple):
@@ -95,7 +101,7 @@ class Experiment:
         ...     warmup_epochs=1, seeds=[0, 1, 2], validation_fraction=0.1)
         >>> trials = experiment.trials()
         >>> len(trials), str(trials[0])
-        (12, 'adam 0.001, seed 0')
+        (12, 'adam 0.001, batch 1024, seed 0')
         >>> experiment.steps(trials[0], images=1437)
         Steps(images_per_step=64, warmup=22, total=674)
     """

@@ -41,6 +41,13 @@ def adamw(**changes):
     )
 
 
+def test_no_two_trials_of_an_experiment_are_called_the_same():
+    forms = ["per_step", "times_learning_rate"]
+    of_forms = adamw(weight_decay_form=forms, l2_regularization=[0, 0.01])
+    for trials in (RESNET.trials(), of_forms.trials()):
+        assert len({str(trial) for trial in trials}) == len(trials) > 2
+
+
 def test_imagenets_steps_are_the_papers():
     steps = {t.batch_size: RESNET.steps(t, IMAGENET).total for t in RESNET.trials()}
     assert steps[16384] == 7038 and steps[32768] == 3519
