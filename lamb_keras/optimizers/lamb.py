@@ -1,7 +1,9 @@
 """LAMB: Adam's update, rescaled layer by layer to the size of the weights it moves."""
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import keras
 
@@ -105,45 +107,16 @@ def lamb_update(
     else:
         bc1 = bc2 = jnp.ones((), widest)
 
-    def one(w, g, m, v, has_decay, has_ratio, is_stacked):
-        dtypes = (w.dtype, m.dtype, v.dtype)
-        work = working_dtype(w.dtype)
-        w, g, m, v = (x.astype(work) for x in (w, g, m, v))
-        has_decay = has_decay and wd is not None
-
-        m = b1.astype(work) * m + (1 - b1).astype(work) * g
-        v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
-        if has_decay and weight_decay_mode == "decoupled":
-            w = w - (eta * wd).astype(work) * w
-
-        def update(bc1, bc2, eps, wd):
-            m_hat = m / bc1.astype(work)
-            v_hat = v / bc2.astype(work)
-            u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
-            if has_decay and weight_decay_mode == "layerwise":
-                u = u + wd.astype(work) * w
-            return u
-
-        u = update(bc1, bc2, eps, wd)
-        in_passes = not is_stacked and is_large(w)
-        w_norm = norm(w, is_stacked)
-        u_norm = norm_in_passing(u) if in_passes else norm(u, is_stacked)
-        if has_ratio:
-            ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
-        else:
-            ratio = jnp.ones_like(w_norm)
-        if in_passes:
-            # To keep u until ‖u‖ is known costs a CPU more than to compute it again.
-            ratio, *scalars = apart(ratio, bc1, bc2, eps, wd)
-            u = update(*scalars)
-        w = w - eta.astype(work) * ratio * u
-
-        w, m, v = (x.astype(d) for x, d in zip((w, m, v), dtypes, strict=True))
-        return w, m, v, ratio, w_norm, u_norm
-
+    one = partial(
+        _update_one,
+        scalars=(eta, b1, b2, eps, wd, bc1, bc2),
+        weight_decay_mode=weight_decay_mode,
+        phi_bounds=phi_bounds and tuple(phi_bounds),
+        trust_ratio_bounds=trust_ratio_bounds and tuple(trust_ratio_bounds),
+    )
     results = [
-        one(*each)
-        for each in zip(
+        one(w, g, m, v, has_decay=decay, has_ratio=ratio, is_stacked=stack)
+        for w, g, m, v, decay, ratio, stack in zip(
             weights,
             gradients,
             first_moments,
@@ -155,6 +128,70 @@ def lamb_update(
         )
     ]
     return LambStep(*(list(column) for column in zip(*results, strict=True)))
+
+
+@partial(
+    jax.jit,
+    inline=True,
+    static_argnames=(
+        "weight_decay_mode",
+        "phi_bounds",
+        "trust_ratio_bounds",
+        "has_decay",
+        "has_ratio",
+        "is_stacked",
+    ),
+)
+def _update_one(
+    w,
+    g,
+    m,
+    v,
+    *,
+    scalars,
+    weight_decay_mode,
+    phi_bounds,
+    trust_ratio_bounds,
+    has_decay,
+    has_ratio,
+    is_stacked,
+):
+    """`lamb_update` of one variable, which is traced once for all that are alike."""
+    eta, b1, b2, eps, wd, bc1, bc2 = scalars
+    dtypes = (w.dtype, m.dtype, v.dtype)
+    work = working_dtype(w.dtype)
+    w, g, m, v = (x.astype(work) for x in (w, g, m, v))
+    has_decay = has_decay and wd is not None
+
+    m = b1.astype(work) * m + (1 - b1).astype(work) * g
+    v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
+    if has_decay and weight_decay_mode == "decoupled":
+        w = w - (eta * wd).astype(work) * w
+
+    def update(bc1, bc2, eps, wd):
+        m_hat = m / bc1.astype(work)
+        v_hat = v / bc2.astype(work)
+        u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
+        if has_decay and weight_decay_mode == "layerwise":
+            u = u + wd.astype(work) * w
+        return u
+
+    u = update(bc1, bc2, eps, wd)
+    in_passes = not is_stacked and is_large(w)
+    w_norm = norm(w, is_stacked)
+    u_norm = norm_in_passing(u) if in_passes else norm(u, is_stacked)
+    if has_ratio:
+        ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
+    else:
+        ratio = jnp.ones_like(w_norm)
+    if in_passes:
+        # To keep u until ‖u‖ is known costs a CPU more than to compute it again.
+        ratio, *again = apart(ratio, bc1, bc2, eps, wd)
+        u = update(*again)
+    w = w - eta.astype(work) * ratio * u
+
+    w, m, v = (x.astype(d) for x, d in zip((w, m, v), dtypes, strict=True))
+    return w, m, v, ratio, w_norm, u_norm
 
 
 def _one_minus_power(beta, step):

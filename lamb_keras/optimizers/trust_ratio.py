@@ -125,6 +125,6 @@ def trust_ratio(
         5.0
     """
     numerator = clip(weight_norm, phi_bounds)
-    defined = (numerator > 0) & (update_norm > 0)
+    defined = jnp.minimum(numerator, update_norm) > 0
     ratio = trust_coefficient * numerator / jnp.where(defined, update_norm, 1)
     return jnp.where(defined, clip(ratio, trust_ratio_bounds), 1)
