@@ -113,7 +113,7 @@ def execute(
                     attempt.abandon()
                     continue
                 records.append(attempt.conclude(end))
-                done.append(attempt.run)
+                done.append((attempt.run, records[-1]["seconds"]))
                 watchers.ended(records[-1])
                 if ended:
                     ended(records[-1])

@@ -4,6 +4,8 @@ Runs of one notebook and solver mostly share their compiled programs: see `compi
 Started together, each would compile them all the same.
 """
 
+from collections import Counter
+
 from lamb_keras import parameters
 
 NEW, KNOWN, IN_THE_MAKING = range(3)
@@ -14,11 +16,12 @@ def next_of(waiting, active, ended) -> int:
 
     First come those that need what no run has compiled yet, then those for which all
     is compiled, and last those whose programs a run in progress may be compiling. Among
-    these, those of most trials: what takes long is not to be alone at the end.
+    these, the longest: what takes long is not to be alone at the end. A trial is taken
+    to last as long as those of its notebook's runs that have ended, or else a second.
 
     Args:
-        waiting, active, ended: `PlannedRun`s: not yet started, in progress, and done
-            with, whether or not they succeeded.
+        waiting, active: `PlannedRun`s: not yet started, and in progress.
+        ended: those done with, whether or not they succeeded, as (run, seconds).
 
     Example:
         >>> from pathlib import Path
@@ -29,8 +32,9 @@ def next_of(waiting, active, ended) -> int:
         >>> next_of(runs[1:], active=runs[:1], ended=[])
         2
     """
-    known = set().union(*map(_programs, ended))
+    known = set().union(*(_programs(run) for run, _ in ended))
     making = set().union(*map(_programs, active)) - known
+    a_trial = _seconds_a_trial(ended)
 
     def rank(run):
         needed = _programs(run)
@@ -40,9 +44,19 @@ def next_of(waiting, active, ended) -> int:
 
     def order(place):
         run = waiting[place]
-        return rank(run), -parameters.trials(run.parameters)
+        lasting = a_trial.get(run.notebook.stem, 1) * parameters.trials(run.parameters)
+        return rank(run), -lasting
 
     return min(range(len(waiting)), key=order)
+
+
+def _seconds_a_trial(ended):
+    """The mean for each notebook, by its name."""
+    seconds, trials = Counter(), Counter()
+    for run, lasted in ended:
+        seconds[run.notebook.stem] += lasted
+        trials[run.notebook.stem] += parameters.trials(run.parameters)
+    return {notebook: seconds[notebook] / trials[notebook] for notebook in trials}
 
 
 def _programs(run):

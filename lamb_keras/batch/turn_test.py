@@ -24,7 +24,7 @@ def order(runs, slots, lasting=lambda run: 1):
             active.append((now + lasting(run), run))
         now, first = min(active, key=lambda pair: pair[0])
         active.remove((now, first))
-        ended.append(first)
+        ended.append((first, lasting(first)))
     return started
 
 
@@ -46,6 +46,15 @@ def test_runs_of_one_solver_alone_go_in_their_order(runs):
 
 def test_one_at_a_time_the_order_is_that_of_new_programs_first(runs):
     assert order(runs, 1) == [7, 9, 13, 12, 10, 14, 11]
+
+
+def test_few_trials_that_last_come_before_many_that_do_not(runs):
+    # A pre-training is more than a sweep of 20, as the first of them has told.
+    many = runs[14]
+    few = replace(many, notebook=Path("bert_squad.ipynb"), parameters={"seeds": [0]})
+    ended = [(many, 20.0), (few, 100.0)]
+    assert turn.next_of([many, few], [], ended) == 1
+    assert turn.next_of([many, few], [], [(many, 20.0), (few, 10.0)]) == 0
 
 
 def test_notebooks_without_solvers_go_in_their_order(runs):
