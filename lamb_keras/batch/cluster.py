@@ -25,7 +25,15 @@ from lamb_keras.batch.watchers import Watchers
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_CONNECT = 10
 # Of an executor's own batch of one run, not of this one.
-UNHEARD = ("began", "planned", "ended", "heartbeat")
+OF_A_BATCH = ("began", "planned", "ended", "heartbeat")
+# How the run ended is noted here, once its record has come.
+OF_A_RECORD = (
+    ends.SUCCEEDED,
+    ends.FAILED,
+    ends.KILLED,
+    ends.OUT_OF_MEMORY,
+    ends.TIMED_OUT,
+)
 
 
 def execute(runs, project, address, progress=None, timeout=None, log=None):
@@ -180,7 +188,7 @@ class _Relay:
         pass
 
     def append(self, event, **fields):
-        if event not in UNHEARD:
+        if event not in OF_A_BATCH + OF_A_RECORD:
             message = {"event": event, "time": round(time.time(), 3), **fields}
             self._worker.log_event(self._topic, message)
 

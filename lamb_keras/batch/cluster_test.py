@@ -126,6 +126,8 @@ def test_a_worker_that_is_killed_costs_only_its_unfinished_trials(
         ]
         trained = [e for e in of_run[start_of_last:] if e["event"] == "trial finished"]
         assert len(trained) == TRIALS - of_run[start_of_last]["done"]
+    ends = [event["run"] for event in told if event["event"] == "succeeded"]
+    assert sorted(ends) == sorted(undisturbed), "an end was told twice, or never"
     # One run was given to another worker, and went on from what was there.
     starts = [event["run"] for event in told if event["event"] == "started"]
     assert len(starts) > len(set(starts)) == len(TABLES)
