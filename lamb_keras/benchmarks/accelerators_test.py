@@ -71,15 +71,10 @@ def test_on_an_h200_a_packed_update_of_all_of_bert_large_is_60_kernels():
 def test_on_a_tpu_an_update_is_fewer_operations_than_others():
     _, told = compiled("v5e", LAYERS["v5e"], [OURS, WATCHED, PACKED, KERAS, OPTAX])
     kernels = {name: each["kernels"] for name, each in told.items()}
-    assert 2 * kernels[PACKED] <= min(kernels[KERAS], kernels[OPTAX])
-    # One by one, variables have scalar operations each, as others' have; the
-    # operations on arrays are half of optax's.
-    on_arrays = {name: kernels[name] - told[name]["scalar_kernels"] for name in told}
-    assert 2 * on_arrays[OURS] <= on_arrays[OPTAX]
-    assert on_arrays[OURS] < on_arrays[KERAS]
-    plain = told[OURS]["bytes_a_parameter"]
-    assert plain <= 40.5
-    assert told[WATCHED]["bytes_a_parameter"] <= 1.01 * plain
+    for ours in (OURS, WATCHED, PACKED):
+        assert 2 * kernels[ours] <= min(kernels[KERAS], kernels[OPTAX])
+        # Below the floor, since some of what a pass reads is still in fast memory.
+        assert told[ours]["bytes_a_parameter"] <= 40
 
 
 def test_a_target_is_known_by_the_package_of_its_compiler(monkeypatch):

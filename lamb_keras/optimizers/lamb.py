@@ -10,9 +10,10 @@ import keras
 from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
 from lamb_keras.optimizers.trust_ratio import (
     apart,
+    at_once,
     is_large,
-    norm,
-    norm_in_passing,
+    sum_of_squares,
+    sum_of_squares_in_passing,
     trust_ratio,
     working_dtype,
 )
@@ -89,7 +90,7 @@ def lamb_update(
         >>> w, g = jnp.array([3.0, 4.0]), jnp.array([1e-3, 1e-3])
         >>> zeros = [jnp.zeros(2)]
         >>> after = lamb_update([w], [g], zeros, zeros, 1, learning_rate=0.1)
-        >>> round(float(norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
+        >>> round(float(jnp.linalg.norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
         0.5
 
     Reference:
@@ -107,91 +108,123 @@ def lamb_update(
     else:
         bc1 = bc2 = jnp.ones((), widest)
 
-    one = partial(
-        _update_one,
-        scalars=(eta, b1, b2, eps, wd, bc1, bc2),
-        weight_decay_mode=weight_decay_mode,
-        phi_bounds=phi_bounds and tuple(phi_bounds),
-        trust_ratio_bounds=trust_ratio_bounds and tuple(trust_ratio_bounds),
-    )
-    results = [
-        one(w, g, m, v, has_decay=decay, has_ratio=ratio, is_stacked=stack)
-        for w, g, m, v, decay, ratio, stack in zip(
-            weights,
-            gradients,
-            first_moments,
-            second_moments,
-            flags(decayed, count),
-            flags(adapted, count),
-            flags(stacked, count),
+    scalars = _Scalars(eta, b1, b2, eps, wd, bc1, bc2)
+    treatments = [
+        _Treatment(
+            weight_decay_mode if decay and wd is not None else None, ratio, stack
+        )
+        for decay, ratio, stack in zip(
+            flags(decayed, count), flags(adapted, count), flags(stacked, count),
             strict=True,
         )
+    ]  # fmt: skip
+
+    def scales(kind, w_squares, u_squares):
+        has_ratio, work = kind
+        w_norm, u_norm = jnp.sqrt(w_squares), jnp.sqrt(u_squares)
+        if has_ratio:
+            ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
+        else:
+            ratio = jnp.ones_like(w_norm)
+        return ratio, w_norm, u_norm, eta.astype(work) * ratio
+
+    between = [
+        _first_pass(*arrays, scalars, treatment)
+        for *arrays, treatment in zip(
+            weights, gradients, first_moments, second_moments, treatments, strict=True
+        )
     ]
-    return LambStep(*(list(column) for column in zip(*results, strict=True)))
+    *_, w_squares, u_squares = zip(*between, strict=True)
+    ratios, w_norms, u_norms, rates = at_once(
+        scales,
+        [w.size for w in weights],
+        w_squares,
+        u_squares,
+        kinds=[
+            (treatment.has_ratio, squares.dtype)
+            for treatment, squares in zip(treatments, w_squares, strict=True)
+        ],
+    )
+    after = [
+        _second_pass(
+            *arrays, rate, scalars, treatment, tuple(x.dtype for x in stored)
+        )
+        for stored, (*arrays, _, _), rate, treatment in zip(
+            zip(weights, first_moments, second_moments, strict=True),
+            between, rates, treatments,
+            strict=True,
+        )
+    ]  # fmt: skip
+    return LambStep(
+        *(list(column) for column in zip(*after, strict=True)), ratios, w_norms, u_norms
+    )
 
 
-@partial(
-    jax.jit,
-    inline=True,
-    static_argnames=(
-        "weight_decay_mode",
-        "phi_bounds",
-        "trust_ratio_bounds",
-        "has_decay",
-        "has_ratio",
-        "is_stacked",
-    ),
-)
-def _update_one(
-    w,
-    g,
-    m,
-    v,
-    *,
-    scalars,
-    weight_decay_mode,
-    phi_bounds,
-    trust_ratio_bounds,
-    has_decay,
-    has_ratio,
-    is_stacked,
-):
-    """`lamb_update` of one variable, which is traced once for all that are alike."""
-    eta, b1, b2, eps, wd, bc1, bc2 = scalars
-    dtypes = (w.dtype, m.dtype, v.dtype)
+class _Scalars(NamedTuple):
+    """The numbers of a step, the same for every variable."""
+
+    eta: jax.Array
+    b1: jax.Array
+    b2: jax.Array
+    eps: jax.Array
+    wd: jax.Array | None
+    bc1: jax.Array
+    bc2: jax.Array
+
+
+class _Treatment(NamedTuple):
+    """What tells the steps of two variables of one shape apart."""
+
+    decay: str | None  # a mode, or None
+    has_ratio: bool
+    is_stacked: bool
+
+
+# Both passes are traced once for all variables that are alike.
+
+
+@partial(jax.jit, inline=True, static_argnames="treatment")
+def _first_pass(w, g, m, v, scalars, treatment):
+    """m, v and, of the decoupled decay, w, with ‖w‖² and ‖u‖²."""
+    eta, b1, b2, _, wd, *_ = scalars
     work = working_dtype(w.dtype)
     w, g, m, v = (x.astype(work) for x in (w, g, m, v))
-    has_decay = has_decay and wd is not None
-
     m = b1.astype(work) * m + (1 - b1).astype(work) * g
     v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
-    if has_decay and weight_decay_mode == "decoupled":
+    if treatment.decay == "decoupled":
         w = w - (eta * wd).astype(work) * w
-
-    def update(bc1, bc2, eps, wd):
-        m_hat = m / bc1.astype(work)
-        v_hat = v / bc2.astype(work)
-        u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
-        if has_decay and weight_decay_mode == "layerwise":
-            u = u + wd.astype(work) * w
-        return u
-
-    u = update(bc1, bc2, eps, wd)
-    in_passes = not is_stacked and is_large(w)
-    w_norm = norm(w, is_stacked)
-    u_norm = norm_in_passing(u) if in_passes else norm(u, is_stacked)
-    if has_ratio:
-        ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
+    u = _update(w, m, v, scalars, treatment)
+    if _is_in_passes(w, treatment):
+        u_squares = sum_of_squares_in_passing(u)
     else:
-        ratio = jnp.ones_like(w_norm)
-    if in_passes:
-        # To keep u until ‖u‖ is known costs a CPU more than to compute it again.
-        ratio, *again = apart(ratio, bc1, bc2, eps, wd)
-        u = update(*again)
-    w = w - eta.astype(work) * ratio * u
+        u_squares = sum_of_squares(u, treatment.is_stacked)
+    return w, m, v, sum_of_squares(w, treatment.is_stacked), u_squares
 
-    w, m, v = (x.astype(d) for x, d in zip((w, m, v), dtypes, strict=True))
-    return w, m, v, ratio, w_norm, u_norm
+
+@partial(jax.jit, inline=True, static_argnames=("treatment", "dtypes"))
+def _second_pass(w, m, v, rate, scalars, treatment, dtypes):
+    """w after the step, m and v, in the dtypes they are stored in."""
+    if _is_in_passes(w, treatment):
+        # To keep u until ‖u‖ is known costs a CPU more than to compute it again.
+        rate, scalars = apart(rate, scalars)
+    w = w - rate * _update(w, m, v, scalars, treatment)
+    return tuple(x.astype(d) for x, d in zip((w, m, v), dtypes, strict=True))
+
+
+def _update(w, m, v, scalars, treatment):
+    """u, of the moments after a step and the weights before it."""
+    _, _, _, eps, wd, bc1, bc2 = scalars
+    work = w.dtype
+    m_hat = m / bc1.astype(work)
+    v_hat = v / bc2.astype(work)
+    u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
+    if treatment.decay == "layerwise":
+        u = u + wd.astype(work) * w
+    return u
+
+
+def _is_in_passes(w, treatment):
+    return not treatment.is_stacked and is_large(w)
 
 
 def _one_minus_power(beta, step):

@@ -522,6 +522,26 @@ def test_a_stack_of_layers_steps_as_its_layers_do(w, seed, kit):
     close(stack.trust_ratios[0].ravel(), np.stack(layers.trust_ratios), 1e-12)
 
 
+def test_variables_step_together_as_they_do_alone(kit):
+    # Neighbors share the computation of their ratios, whatever is done with each.
+    rng = np.random.default_rng(0)
+    shapes = [(3, 4), (3, 4), (4,), (2, 3, 4), (3, 4), (), (3, 4)]
+    weights = [rng.normal(size=shape) for shape in shapes]
+    gradients = [rng.normal(size=shape) for shape in shapes]
+    treatments = {
+        "decayed": [True, False, True, True, True, True, False],
+        "adapted": [True, False, True, True, False, True, True],
+        "stacked": [False, False, False, True, False, False, False],
+    }
+    together = steps(kit, weights, gradients, count=3, **treatments)
+    for i, (w, g) in enumerate(zip(weights, gradients, strict=True)):
+        its_own = {name: [flags[i]] for name, flags in treatments.items()}
+        alone = steps(kit, [w], [g], count=3, **its_own)
+        for ours, expected in zip(together, alone, strict=True):
+            close(ours[i], expected[0], 1e-14)
+            assert ours[i].shape == expected[0].shape
+
+
 # Edges
 
 

@@ -1,16 +1,19 @@
 """LARS: momentum, rescaled layer by layer; Keras has none."""
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import keras
 
 from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
 from lamb_keras.optimizers.trust_ratio import (
     apart,
+    at_once,
     is_large,
-    norm,
-    norm_in_passing,
+    sum_of_squares,
+    sum_of_squares_in_passing,
     trust_ratio,
     working_dtype,
 )
@@ -93,7 +96,7 @@ def lars_update(
         >>> w, g = jnp.array([3.0, 4.0]), jnp.array([1e-3, 1e-3])
         >>> after = lars_update([w], [g], [jnp.zeros(2)], learning_rate=0.1,
         ...                     weight_decay=None, variant="momentum")
-        >>> round(float(norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
+        >>> round(float(jnp.linalg.norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
         0.5
 
     Reference:
@@ -109,71 +112,148 @@ def lars_update(
         None if x is None else jnp.asarray(x, widest) for x in scalars
     )
 
-    def one(w, g, m, has_decay, has_ratio, is_stacked):
-        dtypes = (w.dtype, m.dtype)
-        work = working_dtype(w.dtype)
-        w, g, m = (x.astype(work) for x in (w, g, m))
-        has_decay = has_decay and wd is not None
-
-        def direction(wd):
-            return g + wd.astype(work) * w if has_decay else g
-
-        d = direction(wd)
-        in_passes = has_decay and not is_stacked and is_large(w)
-        w_norm = norm(w, is_stacked)
-        if variant == "momentum":
-            d = m = beta.astype(work) * m + (1 - beta).astype(work) * d
-            d_norm = norm(d, is_stacked)
-            size = d_norm
-        elif denominator == "norm_of_sum":
-            d_norm = norm_in_passing(d) if in_passes else norm(d, is_stacked)
-            size = d_norm
-        else:
-            d_norm = norm(g, is_stacked)
-            size = d_norm + wd.astype(work) * w_norm if has_decay else d_norm
-        size = size + eps.astype(work)
-        ratio = trust_ratio(
-            w_norm,
-            # A zero gradient has ratio 1 even where decay keeps its divisor above 0.
-            jnp.where(d_norm > 0, size, 0),
-            phi_bounds,
-            trust_ratio_bounds,
-            kappa.astype(work),
-        )
-        if not has_ratio:
-            ratio = jnp.ones_like(w_norm)
-
-        if in_passes and variant == "gradient":
-            # As in `lamb_update`: to keep d costs a CPU more than to compute it again.
-            ratio, again = apart(ratio, wd)
-            d = direction(again)
-        scaled = eta.astype(work) * ratio * d
-        if variant == "momentum":
-            w = w - scaled
-        elif learning_rate_in_momentum:
-            m = beta.astype(work) * m + scaled
-            w = w - (beta.astype(work) * m + scaled if nesterov else m)
-        else:
-            m = beta.astype(work) * m + ratio * d
-            ahead = beta.astype(work) * m + ratio * d if nesterov else m
-            w = w - eta.astype(work) * ahead
-
-        w, m = (x.astype(dtype) for x, dtype in zip((w, m), dtypes, strict=True))
-        return w, m, ratio, w_norm, size
-
-    results = [
-        one(*each)
-        for each in zip(
-            weights,
-            gradients,
-            moments,
-            flags(decayed, count),
-            flags(adapted, count),
-            flags(stacked, count),
+    scalars = _Scalars(eta, beta, wd, kappa, eps)
+    form = _Form(variant, denominator, nesterov, learning_rate_in_momentum)
+    treatments = [
+        _Treatment(decay and wd is not None, ratio, stack)
+        for decay, ratio, stack in zip(
+            flags(decayed, count), flags(adapted, count), flags(stacked, count),
             strict=True,
         )
+    ]  # fmt: skip
+
+    def scales(kind, w_squares, d_squares):
+        has_decay, has_ratio, work = kind
+        w_norm, d_norm = jnp.sqrt(w_squares), jnp.sqrt(d_squares)
+        size = d_norm
+        if has_decay and form.adds_norms:
+            size = size + wd.astype(work) * w_norm
+        size = size + eps.astype(work)
+        if has_ratio:
+            ratio = trust_ratio(
+                w_norm,
+                # A zero gradient has ratio 1 even where decay keeps size above 0.
+                jnp.where(d_norm > 0, size, 0),
+                phi_bounds,
+                trust_ratio_bounds,
+                kappa.astype(work),
+            )
+        else:
+            ratio = jnp.ones_like(w_norm)
+        rate = eta.astype(work) * ratio if form.has_rate_inside else ratio
+        return ratio, w_norm, size, rate
+
+    between = [
+        _first_pass(*arrays, scalars, form, treatment)
+        for *arrays, treatment in zip(
+            weights, gradients, moments, treatments, strict=True
+        )
     ]
-    return LarsStep(*(list(column) for column in zip(*results, strict=True)))
+    *_, w_squares, d_squares = zip(*between, strict=True)
+    ratios, w_norms, sizes, rates = at_once(
+        scales,
+        [w.size for w in weights],
+        w_squares,
+        d_squares,
+        kinds=[
+            (treatment.has_decay, treatment.has_ratio, squares.dtype)
+            for treatment, squares in zip(treatments, w_squares, strict=True)
+        ],
+    )
+    after = [
+        _second_pass(w, g, m, rate, scalars, form, treatment, (w.dtype, stored.dtype))
+        for w, g, stored, (m, *_), rate, treatment in zip(
+            weights, gradients, moments, between, rates, treatments, strict=True
+        )
+    ]
+    weights, moments = (list(column) for column in zip(*after, strict=True))
+    return LarsStep(weights, moments, ratios, w_norms, sizes)
+
+
+class _Scalars(NamedTuple):
+    """The numbers of a step, the same for every variable."""
+
+    eta: jax.Array
+    beta: jax.Array
+    wd: jax.Array | None
+    kappa: jax.Array
+    eps: jax.Array
+
+
+class _Form(NamedTuple):
+    """Which LARS it is."""
+
+    variant: str
+    denominator: str
+    nesterov: bool
+    learning_rate_in_momentum: bool
+
+    @property
+    def has_rate_inside(self):
+        """Whether η is a factor of what the moment takes up, or of the whole step."""
+        return self.variant == "momentum" or self.learning_rate_in_momentum
+
+    @property
+    def adds_norms(self):
+        """Whether the ratio is to ‖g‖ + λ‖w‖, so that g + λw needs no norm."""
+        return self.variant == "gradient" and self.denominator == "sum_of_norms"
+
+
+class _Treatment(NamedTuple):
+    """What tells the steps of two variables of one shape apart."""
+
+    has_decay: bool
+    has_ratio: bool
+    is_stacked: bool
+
+
+# Both passes are traced once for all variables that are alike.
+
+
+@partial(jax.jit, inline=True, static_argnames=("form", "treatment"))
+def _first_pass(w, g, m, scalars, form, treatment):
+    """m of the momentum variant, ‖w‖², and ‖d‖² of what the ratio is to."""
+    beta, wd = scalars.beta, scalars.wd
+    work = working_dtype(w.dtype)
+    w, g, m = (x.astype(work) for x in (w, g, m))
+    d = g if form.adds_norms else _direction(w, g, wd, treatment)
+    if form.variant == "momentum":
+        d = m = beta.astype(work) * m + (1 - beta).astype(work) * d
+        d_squares = sum_of_squares(d, treatment.is_stacked)
+    elif _is_in_passes(w, treatment) and not form.adds_norms:
+        d_squares = sum_of_squares_in_passing(d)
+    else:
+        d_squares = sum_of_squares(d, treatment.is_stacked)
+    return m, sum_of_squares(w, treatment.is_stacked), d_squares
+
+
+@partial(jax.jit, inline=True, static_argnames=("form", "treatment", "dtypes"))
+def _second_pass(w, g, m, rate, scalars, form, treatment, dtypes):
+    """w and m after the step, in the dtypes they are stored in."""
+    eta, beta, wd, *_ = scalars
+    work = m.dtype
+    w, g = w.astype(work), g.astype(work)
+    eta, beta = eta.astype(work), beta.astype(work)
+    if form.variant == "momentum":
+        w = w - rate * m
+    else:
+        if _is_in_passes(w, treatment):
+            # As in LAMB: to keep d costs a CPU more than to compute it again.
+            rate, wd = apart(rate, wd)
+        d = rate * _direction(w, g, wd, treatment)
+        m = beta * m + d
+        ahead = beta * m + d if form.nesterov else m
+        w = w - (ahead if form.has_rate_inside else eta * ahead)
+    return tuple(x.astype(dtype) for x, dtype in zip((w, m), dtypes, strict=True))
+
+
+def _direction(w, g, wd, treatment):
+    """d = g + λw"""
+    return g + wd.astype(w.dtype) * w if treatment.has_decay else g
+
+
+def _is_in_passes(w, treatment):
+    return treatment.has_decay and not treatment.is_stacked and is_large(w)
 
 
 def default_trust_coefficient(variant):

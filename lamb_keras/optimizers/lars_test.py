@@ -263,6 +263,26 @@ def test_a_stack_of_layers_steps_as_its_layers_do(w, g, kit):
 # Edges
 
 
+@pytest.mark.parametrize("arguments", [{}, {"variant": "momentum"}, {"epsilon": 0.1}])
+def test_variables_step_together_as_they_do_alone(arguments, kit):
+    rng = np.random.default_rng(0)
+    shapes = [(3, 4), (3, 4), (4,), (2, 3, 4), (3, 4)]
+    weights = [rng.normal(size=shape) for shape in shapes]
+    gradients = [rng.normal(size=shape) for shape in shapes]
+    treatments = {
+        "decayed": [True, False, True, True, True],
+        "adapted": [True, True, False, True, True],
+        "stacked": [False, False, False, True, False],
+    }
+    arguments = {"count": 3, "weight_decay": 0.1, **arguments}
+    together = steps(kit, weights, gradients, **arguments, **treatments)
+    for i, (w, g) in enumerate(zip(weights, gradients, strict=True)):
+        its_own = {name: [flags[i]] for name, flags in treatments.items()}
+        alone = steps(kit, [w], [g], **arguments, **its_own)
+        for ours, expected in zip(together, alone, strict=True):
+            close(ours[i], expected[0], 1e-14)
+
+
 @pytest.mark.parametrize("denominator", ["sum_of_norms", "norm_of_sum"])
 @pytest.mark.parametrize("variant", ["gradient", "momentum"])
 def test_zero_weights_and_zero_gradients_stay_finite(variant, denominator, kit):

@@ -92,12 +92,14 @@ V_HAT = "v_hat = v / bc2.astype(work)\n"
 U = "u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))\n"
 DECAY = "u = u + wd.astype(work) * w\n"
 DECOUPLED = "w = w - (eta * wd).astype(work) * w\n"
-OUTSIDE = 'if has_decay and weight_decay_mode == "decoupled":'
-W_NORM = "w_norm = norm(w, is_stacked)\n"
+OUTSIDE = 'if treatment.decay == "decoupled":'
+SQUARES = "return w, m, v, sum_of_squares(w, treatment.is_stacked), u_squares"
+U_SQUARES = "u_squares = sum_of_squares(u, treatment.is_stacked)\n"
 RATIO = "ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)\n"
-STEP = "w = w - eta.astype(work) * ratio * u\n"
-WD = "(0 if wd is None else wd)"
-NORM = "jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=stacked))"
+RATE = "eta.astype(work) * ratio\n"
+STEP = "w = w - rate * _update(w, m, v, scalars, treatment)\n"
+WD = "(0 if scalars.wd is None else scalars.wd)"
+NORM = "jnp.sum(jnp.square(x), axis=axes, keepdims=stacked)"
 DEFINED = "jnp.minimum(numerator, update_norm) > 0"
 GUARD = "return jnp.where(defined, clip(ratio, trust_ratio_bounds), 1)"
 SEARCH = "or any(pattern.search(variable.path)"
@@ -131,6 +133,7 @@ ASSIGNED = layerwise_test.test_numbers_assigned_between_steps_are_used_by_the_ne
 TRACED = layerwise_test.test_numbers_traced_by_stateless_apply_change_without_compiling
 ACCUMULATED = layerwise_test.test_accumulating_micro_batches_is_one_batch_of_their_mean
 AVERAGED = layerwise_test.test_the_average_is_taken_once_per_real_update
+TOGETHER = lamb_test.test_variables_step_together_as_they_do_alone
 PASSES = lamb_test.test_a_large_variable_steps_as_the_papers_does
 REORDERED = layerwise_test.test_variables_in_another_order_keep_their_own_state
 LAMB_CONFIG = lamb_test.test_every_argument_survives_the_config
@@ -146,27 +149,27 @@ LAMB = [
     ),
     (
         "ratio to the norm of the gradient",
-        {RATIO: RATIO.replace("u_norm", "norm(g, is_stacked)")},
+        {U_SQUARES: U_SQUARES.replace("(u,", "(g,")},
         STEP_LENGTH,
     ),
     (
         "ratio to the norm of the momentum",
-        {RATIO: RATIO.replace("u_norm", "norm(m, is_stacked)")},
+        {U_SQUARES: U_SQUARES.replace("(u,", "(m,")},
         STEP_LENGTH,
     ),
     (
         "ratio to the norm of the update without decay",
-        {DECAY: "pass\n", STEP: STEP.replace("* u", f"* (u + {WD} * w)")},
+        {DECAY: "pass\n", STEP: f"{STEP[:-1]} - rate * {WD} * w\n"},
         STEP_LENGTH,
     ),
     (
         "decay outside the ratio and before it",
-        {DECAY: "pass\n", OUTSIDE: "if has_decay:"},
+        {DECAY: "pass\n", OUTSIDE: "if treatment.decay:"},
         lamb_test.test_a_zero_gradient_shrinks_a_decayed_layer_by_the_learning_rate,
     ),
     (
         "decay outside the ratio and after it",
-        {DECAY: "pass\n", STEP: STEP.replace("* u", f"* u - eta * {WD} * w")},
+        {DECAY: "pass\n", STEP: f"{STEP[:-1]} - scalars.eta * {WD} * w\n"},
         lamb_test.test_a_zero_gradient_shrinks_a_decayed_layer_by_the_learning_rate,
     ),
     (
@@ -174,8 +177,12 @@ LAMB = [
         {DECAY: "pass\n", M: f"g = g + {WD} * w\n    {M}"},
         ORACLE,
     ),
-    ("decay twice", {OUTSIDE: "if has_decay:"}, ORACLE),
-    ("decay times the learning rate", {DECAY: "u = u + eta * wd * w\n"}, ORACLE),
+    ("decay twice", {OUTSIDE: "if treatment.decay:"}, ORACLE),
+    (
+        "decay times the learning rate",
+        {DECAY: "u = u + scalars.eta * wd * w\n"},
+        ORACLE,
+    ),
     ("decay with the wrong sign", {DECAY: "u = u - wd * w\n"}, ORACLE),
     ("no decay", {DECAY: "pass\n"}, ORACLE),
     ("no bias correction", {M_HAT: "m_hat = m\n", V_HAT: "v_hat = v\n"}, ORACLE),
@@ -191,7 +198,7 @@ LAMB = [
         {
             M_HAT: "m_hat = m\n",
             V_HAT: "v_hat = v\n",
-            STEP: STEP.replace("eta", "(eta * jnp.sqrt(bc2) / bc1)"),
+            RATE: f"jnp.sqrt(bc2) / bc1 * {RATE}",
         },
         STEP_LENGTH,
     ),
@@ -231,8 +238,8 @@ LAMB = [
     ("second moment without (1 - beta_2)", {V: "v = b2 * v + jnp.square(g)\n"}, ORACLE),
     ("no first moment", {M: "m = g\n"}, ORACLE),
     (
-        "Nesterov's first moment",
-        {M_HAT: f"{M_HAT}        m_hat = b1 * m_hat + (1 - b1) * g / bc1\n"},
+        "the gradient taken up twice by the first moment",
+        {M: f"{M}    {M}"},
         ORACLE,
     ),
     (
@@ -248,11 +255,11 @@ LAMB = [
     ("no root of the second moment", {U: "u = m_hat / (v_hat + eps)\n"}, ORACLE),
     (
         "norm of the weights after the update",
-        {W_NORM: W_NORM.replace("norm(w,", "norm(w - eta * u,")},
+        {SQUARES: SQUARES.replace("squares(w,", "squares(w - eta * u,")},
         STEP_LENGTH,
     ),
     ("uphill", {STEP: STEP.replace("w - ", "w + ")}, ORACLE),
-    ("learning rate squared", {STEP: STEP.replace("eta", "(eta**2)")}, STEP_LENGTH),
+    ("learning rate squared", {RATE: RATE.replace("eta", "(eta**2)")}, STEP_LENGTH),
     (
         "one ratio over all variables",
         {
@@ -269,7 +276,7 @@ LAMB = [
     ),
     (
         "decay of excluded variables",
-        {"has_decay = has_decay and wd is not None": "has_decay = wd is not None"},
+        {"mode if decay and wd is not None else": "mode if wd is not None else"},
         lamb_test.test_a_variable_that_is_not_decayed_takes_the_step_without_decay,
     ),
     (
@@ -295,21 +302,27 @@ LAMB = [
     (
         "decoupled decay that the norm does not see",
         {
-            "dtypes = (w.dtype, m.dtype, v.dtype)": (
-                "dtypes, start = (w.dtype, m.dtype, v.dtype), w"
-            ),
-            W_NORM: W_NORM.replace("norm(w,", "norm(start.astype(work),"),
+            "work = working_dtype(w.dtype)": "work, start = working_dtype(w.dtype), w",
+            SQUARES: SQUARES.replace("squares(w,", "squares(start.astype(work),"),
         },
         lamb_test.test_the_keras_preset_decays_before_the_ratio,
     ),
     (
         "a large variable's second pass with the numbers in another order",
-        {"apart(ratio, bc1, bc2, eps, wd)": "apart(ratio, bc2, bc1, eps, wd)"},
+        {
+            "apart(rate, scalars)": (
+                "apart(rate, scalars._replace(bc1=scalars.bc2, bc2=scalars.bc1))"
+            )
+        },
         PASSES,
     ),
     (
         "a large variable's second pass without bias correction",
-        {"u = update(*again)": "u = update(bc1 / bc1, bc2 / bc2, eps, wd)"},
+        {
+            "apart(rate, scalars)": (
+                "apart(rate, scalars._replace(bc1=jnp.ones(()), bc2=jnp.ones(())))"
+            )
+        },
         PASSES,
     ),
     ("steps counted from 0", {"self.iterations + 1": "self.iterations"}, ORACLE),
@@ -451,17 +464,17 @@ TRUST_RATIO = [
     ),
     (
         "L1 norms",
-        {NORM: "jnp.sum(jnp.abs(x), axis=axes, keepdims=stacked)"},
+        {NORM: "jnp.square(jnp.sum(jnp.abs(x), axis=axes, keepdims=stacked))"},
         STEP_LENGTH,
     ),
     (
         "largest element for a norm",
-        {NORM: "jnp.max(jnp.abs(x), axis=axes, keepdims=stacked)"},
+        {NORM: "jnp.square(jnp.max(jnp.abs(x), axis=axes, keepdims=stacked))"},
         STEP_LENGTH,
     ),
     (
         "squares of norms",
-        {NORM: "jnp.sum(jnp.square(x), axis=axes, keepdims=stacked)"},
+        {NORM: f"jnp.square({NORM})"},
         STEP_LENGTH,
     ),
     (
@@ -512,6 +525,16 @@ TRUST_RATIO = [
         "a block's first row only",
         {"lambda total, square: total + jnp.abs(square)": "jnp.maximum"},
         PASSES,
+    ),
+    (
+        "neighbors with each other's ratios",
+        {"zip(members, shapes, *parts": "zip(members[::-1], shapes, *parts"},
+        TOGETHER,
+    ),
+    (
+        "neighbors all treated as the first",
+        {"enumerate(zip(sizes, kinds, strict=True))": "enumerate(zip(sizes, sizes))"},
+        TOGETHER,
     ),
     (
         "half precision worked on as it is",
@@ -734,30 +757,35 @@ def flags(value, count):""",
     ),
 ]
 
+ADDS = 'self.variant == "gradient" and self.denominator == "sum_of_norms"'
+INSIDE = 'self.variant == "momentum" or self.learning_rate_in_momentum'
+AHEAD = "beta * m + d if form.nesterov"
+DIRECTION = "_direction(w, g, wd, treatment)"
+
 LARS = [
     (
         "no trust ratio",
-        {"if not has_ratio:": "if True:"},
+        {"if has_ratio:": "if False:"},
         lars_test.test_algorithm_1_moves_a_layer_by_learning_rate_times_its_norm,
     ),
     (
         "ratio for all",
-        {"if not has_ratio:": "if False:"},
+        {"if has_ratio:": "if True:"},
         lars_test.test_a_variable_that_is_not_adapted_takes_the_plain_step,
     ),
     (
         "no decay in the sum of norms",
-        {"size = d_norm + wd.astype(work) * w_norm if": "size = d_norm if"},
+        {"if has_decay and form.adds_norms:": "if False:"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
         "always the sum of norms",
-        {'elif denominator == "norm_of_sum":': "elif False:"},
+        {ADDS: 'self.variant == "gradient"'},
         lars_test.test_exclusions_are_optax_masks,
     ),
     (
         "always the norm of the sum",
-        {'elif denominator == "norm_of_sum":': "elif True:"},
+        {ADDS: "False"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
@@ -767,51 +795,47 @@ LARS = [
     ),
     (
         "trust coefficient of 1",
-        {"            kappa.astype(work),\n": ""},
+        {"                kappa.astype(work),\n": ""},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
         "decay outside the ratio",
-        {
-            "scaled = eta.astype(work) * ratio * d": (
-                "scaled = eta * (ratio * d if d is m else ratio * g + d - g)"
-            )
-        },
+        {f"d = rate * {DIRECTION}": f"d = rate * g + eta * ({DIRECTION} - g)"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
         "no decay",
-        {"return g + wd.astype(work) * w if has_decay else g": "return g"},
+        {"return g + wd.astype(w.dtype) * w if treatment.has_decay else g": "return g"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
         "decay of excluded variables",
-        {"has_decay = has_decay and wd is not None": "has_decay = wd is not None"},
+        {"_Treatment(decay and wd": "_Treatment(wd"},
         lars_test.test_exclusions_are_optax_masks,
     ),
     (
         "learning rate on the wrong side of the momentum",
-        {"elif learning_rate_in_momentum:": "elif not learning_rate_in_momentum:"},
+        {INSIDE: INSIDE.replace("or self", "or not self")},
         lars_test.test_a_learning_rate_that_changes_tells_inside_from_outside,
     ),
     (
         "Nesterov ignored inside",
-        {"w = w - (beta.astype(work) * m + scaled if nesterov else m)": "w = w - m"},
+        {AHEAD: f"{AHEAD} and not form.has_rate_inside"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
         "Nesterov ignored outside",
-        {"ahead = beta.astype(work) * m + ratio * d if nesterov else m": "ahead = m"},
+        {AHEAD: f"{AHEAD} and form.has_rate_inside"},
         lars_test.test_a_learning_rate_that_changes_tells_inside_from_outside,
     ),
     (
         "no momentum inside",
-        {"m = beta.astype(work) * m + scaled\n": "m = scaled\n"},
+        {"m = beta * m + d\n": "m = d\n"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
         "ratio on the momentum too",
-        {"m = beta.astype(work) * m + scaled\n": "m = ratio * (beta * m + eta * d)\n"},
+        {"m = beta * m + d\n": "m = rate / eta * beta * m + d\n"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
@@ -822,8 +846,8 @@ LARS = [
     (
         "Algorithm 1 with the norm of the gradient",
         {
-            "* d\n            d_norm = norm(d, is_stacked)": (
-                "* d\n            d_norm = norm(g, is_stacked)"
+            "* d\n        d_squares = sum_of_squares(d,": (
+                "* d\n        d_squares = sum_of_squares(g,"
             )
         },
         lars_test.test_algorithm_1_moves_a_layer_by_learning_rate_times_its_norm,
@@ -841,8 +865,8 @@ LARS = [
     (
         "ratio of the gradient to the weights",
         {
-            "            w_norm,\n            # A": (
-                "            jnp.where(w_norm > 0, 1 / w_norm, 0),\n            # A"
+            "w_norm,\n                # A": (
+                "jnp.where(w_norm > 0, 1 / w_norm, 0),\n                # A"
             )
         },
         lars_test.test_the_defaults_are_mlperfs,

@@ -1,5 +1,8 @@
 """How far a layer may move: norms and the trust ratio, on arrays."""
 
+import itertools
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,9 @@ import numpy as np
 LARGE = 65_536
 # More rows, and XLA would split the sum again; fewer, and the sums fill more memory.
 _ROWS, _LANES = 16, 16
+# Variables that follow one another have their ratios computed at once, up to as many
+# numbers: more would have left a TPU's fast memory before their second pass.
+_TOGETHER = 2_200_000
 
 
 def working_dtype(*dtypes):
@@ -37,12 +43,17 @@ def norm(x, stacked=False):
         >>> norm(jnp.array([[3.0, 0.0], [0.0, 4.0]]), stacked=True).tolist()
         [[3.0], [4.0]]
     """
+    return jnp.sqrt(sum_of_squares(x, stacked))
+
+
+def sum_of_squares(x, stacked=False):
+    """‖x‖², as `norm`."""
     axes = tuple(range(1, x.ndim)) if stacked else None
-    return jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=stacked))
+    return jnp.sum(jnp.square(x), axis=axes, keepdims=stacked)
 
 
-def norm_in_passing(x):
-    """‖x‖ of an array that is computed for it, and not kept: on a CPU, a faster form.
+def sum_of_squares_in_passing(x):
+    """‖x‖² of an array that is computed for it, and not kept: on a CPU, a faster form.
 
     There XLA makes one loop, of vector instructions, of the array's own arithmetic and
     a sum over the middle axis of (blocks, 16, 16), provided that it does not take the
@@ -50,13 +61,13 @@ def norm_in_passing(x):
     So squares are added up as their absolute values, which are the same numbers.
 
     Example:
-        >>> float(norm_in_passing(jnp.array([3.0, 4.0])))
-        5.0
+        >>> float(sum_of_squares_in_passing(jnp.array([3.0, 4.0])))
+        25.0
     """
-    return jax.lax.platform_dependent(x, cpu=_norm_by_blocks, default=norm)
+    return jax.lax.platform_dependent(x, cpu=_sum_by_blocks, default=sum_of_squares)
 
 
-def _norm_by_blocks(x):
+def _sum_by_blocks(x):
     squares = jnp.square(jnp.ravel(x))
     whole = x.size - x.size % (_ROWS * _LANES)
     sums = jax.lax.reduce(
@@ -65,7 +76,7 @@ def _norm_by_blocks(x):
         lambda total, square: total + jnp.abs(square),
         (1,),
     )
-    return jnp.sqrt(jnp.sum(sums) + jnp.sum(squares[whole:]))
+    return jnp.sum(sums) + jnp.sum(squares[whole:])
 
 
 def is_large(x):
@@ -128,3 +139,60 @@ def trust_ratio(
     defined = jnp.minimum(numerator, update_norm) > 0
     ratio = trust_coefficient * numerator / jnp.where(defined, update_norm, 1)
     return jnp.where(defined, clip(ratio, trust_ratio_bounds), 1)
+
+
+def at_once(function, sizes, *numbers, kinds):
+    """A function of each variable's numbers, computed for several variables at once.
+
+    XLA makes several operations of a formula for single numbers on a TPU, and a kernel
+    on a GPU, but no more than that for a vector. So the numbers of variables that
+    follow one another and are of one kind are put together.
+
+    Args:
+        function: takes a kind and as many arrays of one shape as there are lists of
+            numbers, and gives a tuple of arrays of that shape. It has to treat each of
+            their elements alone.
+        sizes: how many numbers each variable has.
+        *numbers: lists of an array a variable: its single number, or its slices'.
+        kinds: one hashable value a variable.
+
+    Returns:
+        As many lists of one array a variable as the function gives arrays.
+
+    Example:
+        >>> def root(kind, x):
+        ...     return (kind * jnp.sqrt(x),)
+        >>> squares = [jnp.array(4.0), jnp.array(9.0)]
+        >>> (roots,) = at_once(root, [1000, 1000], squares, kinds=[1, 1])
+        >>> [float(x) for x in roots]
+        [2.0, 3.0]
+    """
+    results = [None] * len(sizes)
+    for members in _neighbors(sizes, kinds):
+        kind = kinds[members[0]]
+        if len(members) == 1:
+            (i,) = members
+            results[i] = function(kind, *(column[i] for column in numbers))
+            continue
+        shapes = [numbers[0][i].shape for i in members]
+        joined = (
+            jnp.concatenate([jnp.ravel(column[i]) for i in members])
+            for column in numbers
+        )
+        ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+        parts = (jnp.split(x, ends[:-1]) for x in function(kind, *joined))
+        for i, shape, *each in zip(members, shapes, *parts, strict=True):
+            results[i] = tuple(x.reshape(shape) for x in each)
+    return tuple(list(column) for column in zip(*results, strict=True))
+
+
+def _neighbors(sizes, kinds):
+    """The indices of variables whose numbers are put together."""
+    runs, held = {}, {}
+    for i, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
+        held[kind] = held.get(kind, math.inf) + size
+        if held[kind] > _TOGETHER:
+            runs.setdefault(kind, []).append([])
+            held[kind] = size
+        runs[kind][-1].append(i)
+    return [members for of_kind in runs.values() for members in of_kind]

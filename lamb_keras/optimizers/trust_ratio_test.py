@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from lamb_keras import optimizers
-from lamb_keras.optimizers.trust_ratio import clip, norm, trust_ratio, working_dtype
+from lamb_keras.optimizers.trust_ratio import (
+    at_once,
+    clip,
+    norm,
+    trust_ratio,
+    working_dtype,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,23 @@ def test_a_norm_is_of_all_axes_or_of_all_but_the_first():
     expected = [np.linalg.norm(x[0]), np.linalg.norm(x[1])]
     assert slices.ravel().tolist() == pytest.approx(expected)
     assert float(norm(jnp.asarray(-3.0))) == 3
+
+
+def test_what_is_computed_at_once_belongs_to_neighbors_of_one_kind_that_are_not_large():
+    asked = []
+
+    def twice(kind, x, y):
+        asked.append((kind, x.shape))
+        return 2 * x, x + y
+
+    sizes = [10**6, 10, 10**6, 10**6, 4 * 10**6, 10, 10]
+    kinds = ["a", "a", "a", "a", "a", "b", "b"]
+    ones = [jnp.ones(()) for _ in sizes[:-1]] + [jnp.ones((3, 1, 1))]
+    doubled, summed = at_once(twice, sizes, ones, ones, kinds=kinds)
+    # A million, ten and a million; a million; four millions; and the other kind.
+    assert asked == [("a", (3,)), ("a", ()), ("a", ()), ("b", (4,))]
+    assert [x.shape for x in doubled] == 6 * [()] + [(3, 1, 1)]
+    assert all((x == 2).all() for x in doubled + summed)
 
 
 def test_half_precision_is_worked_on_in_float32_and_float64_in_itself():
