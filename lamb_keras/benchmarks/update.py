@@ -210,6 +210,31 @@ def measure(model: str, rounds: int) -> dict:
     }
 
 
+def verdict(measured: dict) -> str:
+    """What `measure` found of the claim that ours is the fastest LAMB, in words.
+
+    Example:
+        >>> ours = {"to_keras_lamb": 0.5, "to_optax_lamb": 1.25}
+        >>> verdict({"lamb_keras.Lamb": ours}).split(". ")[1]
+        'The second counts against the claim.'
+    """
+    ours = measured["lamb_keras.Lamb"]
+    keras, optax = ours["to_keras_lamb"], ours["to_optax_lamb"]
+    words = (
+        f"Ours took {keras:.2f} times as long as Keras's LAMB and {optax:.2f} times "
+        "as long as optax's."
+    )
+    slower = [
+        each
+        for each, ratio in (("The first", keras), ("The second", optax))
+        if ratio >= 1
+    ]
+    if not slower:
+        return words
+    counts = "Both count" if len(slower) == 2 else f"{slower[0]} counts"
+    return f"{words} {counts} against the claim."
+
+
 def compiled_for(target: str, model: str, names=None) -> dict:
     """What compiling the updates for an accelerator tells.
 

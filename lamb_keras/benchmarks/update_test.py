@@ -39,6 +39,22 @@ def test_the_table_has_a_line_for_every_optimizer(tiny, capsys):
     assert lines[1].split()[-4:] == ["kernels", "B/param", "compiled", "peak"]
 
 
+@pytest.mark.parametrize(
+    ("keras", "optax", "end"),
+    [
+        (0.5, 0.25, "Keras's LAMB and 0.25 times as long as optax's."),
+        (1.0, 0.25, "The first counts against the claim."),
+        (0.5, 1.5, "The second counts against the claim."),
+        (1.5, 1.5, "Both count against the claim."),
+    ],
+)
+def test_the_verdict_says_what_counts_against_the_claim(keras, optax, end):
+    ours = {"to_keras_lamb": keras, "to_optax_lamb": optax}
+    words = update.verdict({"lamb_keras.Lamb": ours})
+    assert words.startswith(f"Ours took {keras:.2f} times as long as Keras's LAMB")
+    assert words.endswith(end)
+
+
 def test_more_than_the_memory_there_is_is_refused_in_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(update, "model_shapes", lambda model: [(10**6, 10**6)])
     assert cli.main(["bench", "update"]) == 2
