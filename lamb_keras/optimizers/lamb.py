@@ -145,16 +145,16 @@ def lamb_update(
             for treatment, squares in zip(treatments, w_squares, strict=True)
         ],
     )
+    dtypes = [
+        tuple(x.dtype for x in stored)
+        for stored in zip(weights, first_moments, second_moments, strict=True)
+    ]
     after = [
-        _second_pass(
-            *arrays, rate, scalars, treatment, tuple(x.dtype for x in stored)
+        _second_pass(w, m, v, rate, scalars, treatment, stored)
+        for (w, m, v, *_), rate, treatment, stored in zip(
+            between, rates, treatments, dtypes, strict=True
         )
-        for stored, (*arrays, _, _), rate, treatment in zip(
-            zip(weights, first_moments, second_moments, strict=True),
-            between, rates, treatments,
-            strict=True,
-        )
-    ]  # fmt: skip
+    ]
     return LambStep(
         *(list(column) for column in zip(*after, strict=True)), ratios, w_norms, u_norms
     )
