@@ -18,7 +18,7 @@ report: install  ## run the main job at laptop scale and print the path of its r
 	@$(BIN)/lamb-keras run --scale laptop
 
 test: install  ## run all tests
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lab: install  ## open the notebooks in JupyterLab; its address with the token is printed
 	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks \

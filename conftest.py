@@ -11,3 +11,9 @@ os.environ.update(compiled.variables(os.environ))
 # Those that pytest-xdist runs side by side share the processors, as runs do.
 _SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
 os.environ.setdefault("NPROC", str(share(_SIDE_BY_SIDE)))
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: at the end, no one waits for what lasts."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
