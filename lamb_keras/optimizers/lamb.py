@@ -119,14 +119,13 @@ def lamb_update(
         )
     ]  # fmt: skip
 
-    def scales(kind, w_squares, u_squares):
-        has_ratio, work = kind
+    def scales(has_ratio, w_squares, u_squares):
         w_norm, u_norm = jnp.sqrt(w_squares), jnp.sqrt(u_squares)
         if has_ratio:
             ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
         else:
             ratio = jnp.ones_like(w_norm)
-        return ratio, w_norm, u_norm, eta.astype(work) * ratio
+        return ratio, w_norm, u_norm, eta.astype(ratio.dtype) * ratio
 
     between = [
         _first_pass(*arrays, scalars, treatment)
@@ -140,10 +139,7 @@ def lamb_update(
         [w.size for w in weights],
         w_squares,
         u_squares,
-        kinds=[
-            (treatment.has_ratio, squares.dtype)
-            for treatment, squares in zip(treatments, w_squares, strict=True)
-        ],
+        kinds=[treatment.has_ratio for treatment in treatments],
     )
     dtypes = [
         tuple(x.dtype for x in stored)

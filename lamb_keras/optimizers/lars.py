@@ -123,7 +123,8 @@ def lars_update(
     ]  # fmt: skip
 
     def scales(kind, w_squares, d_squares):
-        has_decay, has_ratio, work = kind
+        has_decay, has_ratio = kind
+        work = w_squares.dtype
         w_norm, d_norm = jnp.sqrt(w_squares), jnp.sqrt(d_squares)
         size = d_norm
         if has_decay and form.adds_norms:
@@ -155,10 +156,7 @@ def lars_update(
         [w.size for w in weights],
         w_squares,
         d_squares,
-        kinds=[
-            (treatment.has_decay, treatment.has_ratio, squares.dtype)
-            for treatment, squares in zip(treatments, w_squares, strict=True)
-        ],
+        kinds=[(treatment.has_decay, treatment.has_ratio) for treatment in treatments],
     )
     after = [
         _second_pass(w, g, m, rate, scalars, form, treatment, (w.dtype, stored.dtype))

@@ -96,7 +96,7 @@ OUTSIDE = 'if treatment.decay == "decoupled":'
 SQUARES = "return w, m, v, sum_of_squares(w, treatment.is_stacked), u_squares"
 U_SQUARES = "u_squares = sum_of_squares(u, treatment.is_stacked)\n"
 RATIO = "ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)\n"
-RATE = "eta.astype(work) * ratio\n"
+RATE = "eta.astype(ratio.dtype) * ratio\n"
 STEP = "w = w - rate * _update(w, m, v, scalars, treatment)\n"
 WD = "(0 if scalars.wd is None else scalars.wd)"
 NORM = "jnp.sum(jnp.square(x), axis=axes, keepdims=stacked)"

@@ -146,7 +146,7 @@ def at_once(function, sizes, *numbers, kinds):
 
     XLA makes several operations of a formula for single numbers on a TPU, and a kernel
     on a GPU, but no more than that for a vector. So the numbers of variables that
-    follow one another and are of one kind are put together.
+    follow one another and are of one kind and dtype are put together.
 
     Args:
         function: takes a kind and as many arrays of one shape as there are lists of
@@ -168,7 +168,8 @@ def at_once(function, sizes, *numbers, kinds):
         [2.0, 3.0]
     """
     results = [None] * len(sizes)
-    for members in _neighbors(sizes, kinds):
+    dtypes = [x.dtype for x in numbers[0]]
+    for members in _neighbors(sizes, list(zip(kinds, dtypes, strict=True))):
         kind = kinds[members[0]]
         if len(members) == 1:
             (i,) = members
