@@ -163,11 +163,21 @@ def bench_update(options):
     """Times one update of LAMB against Keras's and optax's optimizers."""
     if options.rounds < 1:
         raise BatchError(f"--rounds is {options.rounds}, expected at least 1")
+    if options.torch and options.compiled_for:
+        raise BatchError(
+            "--torch times, and --compiled-for runs nothing; leave one of them out"
+        )
 
     from lamb_keras.benchmarks import update
 
     try:
-        update.report(options.model, options.rounds, options.json, options.compiled_for)
+        update.report(
+            options.model,
+            options.rounds,
+            options.json,
+            options.compiled_for,
+            options.torch,
+        )
     except update.BenchError as error:
         raise BatchError(error) from None
     return 0
@@ -397,6 +407,9 @@ def _parser():
     )
     updating.add_argument(
         "--json", action="store_true", help="as JSON, with the environment"
+    )
+    updating.add_argument(
+        "--torch", action="store_true", help="time PyTorch's foreach functions too"
     )
     updating.add_argument(
         "--compiled-for",

@@ -55,6 +55,15 @@ def is_installed(target: str) -> bool:
     return importlib.util.find_spec(TARGETS[target]) is not None
 
 
+def use_no_device():
+    """Keeps this process on the processor, before JAX is first used.
+
+    Where the compilers are, JAX would else look for the devices that they are for, and
+    say that there are none.
+    """
+    jax.config.update("jax_platforms", "cpu")
+
+
 def compile_for(target: str, function, *arguments, donate_argnums=()):
     """`function` compiled for one device of a target.
 

@@ -1,6 +1,6 @@
 """What one update of LAMB costs, against Keras's and optax's, on real models' shapes.
 
-    lamb-keras bench update [--model bert-small] [--rounds 9] [--json]
+    lamb-keras bench update [--model bert-small] [--rounds 9] [--torch] [--json]
     lamb-keras bench update --compiled-for h200 [--model bert-large] [--json]
 
 Only the update is timed, not a training step: gradients are given. All optimizers take
@@ -8,6 +8,11 @@ turns in one process with donated buffers, so that a drifting machine slows all 
 alike; quote the ratios. The floor is what reading and writing 10 words a parameter (two
 passes over float32 weights, gradient and moments) takes at the bandwidth of a pass in
 place, measured in the same rounds.
+
+An accelerator is given several updates at once, as a training loop gives it its steps,
+so that it need not wait for the process after each. What starting them costs is in the
+time nevertheless, and is most of it where variables are many and small; so on a GPU the
+profiler also tells how long the kernels alone take.
 
 Kernels, bytes a parameter, compile time and peak memory (arguments, results and
 temporary arrays) are of the compiled program. With `--compiled-for` nothing is run:
@@ -20,7 +25,9 @@ What was tried and lost is told in UPDATE.md beside this file.
 import json
 import math
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +48,8 @@ BERTS = {"bert-small": (4, 512), "bert-base": (12, 768), "bert-large": (24, 1024
 MODELS = [*BERTS, "resnet50"]
 WORDS_A_PARAMETER = 10
 VOCABULARY, POSITIONS, SEGMENTS = 30522, 512, 2
+# Updates that an accelerator is given at once.
+_QUEUED = 20
 
 
 class BenchError(Exception):
@@ -170,20 +179,28 @@ def bert_shapes(layers: int, width: int) -> list[tuple]:
     ]
 
 
-def measure(model: str, rounds: int) -> dict:
+def measure(model: str, rounds: int, torch: bool = False) -> dict:
     """Milliseconds of an update, its ratios to others, and what compiling it tells.
+
+    Args:
+        model: one of `MODELS`.
+        rounds: turns that every optimizer takes.
+        torch: time PyTorch's too, see `lamb_keras.benchmarks.foreach`.
 
     Returns:
         A dict of optimizer to {"milliseconds", "to_keras_lamb", "to_optax_lamb",
-        "to_floor"}, the medians of the rounds, with what `compiled_for` tells;
-        "floor" is among them, with bytes a parameter only.
+        "to_floor"}, the medians of the rounds, with what `compiled_for` tells, and on a
+        GPU "kernel_milliseconds" and "kernels_to_floor", without the time between
+        kernels; "floor" is among them, with bytes a parameter only.
 
     Raises:
-        BenchError: where there is not enough memory for all optimizers at once.
+        BenchError: where there is not enough memory for all optimizers at once, or no
+            PyTorch for the device that JAX uses.
     """
     shapes = model_shapes(model)
     parameters = sum(map(math.prod, shapes))
     _check_memory(model, parameters)
+    peers = _torch_peers() if torch else {}
     rng = np.random.default_rng(0)
     weights = [0.02 * rng.standard_normal(shape, "float32") for shape in shapes]
     gradients = [jnp.asarray(1e-3 * rng.standard_normal(s, "float32")) for s in shapes]
@@ -192,12 +209,20 @@ def measure(model: str, rounds: int) -> dict:
         update = build(weights, gradients)
         compiled, told[name] = _compiled(_compile, update, parameters)
         runs[name] = _run(compiled, update)
+    for name, peer in peers.items():
+        runs[name], told[name] = peer(weights, gradients), {}
     runs["floor"] = _floor(parameters)
     told["floor"] = {"bytes_a_parameter": 4 * WORDS_A_PARAMETER}
     seconds = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             seconds[name].append(run())
+    floor = statistics.median(seconds["floor"])
+    if jax.default_backend() == "gpu":
+        for name in runs.keys() - {"floor"}:
+            of_kernels = _kernel_seconds(runs[name]) / _QUEUED
+            told[name]["kernel_milliseconds"] = 1000 * of_kernels
+            told[name]["kernels_to_floor"] = of_kernels / floor
     return {
         name: {
             "milliseconds": 1000 * statistics.median(of_one),
@@ -213,15 +238,22 @@ def measure(model: str, rounds: int) -> dict:
 def verdict(measured: dict) -> str:
     """What `measure` found of the claim that ours is the fastest LAMB, in words.
 
+    Ours is the faster of the plain and the packed form.
+
     Example:
-        >>> ours = {"to_keras_lamb": 0.5, "to_optax_lamb": 1.25}
-        >>> verdict({"lamb_keras.Lamb": ours}).split(". ")[1]
+        >>> plain = {"milliseconds": 2.0, "to_keras_lamb": 0.5, "to_optax_lamb": 1.25}
+        >>> packed = {"milliseconds": 3.0, "to_keras_lamb": 0.7, "to_optax_lamb": 2.0}
+        >>> words = verdict({"lamb_keras.Lamb": plain, "same, packed": packed})
+        >>> words.split(". ")[1]
         'The second counts against the claim.'
     """
-    ours = measured["lamb_keras.Lamb"]
+    plain, packed = measured["lamb_keras.Lamb"], measured["same, packed"]
+    ours, form = plain, "Ours"
+    if packed["milliseconds"] < plain["milliseconds"]:
+        ours, form = packed, "Ours, packed,"
     keras, optax = ours["to_keras_lamb"], ours["to_optax_lamb"]
     words = (
-        f"Ours took {keras:.2f} times as long as Keras's LAMB and {optax:.2f} times "
+        f"{form} took {keras:.2f} times as long as Keras's LAMB and {optax:.2f} times "
         "as long as optax's."
     )
     slower = [
@@ -229,10 +261,15 @@ def verdict(measured: dict) -> str:
         for each, ratio in (("The first", keras), ("The second", optax))
         if ratio >= 1
     ]
-    if not slower:
-        return words
-    counts = "Both count" if len(slower) == 2 else f"{slower[0]} counts"
-    return f"{words} {counts} against the claim."
+    if slower:
+        counts = "Both count" if len(slower) == 2 else f"{slower[0]} counts"
+        words = f"{words} {counts} against the claim."
+    if ours is packed:
+        words += (
+            f" In the plain form it took {plain['to_keras_lamb']:.2f} and "
+            f"{plain['to_optax_lamb']:.2f} times as long as they."
+        )
+    return words
 
 
 def compiled_for(target: str, model: str, names=None) -> dict:
@@ -261,6 +298,7 @@ def compiled_for(target: str, model: str, names=None) -> dict:
 
 def compiled_shapes(target: str, shapes: list[tuple], names=None) -> dict:
     """`compiled_for`, of any shapes."""
+    accelerators.use_no_device()
     told = {}
     for name in names or updates():
         # One at a time: variables of the large models take gigabytes.
@@ -302,18 +340,74 @@ def _compiled(compiler, update, parameters):
 
 
 def _run(compiled, update):
-    """A function that makes one update and returns its seconds."""
+    """A function that makes updates and returns the seconds of one."""
     # Copies, since what is donated is gone.
     weights, state = jax.tree.map(jnp.copy, (update.weights, update.state))
     state = jax.block_until_ready(compiled(weights, state, update.gradients))
 
-    def run():
+    def call():
         nonlocal state
+        state = compiled(*state, update.gradients)
+
+    return _timed(call, lambda: jax.block_until_ready(state))
+
+
+def _torch_peers():
+    """PyTorch's optimizers: name to a function from (weights, gradients) to a run."""
+    try:
+        from lamb_keras.benchmarks import foreach
+    except ImportError:
+        raise BenchError("--torch needs PyTorch: pip install torch") from None
+    backend = jax.default_backend()
+    device = foreach.device(backend)
+    if device is None:
+        raise BenchError(f"JAX uses a {backend}, and this PyTorch has none")
+
+    def peer(optimizer):
+        def build(weights, gradients):
+            made = optimizer(weights, [np.asarray(g) for g in gradients], device)
+            made.step()
+            return _timed(made.step, lambda: foreach.wait(device))
+
+        return build
+
+    return {
+        "torch, LAMB of foreach": peer(foreach.Lamb),
+        "torch.optim.AdamW, fused": peer(foreach.AdamW),
+    }
+
+
+def _timed(call, wait, count=None):
+    """A function that calls, waits, and returns the seconds of one call."""
+    if count is None:
+        count = 1 if jax.default_backend() == "cpu" else _QUEUED
+
+    def run():
+        wait()
         started = time.perf_counter()
-        state = jax.block_until_ready(compiled(*state, update.gradients))
-        return time.perf_counter() - started
+        for _ in range(count):
+            call()
+        wait()
+        return (time.perf_counter() - started) / count
 
     return run
+
+
+def _kernel_seconds(run):
+    """How long a GPU's kernels of a run take, without the time between them."""
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            run()
+        (path,) = Path(folder).rglob("*.xplane.pb")
+        planes = jax.profiler.ProfileData.from_file(str(path)).planes
+        return sum(
+            event.duration_ns / 1e9
+            for plane in planes
+            if plane.name.startswith("/device:GPU")
+            for line in plane.lines
+            if line.name.startswith("Stream")
+            for event in line.events
+        )
 
 
 def _ratio(ours, theirs):
@@ -326,13 +420,12 @@ def _floor(parameters):
     add_one = jax.jit(lambda x: x + 1, donate_argnums=0)
     words = add_one(jnp.zeros(parameters, "float32")).block_until_ready()
 
-    def run():
+    def call():
         nonlocal words
-        started = time.perf_counter()
-        words = add_one(words).block_until_ready()
-        return (time.perf_counter() - started) * WORDS_A_PARAMETER / 2
+        words = add_one(words)
 
-    return run
+    run = _timed(call, lambda: words.block_until_ready())
+    return lambda: run() * WORDS_A_PARAMETER / 2
 
 
 def _check_memory(model, parameters):
@@ -346,13 +439,20 @@ def _check_memory(model, parameters):
         )
 
 
-def report(model: str, rounds: int, as_json: bool = False, target: str | None = None):
+def report(
+    model: str,
+    rounds: int,
+    as_json: bool = False,
+    target: str | None = None,
+    torch: bool = False,
+):
     """Measures and prints, as a table or as JSON with the environment.
 
     Args:
         target: compile for this accelerator and run nothing, if not None.
+        torch: as of `measure`.
     """
-    results = compiled_for(target, model) if target else measure(model, rounds)
+    results = compiled_for(target, model) if target else measure(model, rounds, torch)
     if as_json:
         told = {"environment": environment.describe(), "results": results}
         print(json.dumps(told, indent=1))
@@ -361,22 +461,36 @@ def report(model: str, rounds: int, as_json: bool = False, target: str | None = 
         print(f"{model}, compiled for {target}")
     else:
         print(f"{model}, median of {rounds} rounds; ratios to")
-    timed = "" if target else f"{'':9}  keras Lamb  optax.lamb   floor"
-    print(f"{'':26}{timed} kernels  B/param  compiled      peak")
+    show(results)
+
+
+def show(results: dict):
+    """Prints what `measure` or `compiled_for` gave as a table."""
+    timed = any("milliseconds" in result for result in results.values())
+    on_gpu = any("kernels_to_floor" in result for result in results.values())
+    ratios = f"{'':11}  keras Lamb  optax.lamb   floor" if timed else ""
+    alone = "  kernels alone" if on_gpu else ""
+    print(f"{'':26}{ratios}{alone} kernels  B/param  compiled      peak")
     for name, result in results.items():
-        print(f"{name:26}{_times(result)}{_program(result)}")
+        line = f"{name:26}{_times(result)}"
+        if on_gpu:
+            found = result.get("kernels_to_floor")
+            line += f"{'' if found is None else format(found, '.2f'):>15}"
+        print(f"{line}{_program(result)}".rstrip())
 
 
 def _times(result):
     if "milliseconds" not in result:
         return ""
     return (
-        f"{result['milliseconds']:8.1f} ms {result['to_keras_lamb']:10.2f}"
+        f"{result['milliseconds']:9.2f} ms {result['to_keras_lamb']:10.2f}"
         f" {result['to_optax_lamb']:11.2f} {result['to_floor']:7.2f}"
     )
 
 
 def _program(result):
+    if "bytes_a_parameter" not in result:
+        return ""
     if "kernels" not in result:
         return f"{'':8} {result['bytes_a_parameter']:8.1f}"
     return (

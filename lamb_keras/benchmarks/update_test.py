@@ -49,10 +49,45 @@ def test_the_table_has_a_line_for_every_optimizer(tiny, capsys):
     ],
 )
 def test_the_verdict_says_what_counts_against_the_claim(keras, optax, end):
-    ours = {"to_keras_lamb": keras, "to_optax_lamb": optax}
-    words = update.verdict({"lamb_keras.Lamb": ours})
+    ours = {"milliseconds": 1, "to_keras_lamb": keras, "to_optax_lamb": optax}
+    slower = {"milliseconds": 2, "to_keras_lamb": 2, "to_optax_lamb": 2}
+    words = update.verdict({"lamb_keras.Lamb": ours, "same, packed": slower})
     assert words.startswith(f"Ours took {keras:.2f} times as long as Keras's LAMB")
     assert words.endswith(end)
+
+
+def test_where_packed_is_faster_the_verdict_tells_of_both_forms():
+    plain = {"milliseconds": 3, "to_keras_lamb": 1.25, "to_optax_lamb": 0.75}
+    packed = {"milliseconds": 1, "to_keras_lamb": 0.5, "to_optax_lamb": 0.25}
+    words = update.verdict({"lamb_keras.Lamb": plain, "same, packed": packed})
+    assert words == (
+        "Ours, packed, took 0.50 times as long as Keras's LAMB and 0.25 times as long "
+        "as optax's. In the plain form it took 1.25 and 0.75 times as long as they."
+    )
+
+
+def test_the_kernels_alone_have_a_column_and_a_dot_where_they_are_known(capsys):
+    one = {"milliseconds": 2, "to_keras_lamb": 1, "to_optax_lamb": 1, "to_floor": 2}
+    program = {"kernels": 9, "bytes_a_parameter": 40, "compile_seconds": 1}
+    known = {**one, **program, "peak_megabytes": 8, "kernels_to_floor": 1.5}
+    measured = {"lamb_keras.Lamb": known, "torch": one, "floor": {**one, "to_floor": 1}}
+    update.show(measured)
+    header, ours, torch, floor = capsys.readouterr().out.splitlines()
+    end = header.index("kernels alone") + len("kernels alone")
+    assert ours[:end].endswith(" 1.50")
+    assert not torch[end - 5 :].strip()
+    (axes,) = chart(measured).axes
+    (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dots.get_xydata().tolist() == [[1.5, 0]]
+
+
+def test_to_time_pytorch_and_to_run_nothing_is_refused_in_one_sentence(capsys):
+    asked = ["bench", "update", "--torch", "--compiled-for", "h200"]
+    assert cli.main(asked) == 2
+    assert capsys.readouterr().err == (
+        "lamb-keras: --torch times, and --compiled-for runs nothing; leave one of them "
+        "out\n"
+    )
 
 
 def test_more_than_the_memory_there_is_is_refused_in_one_sentence(monkeypatch, capsys):
