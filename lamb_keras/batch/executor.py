@@ -32,6 +32,7 @@ from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
 from lamb_keras.batch.watchers import Watchers
 from lamb_keras.processors import share
+from lamb_keras.results.environment import RUNS_VARIABLE
 
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
@@ -295,6 +296,8 @@ def environment(event_file, jobs):
         # How many threads XLA computes with. It takes one for each processor of the
         # machine, in each run: they then wait for each other half of the time.
         "NPROC": processors,
+        # Its minutes are to be read with this.
+        RUNS_VARIABLE: str(jobs),
         **compiled.variables(os.environ),
         **os.environ,
         events.VARIABLE: str(event_file),

@@ -1,5 +1,6 @@
 """What a run ran on: device, versions, commit. Every number shown carries it."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from lamb_keras.processors import processors
 
+# How many runs a batch has at once at most, which share the machine: set by the batch.
+RUNS_VARIABLE = "LAMB_KERAS_RUNS_AT_ONCE"
 PACKAGES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "papermill", "scrapbook")
 
 
@@ -30,6 +33,7 @@ def describe() -> dict:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_count": processors(),
+        "runs_at_once": int(os.environ.get(RUNS_VARIABLE, 1)),
         "python": platform.python_version(),
         **{name: version for name in PACKAGES if (version := _version(name))},
         "lamb_keras": lamb_keras.__version__,

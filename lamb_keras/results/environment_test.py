@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from lamb_keras.batch import executor
 from lamb_keras.results import environment
 
 
@@ -38,6 +39,14 @@ def test_it_names_the_device_that_jax_uses():
     described = environment.describe()
     assert described["device"] == jax.devices()[0].device_kind
     assert described["device_count"] == jax.device_count()
+
+
+def test_it_tells_how_many_runs_share_the_machine(monkeypatch):
+    monkeypatch.delenv(environment.RUNS_VARIABLE, raising=False)
+    assert environment.describe()["runs_at_once"] == 1
+    for name, value in executor.environment("events.jsonl", jobs=4).items():
+        monkeypatch.setenv(name, value)
+    assert environment.describe()["runs_at_once"] == 4
 
 
 def test_a_changed_tree_is_marked_but_new_results_do_not_change_it(tmp_path):

@@ -14,6 +14,8 @@ from lamb_keras.results.runs import Run
 
 # F1 that is nowhere so many points below the best of its solver is held.
 HELD_WITHIN = 2.0
+# The tables whose runs have minutes in Table 1.
+_TIMED = (1, 4)
 # Batch of Table 8, at which AdamW is compared with the LAMB of Table 4.
 TUNED_AT = 16384
 
@@ -44,7 +46,7 @@ def findings(
     lamb = by_solver.get("lamb", {})
     told = _held({batch: r for batch, r in lamb.items() if isinstance(batch, int)})
     if table.number == 1:
-        told += _of_mixed(by_solver) + _minutes(table, results)
+        told += _of_mixed(by_solver) + _minutes(table, results, found)
     if table.number == 2:
         told += _of_lars(lamb, by_solver.get("lars", {}))
     return told
@@ -88,7 +90,7 @@ def _of_mixed(by_solver):
     return [_pair(*pair) for pair in pairs if pair[1] and pair[3]]
 
 
-def _minutes(table, results):
+def _minutes(table, results, found):
     """What the clock says, which is of other devices than the paper's."""
     minutes = {
         result.row: result
@@ -101,11 +103,19 @@ def _minutes(table, results):
     first, last = minutes[rows[0]], minutes[rows[-1]]
     sizes = table.labeled_rows()
     tpus = [sizes[result.row]["tpus"] for result in (first, last)]
+    shared = max(
+        (
+            run.scraps.get("environment", {}).get("runs_at_once", 1)
+            for run in found
+            if run.table in _TIMED
+        ),
+        default=1,
+    )
     words = (
         f"Minutes of pre-training from “{first.row}” to “{last.row}”: the paper "
         f"{first.published:,.1f} to {last.published:,.1f}, on {tpus[0]} to {tpus[1]:,} "
         f"TPUs; ours {first.ours:.2f} to {last.ours:.2f}, on the same device at every "
-        "batch."
+        f"batch{f', which up to {shared} runs shared' if shared > 1 else ''}."
     )
     return [Finding(words)]
 

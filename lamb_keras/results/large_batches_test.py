@@ -75,6 +75,17 @@ def test_minutes_are_told_and_not_judged():
     told = compared(1)
     words = "the paper 4,968.0 to 76.2, on 16 to 1,024 TPUs; ours 4968.00 to 76.19"
     assert said(told, words) is None
+    assert said(told, "on the same device at every batch.") is None
+
+
+def test_minutes_of_runs_that_shared_the_device_say_so():
+    def run(table, at_once):
+        scraps = {"environment": {"runs_at_once": at_once}}
+        return Run("x", Path(), "succeeded", "bert_squad", table, "gpu", scraps=scraps)
+
+    told = compared(1, [run(1, 1), run(4, 3), run(8, 9)])
+    assert said(told, "at every batch, which up to 3 runs shared.") is None
+    assert said(compared(1, [run(4, 1)]), "at every batch.") is None
 
 
 def test_lars_falls_behind_lamb_or_it_does_not():
