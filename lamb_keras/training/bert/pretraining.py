@@ -364,13 +364,13 @@ def predictions(
 
 
 def _roomy(count: int) -> int:
-    """At least so many, of few numbers: four between two powers of two.
+    """At least so many, of few numbers: multiples of 512, four between powers of two.
 
     Example:
-        >>> [_roomy(count) for count in (3, 9, 659, 704, 768)]
-        [3, 10, 768, 768, 768]
+        >>> [_roomy(count) for count in (3, 395, 512, 513, 4097)]
+        [512, 512, 512, 1024, 5120]
     """
-    unit = 2 ** max(0, count.bit_length() - 3)
+    unit = max(512, 2 ** max(0, count.bit_length() - 3))
     return math.ceil(count / unit) * unit
 
 
