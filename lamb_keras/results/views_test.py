@@ -375,7 +375,7 @@ def test_the_scale_rule_tells_the_sizes_of_bert_apart_from_those_of_images(bert,
     steps = [round(n / small["steps_divisor"]) for n in (15_625, 1_000_000)]
     lengths = "{} to {}".format(*small["sequence_lengths"])
     # A tenth of few steps is not quite a tenth.
-    second = " to ".join(f"{100 * round(n / 10) / n:.2g}" for n in steps)
+    second = " to ".join(f"{100 * (n // 10) / n:.2g}" for n in steps)
     warmup = round(3125 / small["steps_divisor"])
     assert lines["4"] == (
         "4 Wikipedia, books and SQuAD v1.1 → a generated encyclopedia of 1,500 "
