@@ -296,10 +296,10 @@ def environment(event_file, jobs):
         # How many threads XLA computes with. It takes one for each processor of the
         # machine, in each run: they then wait for each other half of the time.
         "NPROC": processors,
-        # Its minutes are to be read with this.
-        RUNS_VARIABLE: str(jobs),
         **compiled.variables(os.environ),
         **os.environ,
+        # A fact of this batch, with which its minutes are to be read, and no wish.
+        RUNS_VARIABLE: str(jobs),
         events.VARIABLE: str(event_file),
     }
     if variables.get("LAMB_KERAS_DATA"):

@@ -47,6 +47,8 @@ def test_it_tells_how_many_runs_share_the_machine(monkeypatch):
     for name, value in executor.environment("events.jsonl", jobs=4).items():
         monkeypatch.setenv(name, value)
     assert environment.describe()["runs_at_once"] == 4
+    inherited = executor.environment("events.jsonl", jobs=2)
+    assert inherited[environment.RUNS_VARIABLE] == "2"
 
 
 def test_a_changed_tree_is_marked_but_new_results_do_not_change_it(tmp_path):
