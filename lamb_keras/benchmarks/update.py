@@ -377,10 +377,9 @@ def _torch_peers():
     }
 
 
-def _timed(call, wait, count=None):
+def _timed(call, wait):
     """A function that calls, waits, and returns the seconds of one call."""
-    if count is None:
-        count = 1 if jax.default_backend() == "cpu" else _QUEUED
+    count = 1 if jax.default_backend() == "cpu" else _QUEUED
 
     def run():
         wait()

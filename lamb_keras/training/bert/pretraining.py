@@ -370,7 +370,7 @@ def _roomy(count: int) -> int:
         >>> [_roomy(count) for count in (3, 395, 512, 513, 4097)]
         [512, 512, 512, 1024, 5120]
     """
-    unit = max(512, 2 ** max(0, count.bit_length() - 3))
+    unit = max(512, 2 ** (count.bit_length() - 3))
     return math.ceil(count / unit) * unit
 
 
