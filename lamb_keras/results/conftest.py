@@ -4,6 +4,7 @@ import json
 import math
 import random
 import shutil
+import tempfile
 from pathlib import Path
 
 import nbformat.v4
@@ -70,13 +71,17 @@ def execute():
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
         nbformat.write(notebook, path)
-        papermill.execute_notebook(
-            str(path),
-            str(path),
-            progress_bar=False,
-            request_save_on_cell_execute=False,
-            config=Config({"KernelManager": {"transport": "ipc"}}),
-        )
+        # Without a file of its own, two kernels that start at once in one folder would
+        # have the same sockets; the path of one has at most 104 characters.
+        with tempfile.TemporaryDirectory(prefix="lamb-") as folder:
+            own = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
+            papermill.execute_notebook(
+                str(path),
+                str(path),
+                progress_bar=False,
+                request_save_on_cell_execute=False,
+                config=Config(KernelManager=own),
+            )
 
     return run
 
