@@ -79,6 +79,9 @@ def test_on_a_tpu_an_update_is_fewer_operations_than_others():
         assert 2 * kernels[ours] <= min(kernels[KERAS], kernels[OPTAX])
         # Below the floor, since some of what a pass reads is still in fast memory.
         assert told[ours]["bytes_a_parameter"] <= 40
+    # As much of it, with tracking and exclusions.
+    plain = told[OURS]["bytes_a_parameter"]
+    assert told[WATCHED]["bytes_a_parameter"] <= 1.01 * plain
 
 
 def test_a_target_is_known_by_the_package_of_its_compiler(monkeypatch):

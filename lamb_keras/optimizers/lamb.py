@@ -51,6 +51,7 @@ def lamb_update(
     decayed=True,
     adapted=True,
     stacked=False,
+    tracked=False,
 ):
     """One step of LAMB on lists of arrays: a pure function, to be traced by `jax.jit`.
 
@@ -82,6 +83,8 @@ def lamb_update(
         decayed: whether a variable has weight decay: a bool, or one a variable.
         adapted: whether a variable has a trust ratio other than 1, likewise.
         stacked: whether norms are taken of each slice of axis 0, likewise.
+        tracked: whether ratios and norms will be kept. It changes no number, but a
+            TPU then computes those of variables not `adapted` with the others'.
 
     Returns:
         A `LambStep`.
@@ -121,10 +124,8 @@ def lamb_update(
 
     def scales(has_ratio, w_squares, u_squares):
         w_norm, u_norm = jnp.sqrt(w_squares), jnp.sqrt(u_squares)
-        if has_ratio:
-            ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
-        else:
-            ratio = jnp.ones_like(w_norm)
+        ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
+        ratio = jnp.where(has_ratio, ratio, 1)
         return ratio, w_norm, u_norm, eta.astype(ratio.dtype) * ratio
 
     between = [
@@ -140,6 +141,7 @@ def lamb_update(
         w_squares,
         u_squares,
         kinds=[treatment.has_ratio for treatment in treatments],
+        tracked=tracked,
     )
     dtypes = [
         tuple(x.dtype for x in stored)

@@ -51,6 +51,7 @@ def lars_update(
     decayed=True,
     adapted=True,
     stacked=False,
+    tracked=False,
 ):
     """One step of LARS on lists of arrays: a pure function, to be traced by `jax.jit`.
 
@@ -88,6 +89,7 @@ def lars_update(
         decayed: whether a variable has weight decay: a bool, or one a variable.
         adapted: whether a variable has a trust ratio other than 1, likewise.
         stacked: whether norms are taken of each slice of axis 0, likewise.
+        tracked: whether ratios and norms will be kept, as in `lamb_update`.
 
     Returns:
         A `LarsStep`; its update norms are the denominators of r.
@@ -127,20 +129,18 @@ def lars_update(
         work = w_squares.dtype
         w_norm, d_norm = jnp.sqrt(w_squares), jnp.sqrt(d_squares)
         size = d_norm
-        if has_decay and form.adds_norms:
-            size = size + wd.astype(work) * w_norm
+        if wd is not None and form.adds_norms:
+            size = size + jnp.where(has_decay, wd.astype(work) * w_norm, 0)
         size = size + eps.astype(work)
-        if has_ratio:
-            ratio = trust_ratio(
-                w_norm,
-                # A zero gradient has ratio 1 even where decay keeps size above 0.
-                jnp.where(d_norm > 0, size, 0),
-                phi_bounds,
-                trust_ratio_bounds,
-                kappa.astype(work),
-            )
-        else:
-            ratio = jnp.ones_like(w_norm)
+        ratio = trust_ratio(
+            w_norm,
+            # A zero gradient has ratio 1 even where decay keeps size above 0.
+            jnp.where(d_norm > 0, size, 0),
+            phi_bounds,
+            trust_ratio_bounds,
+            kappa.astype(work),
+        )
+        ratio = jnp.where(has_ratio, ratio, 1)
         rate = eta.astype(work) * ratio if form.has_rate_inside else ratio
         return ratio, w_norm, size, rate
 
@@ -157,6 +157,7 @@ def lars_update(
         w_squares,
         d_squares,
         kinds=[(treatment.has_decay, treatment.has_ratio) for treatment in treatments],
+        tracked=tracked,
     )
     after = [
         _second_pass(w, g, m, rate, scalars, form, treatment, (w.dtype, stored.dtype))

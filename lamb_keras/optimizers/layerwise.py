@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from lamb_keras.optimizers.trust_ratio import working_dtype
+from lamb_keras.optimizers.trust_ratio import after, working_dtype
 
 
 class TrustRatio(NamedTuple):
@@ -280,6 +280,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             "decayed": [self._decayed[i] for i in indices],
             "adapted": [self._adapted[i] for i in indices],
             "stacked": [self._stacked[i] for i in indices],
+            "tracked": self.track_trust_ratios,
         }
 
     # One update
@@ -356,9 +357,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
 
     def _real_update(self, grads, trainable_variables):
         indices = [self._get_variable_index(v) for v in trainable_variables]
-        after = self._step(trainable_variables, self._clip_gradients(grads), indices)
+        step = self._step(trainable_variables, self._clip_gradients(grads), indices)
         if self.track_trust_ratios:
-            self._record(after, indices)
+            self._record(step, indices)
         if self.use_ema:
             # Keras constrains after this; the average is of what will be used.
             for variable in trainable_variables:
@@ -408,12 +409,13 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             name="trust_ratios",
         )
 
-    def _record(self, after, indices):
+    def _record(self, step, indices):
         before = self._trust_ratio_record.value
         rows = []
-        for row, quantity in enumerate(
-            (after.trust_ratios, after.weight_norms, after.update_norms)
-        ):
+        quantities = after(
+            step.weights, (step.trust_ratios, step.weight_norms, step.update_norms)
+        )
+        for row, quantity in enumerate(quantities):
             latest = dict(zip(indices, quantity, strict=True))
             # One array of all, not one change after another: that is a kernel each.
             rows += [

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import warnings
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -748,6 +749,29 @@ def test_trust_ratios_of_lars_are_those_it_steps_by(kit):
         assert w_norm == pytest.approx(norm(w))
         assert size == pytest.approx(norm(g) + 0.1 * norm(w))
         assert ratio == pytest.approx(0.001 * w_norm / size if w_norm else 1.0)
+
+
+@both
+def test_a_tpus_form_of_the_step_is_the_same_step(kind, kit):
+    # There variables of all treatments have their ratios computed together.
+    weights, gradients = problem(steps=3)
+    excluded = list(weights)[1::2]
+    options = {"weight_decay": 0.1, "exclude_from_weight_decay": excluded}
+
+    def trained():
+        optimizer = getattr(kit, kind)(LR, track_trust_ratios=True, **options)
+        return train(optimizer, weights, gradients), optimizer.trust_ratios()
+
+    def chosen(*numbers, tpu=None, default, **others):
+        return (tpu or default)(*numbers)
+
+    expected, expected_ratios = trained()
+    with mock.patch.object(jax.lax, "platform_dependent", chosen):
+        after, ratios = trained()
+    assert excluded and {ratios[path].trust_ratio for path in excluded} == {1.0}
+    for path in weights:
+        np.testing.assert_allclose(after[path], expected[path], rtol=1e-6)
+        assert ratios[path] == pytest.approx(expected_ratios[path], rel=1e-6)
 
 
 @both

@@ -141,7 +141,11 @@ LARS_CONFIG = lars_test.test_every_argument_survives_the_config
 TABLE_OF_RATIOS = trust_ratio_test.test_a_ratio_is_of_norms_and_1_where_one_is_zero
 
 LAMB = [
-    ("no trust ratio", {"if has_ratio:": "if False:"}, STEP_LENGTH),
+    (
+        "no trust ratio",
+        {"jnp.where(has_ratio, ratio, 1)": "jnp.ones_like(ratio)"},
+        STEP_LENGTH,
+    ),
     (
         "ratio upside down",
         {RATIO: RATIO.replace("w_norm, u_norm", "u_norm, w_norm")},
@@ -271,7 +275,7 @@ LAMB = [
     ),
     (
         "ratio applied to excluded variables",
-        {"if has_ratio:": "if True:"},
+        {"jnp.where(has_ratio, ratio, 1)": "ratio"},
         lamb_test.test_a_variable_that_is_not_adapted_takes_adams_step,
     ),
     (
@@ -533,8 +537,18 @@ TRUST_RATIO = [
     ),
     (
         "neighbors all treated as the first",
-        {"enumerate(zip(sizes, kinds, strict=True))": "enumerate(zip(sizes, sizes))"},
+        {
+            "enumerate(zip(sizes, kinds, strict=True))": "enumerate(zip(sizes, sizes))",
+            "if any(kinds[i] != kind for i in members)": "if False",
+        },
         TOGETHER,
+    ),
+    (
+        "neighbors of all kinds treated as the first",
+        {"if any(kinds[i] != kind for i in members)": "if False"},
+        lambda kit: layerwise_test.test_a_tpus_form_of_the_step_is_the_same_step(
+            "Lamb", kit
+        ),
     ),
     (
         "half precision worked on as it is",
@@ -744,8 +758,8 @@ def flags(value, count):""",
     (
         "norms in each other's place",
         {
-            "after.weight_norms, after.update_norms": (
-                "after.update_norms, after.weight_norms"
+            "step.weight_norms, step.update_norms": (
+                "step.update_norms, step.weight_norms"
             )
         },
         layerwise_test.test_trust_ratios_are_the_last_steps,
@@ -765,17 +779,17 @@ DIRECTION = "_direction(w, g, wd, treatment)"
 LARS = [
     (
         "no trust ratio",
-        {"if has_ratio:": "if False:"},
+        {"jnp.where(has_ratio, ratio, 1)": "jnp.ones_like(ratio)"},
         lars_test.test_algorithm_1_moves_a_layer_by_learning_rate_times_its_norm,
     ),
     (
         "ratio for all",
-        {"if has_ratio:": "if True:"},
+        {"jnp.where(has_ratio, ratio, 1)": "ratio"},
         lars_test.test_a_variable_that_is_not_adapted_takes_the_plain_step,
     ),
     (
         "no decay in the sum of norms",
-        {"if has_decay and form.adds_norms:": "if False:"},
+        {"if wd is not None and form.adds_norms:": "if False:"},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
@@ -795,7 +809,7 @@ LARS = [
     ),
     (
         "trust coefficient of 1",
-        {"                kappa.astype(work),\n": ""},
+        {"            kappa.astype(work),\n": ""},
         lars_test.test_the_defaults_are_mlperfs,
     ),
     (
@@ -865,8 +879,8 @@ LARS = [
     (
         "ratio of the gradient to the weights",
         {
-            "w_norm,\n                # A": (
-                "jnp.where(w_norm > 0, 1 / w_norm, 0),\n                # A"
+            "w_norm,\n            # A": (
+                "jnp.where(w_norm > 0, 1 / w_norm, 0),\n            # A"
             )
         },
         lars_test.test_the_defaults_are_mlperfs,

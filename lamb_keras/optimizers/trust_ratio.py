@@ -103,6 +103,20 @@ def apart(*numbers):
     )
 
 
+def after(arrays, numbers):
+    """The same numbers; on a TPU they are not to be had before the arrays are.
+
+    For numbers that are only kept: a compiler that sees them wanted early orders its
+    operations for that, and what lay in the fast memory meanwhile has to leave it.
+    """
+    return jax.lax.platform_dependent(
+        list(arrays),
+        numbers,
+        tpu=lambda arrays, numbers: jax.lax.optimization_barrier((arrays, numbers))[1],
+        default=lambda arrays, numbers: numbers,
+    )
+
+
 def clip(x, bounds):
     """`x` held within `bounds`, a pair or None for no bounds."""
     return x if bounds is None else jnp.clip(x, *bounds)
@@ -141,7 +155,7 @@ def trust_ratio(
     return jnp.where(defined, clip(ratio, trust_ratio_bounds), 1)
 
 
-def at_once(function, sizes, *numbers, kinds):
+def at_once(function, sizes, *numbers, kinds, tracked=False):
     """A function of each variable's numbers, computed for several variables at once.
 
     XLA makes several operations of a formula for single numbers on a TPU, and a kernel
@@ -154,33 +168,57 @@ def at_once(function, sizes, *numbers, kinds):
             their elements alone.
         sizes: how many numbers each variable has.
         *numbers: lists of an array a variable: its single number, or its slices'.
-        kinds: one hashable value a variable.
+        kinds: one bool a variable, or one tuple of them. Where variables of several
+            kinds are put together, the function is given arrays instead.
+        tracked: whether all results are wanted. On a TPU those of all kinds are then
+            put together: in another order of operations, for the sake of a few small
+            variables, less of the large ones would lie in the fast memory.
 
     Returns:
         As many lists of one array a variable as the function gives arrays.
 
     Example:
-        >>> def root(kind, x):
-        ...     return (kind * jnp.sqrt(x),)
+        >>> def root(is_doubled, x):
+        ...     return (jnp.where(is_doubled, 2, 1) * jnp.sqrt(x),)
         >>> squares = [jnp.array(4.0), jnp.array(9.0)]
-        >>> (roots,) = at_once(root, [1000, 1000], squares, kinds=[1, 1])
+        >>> (roots,) = at_once(root, [1000, 1000], squares, kinds=[True, True])
         >>> [float(x) for x in roots]
-        [2.0, 3.0]
+        [4.0, 6.0]
     """
+
+    def by_kind(*numbers):
+        return _computed(function, sizes, numbers, kinds, kinds)
+
+    def whatever_kind(*numbers):
+        return _computed(function, sizes, numbers, kinds, [None] * len(kinds))
+
+    if not tracked:
+        return by_kind(*numbers)
+    return jax.lax.platform_dependent(*numbers, tpu=whatever_kind, default=by_kind)
+
+
+def _computed(function, sizes, numbers, kinds, apart):
+    """`at_once`, of those together that have the same value in `apart`."""
     results = [None] * len(sizes)
     dtypes = [x.dtype for x in numbers[0]]
-    for members in _neighbors(sizes, list(zip(kinds, dtypes, strict=True))):
-        kind = kinds[members[0]]
+    for members in _neighbors(sizes, list(zip(apart, dtypes, strict=True))):
         if len(members) == 1:
             (i,) = members
-            results[i] = function(kind, *(column[i] for column in numbers))
+            results[i] = function(kinds[i], *(column[i] for column in numbers))
             continue
         shapes = [numbers[0][i].shape for i in members]
+        lengths = [math.prod(shape) for shape in shapes]
+        kind = kinds[members[0]]
+        if any(kinds[i] != kind for i in members):
+            kind = jax.tree.map(
+                lambda *flags, lengths=lengths: np.repeat(flags, lengths),
+                *(kinds[i] for i in members),
+            )
         joined = (
             jnp.concatenate([jnp.ravel(column[i]) for i in members])
             for column in numbers
         )
-        ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+        ends = list(itertools.accumulate(lengths))
         parts = (jnp.split(x, ends[:-1]) for x in function(kind, *joined))
         for i, shape, *each in zip(members, shapes, *parts, strict=True):
             results[i] = tuple(x.reshape(shape) for x in each)
