@@ -1,11 +1,22 @@
 """How many trials fit an accelerator at once."""
 
 import math
+import os
+from collections.abc import Callable
 
 import jax
 
 # Of the memory that the device gives to JAX: the rest is for its own temporaries.
 _USABLE = 0.7
+
+
+def fitting(trials: int, trial_bytes: int) -> int:
+    """`width`, of this device's memory.
+
+    Where LAMB_KERAS_WIDTH_DIVISOR is 2, half as many as are thought to fit.
+    """
+    divisor = int(os.environ.get("LAMB_KERAS_WIDTH_DIVISOR", 1))
+    return width(trials, trial_bytes, usable_bytes(), divisor)
 
 
 def width(
@@ -33,27 +44,24 @@ def width(
     return math.ceil(trials / math.ceil(trials / most))
 
 
-def trial_bytes(step, state, images) -> int:
+def trial_bytes(state, weights, loss: Callable, *inputs) -> int:
     """What one trial needs on the device while it trains.
 
     Its state twice (the old and the new), its gradients, and what the backward pass
-    keeps of the forward one, which is read off the traced step.
+    keeps of the forward one, which is read off the traced loss.
 
     Args:
-        step: the `Step` of the solver.
         state: a trial's state before its first step.
-        images: a micro-batch as the model takes it, or its `jax.ShapeDtypeStruct`.
+        weights: its weights as the model takes them.
+        loss: a function of weights and inputs; it gives something else beside the loss.
+        *inputs: those of a micro-batch. These and the weights may be arrays or
+            `jax.ShapeDtypeStruct`.
     """
-    labels = jax.ShapeDtypeStruct(images.shape[:1], "int32")
 
-    def backward(weights, images, labels):
-        def loss(weights):
-            return step.loss(weights, state.others, images, labels)
+    def backward(weights, *inputs):
+        return jax.vjp(lambda weights: loss(weights, *inputs), weights, has_aux=True)[1]
 
-        return jax.vjp(loss, weights, has_aux=True)[1]
-
-    weights = jax.eval_shape(step.unpacked, state.weights)
-    kept = jax.eval_shape(backward, weights, images, labels)
+    kept = jax.eval_shape(backward, weights, *inputs)
     return 2 * bytes_of(state) + bytes_of(state.weights) + bytes_of(kept)
 
 

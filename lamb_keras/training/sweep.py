@@ -297,15 +297,17 @@ class _Runner:
         """How many trials of a solver the device holds at once."""
         size, _ = self.experiment.micro_batches()
         step = self._step(name)
+        state = step.start(self._initial[self.experiment.seeds[0]])
         needed = memory.trial_bytes(
-            step,
-            step.start(self._initial[self.experiment.seeds[0]]),
+            state,
+            jax.eval_shape(step.unpacked, state.weights),
+            lambda weights, *batch: step.loss(weights, state.others, *batch),
             jax.ShapeDtypeStruct((size, *self._images.image_shape), "float32"),
+            jax.ShapeDtypeStruct((size,), "int32"),
         )
         trials = self.experiment.trials()
         count = sum(solvers.base(trial.solver) == name for trial in trials)
-        divisor = int(os.environ.get("LAMB_KERAS_WIDTH_DIVISOR", 1))
-        return memory.width(count, needed, memory.usable_bytes(), divisor)
+        return memory.fitting(count, needed)
 
     def run(self, group: list[Trial]) -> list[History]:
         started, compiled = time.perf_counter(), compilations()
