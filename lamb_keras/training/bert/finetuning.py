@@ -11,11 +11,13 @@ from lamb_keras import schedules
 from lamb_keras.data import squad
 from lamb_keras.data.library import Library
 from lamb_keras.optimizers import solvers
+from lamb_keras.training import memory
 from lamb_keras.training.accumulation import LOSS_BEYOND_USE, filled
 from lamb_keras.training.bert.experiment import Experiment
 from lamb_keras.training.bert.history import FineTuning
 from lamb_keras.training.order import order
 from lamb_keras.training.step import State, cross_entropy, initial_weights
+from lamb_keras.training.together import apart, together
 
 # Windows answered at once.
 _CHUNK = 64
@@ -34,9 +36,13 @@ class FineTuner:
         experiment: what is run.
         library: the questions.
         model: from `models.answering`.
+        width: how many fine-tunings run at once, by `vmap`; None for as many of the
+            experiment's as the device holds.
     """
 
-    def __init__(self, experiment: Experiment, library: Library, model):
+    def __init__(
+        self, experiment: Experiment, library: Library, model, width: int | None = 1
+    ):
         self._experiment = experiment
         self._model = model
         self._optimizer = solvers.solver("adamw")
@@ -58,30 +64,43 @@ class FineTuner:
         started = time.perf_counter()
         state = self._start({}, None)
         rows, rates = self._plan(seed=0)
+        self.width = self._fitting_width(state, rows[0]) if width is None else width
+        fit = self._traced_fit
+        if self.width > 1:
+            fit = jax.vmap(fit, in_axes=(0, 0, None, None))
+        given = together([(state, rows)], self.width)
         self._fit = (
-            jax.jit(self._traced_fit, donate_argnums=0)
-            .lower(state, rows, rates, self._train)
-            .compile()
+            jax.jit(fit, donate_argnums=0).lower(*given, rates, self._train).compile()
         )
         chunk = [filled(a[:_CHUNK], _CHUNK) for a in _inputs(self._dev)]
         self._answer = jax.jit(self._traced_answer).lower(state, chunk).compile()
         self.compile_seconds = time.perf_counter() - started
 
-    def __call__(self, encoder: dict[str, np.ndarray], head, seed: int) -> FineTuning:
-        """One fine-tuning, judged.
+    def __call__(
+        self, encoder: dict[str, np.ndarray], heads: list, seeds: list[int]
+    ) -> list[FineTuning]:
+        """At most as many fine-tunings as its width, judged.
 
         Args:
             encoder: the weights to start from, by their variables' paths; those that
                 are not named are the model's own.
-            head: the initial weights of the answer head, by path, or None for the
-                model's own.
-            seed: of the order of the questions.
+            heads: for each the initial weights of the answer head, by path.
+            seeds: for each that of the order of the questions.
         """
-        rows, rates = self._plan(seed)
-        state, losses = self._fit(self._start(encoder, head), rows, rates, self._train)
-        if not np.all(np.abs(np.asarray(losses)) <= LOSS_BEYOND_USE):
-            return FineTuning(seed, None, None)
-        return self._judged(state, seed)
+        plans = [self._plan(seed) for seed in seeds]
+        begun = [
+            (self._start(encoder, head), rows)
+            for head, (rows, _) in zip(heads, plans, strict=True)
+        ]
+        given = together(begun, self.width)
+        _, rates = plans[0]
+        ended = apart(self._fit(*given, rates, self._train), self.width)
+        return [
+            self._judged(state, seed)
+            if np.all(np.abs(np.asarray(losses)) <= LOSS_BEYOND_USE)
+            else FineTuning(seed, None, None)
+            for seed, (state, losses) in zip(seeds, ended, strict=False)
+        ]
 
     def untrained(self, encoder: dict[str, np.ndarray]) -> dict[str, float]:
         """F1 and exact match, in percent, without any fine-tuning."""
@@ -128,21 +147,34 @@ class FineTuner:
         rates = self._experiment.finetuning_learning_rate * rates
         return rows, np.asarray(rates, "float32")
 
+    def _fitting_width(self, state, rows):
+        """How many of the experiment's fine-tunings the device holds at once."""
+        windows = [
+            jax.ShapeDtypeStruct((len(rows), *array.shape[1:]), array.dtype)
+            for array in self._train
+        ]
+        needed = memory.trial_bytes(
+            state,
+            state.weights,
+            lambda weights, *windows: self._loss(weights, state.others, windows),
+            *windows,
+        )
+        return memory.fitting(len(self._experiment.finetuning_seeds), needed)
+
     # What is traced
+
+    def _loss(self, weights, others, windows):
+        *inputs, starts, ends = windows
+        logits, others = self._call(weights, others, inputs, True)
+        of_start = cross_entropy(logits[..., 0], starts)
+        of_end = cross_entropy(logits[..., 1], ends)
+        return jnp.mean(of_start + of_end) / 2, others
 
     def _traced_fit(self, state, rows, rates, windows):
         def step(state, given):
             rows, rate = given
-            *inputs, starts, ends = (array[rows] for array in windows)
-
-            def loss(weights):
-                logits, others = self._call(weights, state.others, inputs, True)
-                of_start = cross_entropy(logits[..., 0], starts)
-                of_end = cross_entropy(logits[..., 1], ends)
-                return jnp.mean(of_start + of_end) / 2, others
-
-            (value, others), gradients = jax.value_and_grad(loss, has_aux=True)(
-                state.weights
+            (value, others), gradients = jax.value_and_grad(self._loss, has_aux=True)(
+                state.weights, state.others, [array[rows] for array in windows]
             )
             weights, optimizer = solvers.step(
                 self._optimizer,

@@ -62,7 +62,7 @@ class History:
         diverged_at_step: the first step whose loss was beyond use; None for a trial
             that came through.
         pretraining_seconds: of the pre-training alone: without compiling, and without
-            the looks.
+            the looks; its share, where trials run at once.
         compilations: programs compiled on its account.
     """
 

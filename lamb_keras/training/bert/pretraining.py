@@ -30,6 +30,7 @@ from lamb_keras.training.step import (
     cross_entropy,
     initial_weights,
 )
+from lamb_keras.training.together import together
 
 # Sequences judged at once.
 _CHUNK = 64
@@ -46,6 +47,22 @@ class Batch(NamedTuple):
     is_next: Any
     number: Any  # of each sequence in its training: it decides what is hidden
     predictions: Any  # in the whole step that the micro-batch is a part of
+
+
+def described(sequences: int, length: int) -> Batch:
+    """A micro-batch of so many sequences of so many tokens, as shapes alone."""
+
+    def rows(dtype, *shape):
+        return jax.ShapeDtypeStruct((sequences, *shape), dtype)
+
+    return Batch(
+        token_ids=rows("int32", length),
+        segment_ids=rows("int32", length),
+        padding_mask=rows("bool", length),
+        is_next=rows("int32"),
+        number=rows("int32"),
+        predictions=jax.ShapeDtypeStruct((), "float32"),
+    )
 
 
 class Judgement(NamedTuple):
@@ -164,6 +181,8 @@ class Program:
         micro_batch: sequences computed at once; trials of others need another program.
         sequences: what the stage trains on.
         vocabulary: of their tokens.
+        width: how many trials run at once, by `vmap`: trials that are given the same
+            sequences in the same steps.
     """
 
     def __init__(
@@ -174,7 +193,9 @@ class Program:
         micro_batch: int,
         sequences: PairData,
         vocabulary: Vocabulary,
+        width: int = 1,
     ):
+        self.width = width
         self.layers = [variable.path for variable in step.model.trainable_variables]
         self._experiment = experiment
         self._number = number
@@ -201,7 +222,8 @@ class Program:
             else None
         )
         started = time.perf_counter()
-        example = accumulation.begin(step.start(initial_weights(step.model)))
+        begun = accumulation.begin(step.start(initial_weights(step.model)))
+        example = together([begun], width)
 
         def train(progress, feed, seed, micro_batches):
             progress, losses = accumulation.run(
@@ -214,7 +236,10 @@ class Program:
             )
             return progress, losses, step.trust_ratios(progress.state)
 
-        first = next(self.feeds(trials[0], 0))
+        if width > 1:
+            of_each = Feed(None, None, learning_rate=0, weight_decay=0, steps=None)
+            train = jax.vmap(train, in_axes=(0, of_each, None, None))
+        first = next(self.feeds(trials[:1], 0))
         self._run = (
             jax.jit(train, donate_argnums=0)
             .lower(example, first, np.uint32(0), np.int32(1))
@@ -222,13 +247,19 @@ class Program:
         )
         self.compile_seconds = time.perf_counter() - started
 
-    def feeds(self, trial: Trial, first: int) -> Iterator[Feed]:
-        """What the trial is given from period `first` on, period by period."""
+    def feeds(self, trials: list[Trial], first: int) -> Iterator[Feed]:
+        """What the trials are given from period `first` on, period by period."""
+        trial = trials[0]
         stages = self._experiment.stages(trial)
         stage = stages[self._number]
         before = sum(each.steps for each in stages[: self._number])
-        rates = self._experiment.learning_rates_by_step(trial)[before:]
-        decays = self._experiment.weight_decays_by_step(trial)[before:]
+        rates, decays = (
+            [by_step(each)[before:] for each in trials]
+            for by_step in (
+                self._experiment.learning_rates_by_step,
+                self._experiment.weight_decays_by_step,
+            )
+        )
         bounds = self._bounds(stage)[first:]
         size = stage.sequences_per_step
         batches = stream.batches(
@@ -261,10 +292,16 @@ class Program:
             )
             batch = jax.tree.map(lambda rows: filled(rows, self._most), batch)
             steps = np.arange(before + begin + 1, before + end + 1, dtype="int32")
-            of_steps = [steps, rates[begin:end], decays[begin:end]]
             yield Feed(
                 self._placed(batch),
-                *(filled(rows, self._most) for rows in of_steps),
+                filled(steps, self._most),
+                *(
+                    together(
+                        [filled(each[begin:end], self._most) for each in of_trials],
+                        self.width,
+                    )
+                    for of_trials in (rates, decays)
+                ),
                 np.int32(end - begin),
             )
 
@@ -275,9 +312,10 @@ class Program:
         return [before + end for _, end in self._bounds(stages[self._number])]
 
     def run_period(self, progress: Progress, feed: Feed, trial: Trial):
-        """One period of the trial: (progress, losses, trust ratios).
+        """One period of the trials: (progress, losses, trust ratios).
 
-        A loss for every step, NaN for those not taken.
+        A loss for every step, NaN for those not taken. Where several run at once, all
+        of it has a leading axis for them, and `trial` is any of them.
         """
         stage = self._experiment.stages(trial)[self._number]
         return self._run(

@@ -55,7 +55,7 @@ def _trained(experiment, library):
     )
     progress = accumulation.begin(step.start(initial_weights(step.model)))
     losses = []
-    for feed in program.feeds(trial, 0):
+    for feed in program.feeds([trial], 0):
         progress, some, _ = program.run_period(progress, feed, trial)
         losses.append(np.asarray(some))
     losses = np.concatenate(losses)
@@ -167,7 +167,7 @@ def test_a_layers_trust_ratio_is_kept(step, library):
     (trial,) = experiment.trials()
     program = Program(experiment, step, 0, 8, library.sequences(32), library.vocabulary)
     progress = accumulation.begin(step.start(initial_weights(step.model)))
-    _, _, ratios = program.run_period(progress, next(program.feeds(trial, 0)), trial)
+    _, _, ratios = program.run_period(progress, next(program.feeds([trial], 0)), trial)
     assert ratios.shape == (3, len(program.layers))
     by_layer = dict(zip(program.layers, np.asarray(ratios)[0], strict=True))
     # Excluded variables have none: 1. A kernel's is the ratio of its norms.

@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,20 +16,23 @@ from lamb_keras.data.library import Library
 from lamb_keras.models.precision import dtype_policy
 from lamb_keras.parameters import ParameterError
 from lamb_keras.processors import processors
-from lamb_keras.training import accumulation
+from lamb_keras.training import accumulation, memory
 from lamb_keras.training.bert import checkpoint
 from lamb_keras.training.bert.experiment import Experiment, Trial
 from lamb_keras.training.bert.finetuning import FineTuner
-from lamb_keras.training.bert.history import History
+from lamb_keras.training.bert.history import FineTuning, History
 from lamb_keras.training.bert.pretraining import (
     Judge,
     PretrainingStep,
     Program,
+    described,
 )
 from lamb_keras.training.compilations import compilations, compile_seconds
 from lamb_keras.training.kept import Kept
 from lamb_keras.training.progress import progress as told_progress
+from lamb_keras.training.spread import every_device
 from lamb_keras.training.step import initial_weights
+from lamb_keras.training.together import apart, together
 
 # Held-out sequences that a pre-training is judged by, at most.
 _HELD_OUT = 512
@@ -149,12 +153,19 @@ class Sweep:
         return [line for line in lines if line in right or line in wrong]
 
 
-def sweep(experiment: Experiment, library: Library, threads: int | None = None):
+def sweep(
+    experiment: Experiment,
+    library: Library,
+    threads: int | None = None,
+    width: int | None = None,
+):
     """Pre-trains every trial of an experiment, fine-tunes from it and judges it.
 
     Each solver is compiled once for each stage and micro-batch. On the CPU several
-    trials are trained at once, in threads. A trial whose loss is beyond use has
-    diverged: it stops there, is told so, and is not fine-tuned.
+    trials are trained at once, in threads. On an accelerator those that are alike but
+    for their numbers, as learning rates and warm-ups, are one `vmap`, as many as its
+    memory holds, and so are the fine-tunings of a trial. A trial whose loss is beyond
+    use has diverged: it stops there, is told so, and is not fine-tuned.
 
     Where LAMB_KERAS_TRIALS names a folder, a sweep that was ended and is started again
     goes on where it was: finished trials are not trained again, and one that was under
@@ -169,6 +180,9 @@ def sweep(experiment: Experiment, library: Library, threads: int | None = None):
         library: its text and questions, from `Experiment.open`.
         threads: how many trials are trained at once; by default what
             LAMB_KERAS_THREADS says, else one a processor, and one on an accelerator.
+        width: trials, and fine-tunings, in one `vmap`; by default as many as fit on an
+            accelerator, or a part of them where LAMB_KERAS_WIDTH_DIVISOR is set, and 1
+            on a CPU and where several devices share a batch.
 
     Returns:
         A `Sweep`.
@@ -178,23 +192,26 @@ def sweep(experiment: Experiment, library: Library, threads: int | None = None):
             text or the questions do not allow, before anything trains.
     """
     started = time.perf_counter()
+    on_cpu = jax.default_backend() == "cpu"
     if threads is None:
-        on_cpu = jax.default_backend() == "cpu"
         threads = int(os.environ.get("LAMB_KERAS_THREADS", processors()))
         threads = threads if on_cpu else 1
+    if width is None and (on_cpu or every_device().size > 1):
+        width = 1
     trials = experiment.trials()
     kept = Kept(experiment, library, history=History)
-    runner = _Runner(experiment, library, kept)
-    waiting = [trial for trial in trials if trial not in kept.histories]
+    runner = _Runner(experiment, library, kept, width)
+
+    def run(group):
+        for history in runner.run(group):
+            tell(history)
+
     with (
         told_progress(len(trials), len(kept.histories)) as tell,
         ThreadPoolExecutor(threads) as pool,
     ):
         references = pool.submit(runner.references)
-        futures = [
-            pool.submit(lambda trial: tell(runner.run(trial)), trial)
-            for trial in _in_turns(waiting)
-        ]
+        futures = [pool.submit(run, group) for group in _in_turns(runner.groups)]
         try:
             for future in wait(
                 [references, *futures], return_when=FIRST_EXCEPTION
@@ -216,33 +233,81 @@ def sweep(experiment: Experiment, library: Library, threads: int | None = None):
     )
 
 
-def _in_turns(trials):
+def _in_turns(groups):
     """The solvers take turns, so that threads begin by compiling different ones."""
     by_solver = {}
-    for trial in trials:
-        by_solver.setdefault(trial.solver, []).append(trial)
+    for group in groups:
+        by_solver.setdefault(group.trials[0].solver, []).append(group)
     longest = max(map(len, by_solver.values()), default=0)
     return [
-        group[i]
+        of_solver[i]
         for i in range(longest)
-        for group in by_solver.values()
-        if i < len(group)
+        for of_solver in by_solver.values()
+        if i < len(of_solver)
     ]
+
+
+class _Group(NamedTuple):
+    """Trials that run at once: in all but their numbers they are alike."""
+
+    trials: list[Trial]  # that are still to be run
+    width: int  # how many they were at first: a program's width is part of its numbers
 
 
 class _Runner:
     """What the threads of one sweep share. Whatever is compiled is compiled once."""
 
-    def __init__(self, experiment: Experiment, library: Library, kept: Kept):
+    def __init__(
+        self, experiment: Experiment, library: Library, kept: Kept, width: int | None
+    ):
         self.stop = threading.Event()
         self.histories = dict(kept.histories)
         self._experiment = experiment
         self._library = library
         self._kept = kept
+        self._width = width
         self._vocabulary = library.vocabulary
         self._made, self._making, self._locks = {}, threading.Lock(), {}
         self._compile_seconds, self._late = [], []
         self._counted = threading.local()
+        self.groups = self._grouped()
+
+    def _grouped(self) -> list[_Group]:
+        """The trials that are still to be run, as they run at once."""
+        alike = {}
+        for trial in self._experiment.trials():
+            key = trial.solver, trial.seed, self._experiment.stages(trial)
+            alike.setdefault(key, []).append(trial)
+        groups, most = [], self._width or len(self._experiment.trials())
+        for (solver, *_), trials in alike.items():
+            width = 1 if self._experiment.preset else min(len(trials), most)
+            if width > 1 and self._width is None:
+                width = self._fitting_width(solver, len(trials))
+            for at in range(0, len(trials), width):
+                whole = trials[at : at + width]
+                rest = [trial for trial in whole if trial not in self.histories]
+                if rest:
+                    groups.append(_Group(rest, len(whole)))
+        return groups
+
+    def _fitting_width(self, solver, count):
+        """How many of so many trials of a solver the device holds at once."""
+        step = self._once(self._step, solver)
+        state = step.start(self._once(self._initial, self._experiment.seeds[0]))
+        stages = (self._experiment.stages(t) for t in self._experiment.trials())
+        stage = max(
+            (stage for both in stages for stage in both),
+            key=lambda stage: stage.micro_batch * stage.sequence_length,
+        )
+        return memory.fitting(
+            count,
+            memory.trial_bytes(
+                state,
+                jax.eval_shape(step.unpacked, state.weights),
+                lambda weights, batch: step.loss(weights, state.others, batch, 0),
+                described(stage.micro_batch, stage.sequence_length),
+            ),
+        )
 
     @property
     def compile_seconds(self) -> float:
@@ -253,7 +318,7 @@ class _Runner:
         """Programs compiled by trials, other than those that all trials share."""
         return sum(self._late)
 
-    def run(self, trial: Trial) -> History:
+    def run(self, group: _Group) -> list[History]:
         """Pre-trains, unless the weights are given, and fine-tunes."""
         started, compiled, compiling = (
             time.perf_counter(),
@@ -261,103 +326,141 @@ class _Runner:
             compile_seconds(),
         )
         self._counted.made = 0
-        stages = self._experiment.stages(trial)
-        history = History(
-            trial,
-            self._once(self._layers),
-            list(stages),
-            self._experiment.peak_learning_rate(trial),
-        )
+        histories = [
+            History(
+                trial,
+                self._once(self._layers),
+                list(self._experiment.stages(trial)),
+                self._experiment.peak_learning_rate(trial),
+            )
+            for trial in group.trials
+        ]
         if self._experiment.preset:
-            encoder = self._once(self._encoder, trial.seed)
+            encoders = [self._once(self._encoder, t.seed) for t in group.trials]
         else:
-            progress, history = self._pretrained(trial, history)
-            if self.stop.is_set():
-                return history
-            step = self._once(self._step, trial.solver)
-            weights = [np.asarray(array) for array in progress.state.weights]
-            encoder = self._named(step.unpacked(weights))
-        if history.outcome == "finished":
-            tuner = self._once(self._tuner)
-            for seed in self._experiment.finetuning_seeds:
-                if self.stop.is_set():
-                    return history
-                head = self._once(self._head, seed)
-                history.finetunings.append(tuner(encoder, head, seed))
-        history.seconds += time.perf_counter() - started
-        history.compilations = compilations() - compiled
+            step = self._once(self._step, group.trials[0].solver)
+            progress, histories = self._pretrained(group, step, histories)
+            encoders = [
+                self._named(step.unpacked(list(map(np.asarray, one.state.weights))))
+                for one in apart(progress, group.width)
+            ]
+        for encoder, history in zip(encoders, histories, strict=False):
+            if history.outcome == "finished":
+                history.finetunings.extend(self._finetuned(encoder))
+                if len(history.finetunings) < len(self._experiment.finetuning_seeds):
+                    return []
+        made = compilations() - compiled
         self._compile_seconds.append(compile_seconds() - compiling)
-        self._late.append(history.compilations - self._counted.made)
-        self.histories[trial] = history
-        self._kept.finish(history, self.compile_seconds)
-        if path := self._kept.unfinished(trial):
-            path.unlink(missing_ok=True)
-        return history
+        self._late.append(made - self._counted.made)
+        for history in histories:
+            history.seconds += (time.perf_counter() - started) / len(histories)
+            history.compilations = made
+            self.histories[history.trial] = history
+            self._kept.finish(history, self.compile_seconds)
+            if path := self._kept.unfinished(history.trial):
+                path.unlink(missing_ok=True)
+        return histories
+
+    def _finetuned(self, encoder) -> list[FineTuning]:
+        """A fine-tuning from each seed; fewer where all is to stop."""
+        tuner, tuned = self._once(self._tuner), []
+        seeds = self._experiment.finetuning_seeds
+        for at in range(0, len(seeds), tuner.width):
+            if not self.stop.is_set():
+                some = seeds[at : at + tuner.width]
+                heads = [self._once(self._head, seed) for seed in some]
+                tuned += tuner(encoder, heads, some)
+        return tuned
 
     def references(self) -> dict:
         """F1 of a net that has not been pre-trained, and what text alone tells."""
         seed = self._experiment.seeds[0]
         tuner = self._once(self._tuner)
         encoder = self._once(self._encoder, seed)
-        tuned = []
-        for each in self._experiment.finetuning_seeds:
-            found = tuner(encoder, self._once(self._head, each), each)
-            tuned.append(
-                {
-                    "finetuning_seed": each,
-                    "f1": found.f1,
-                    "exact_match": found.exact_match,
-                }
-            )
         return {
             "unigram_entropy": self._library.unigram_entropy,
             "questions": {
                 part: len(self._library.questions(part)) for part in ("train", "dev")
             },
             "untrained": tuner.untrained(encoder),
-            "without_pretraining": tuned,
+            "without_pretraining": [
+                {
+                    "finetuning_seed": tuned.seed,
+                    "f1": tuned.f1,
+                    "exact_match": tuned.exact_match,
+                }
+                for tuned in self._finetuned(encoder)
+            ],
         }
 
-    def _pretrained(self, trial, history):
-        """(the trial after its last step, its history)."""
-        step = self._once(self._step, trial.solver)
-        begun = accumulation.begin(step.start(self._once(self._initial, trial.seed)))
-        progress, path = begun, self._kept.unfinished(trial)
-        if path:
-            plain = begun._replace(state=step.plain(begun.state))
-            if found := checkpoint.find(path, plain, trial):
-                progress, history = found
-                progress = progress._replace(state=step.own(progress.state))
-        done, judge = len(history.looks), self._once(self._judge, step.packs)
-        for number, stage in enumerate(history.stages):
-            program = self._once(self._program, trial.solver, number, stage.micro_batch)
+    def _pretrained(self, group, step, histories):
+        """(the trials after their last step, together, and their histories)."""
+        trial, judge = group.trials[0], self._once(self._judge, step.packs)
+        each, histories = self._found(step, histories)
+        progress = together(each, group.width)
+        done = max(len(history.looks) for history in histories)
+        for number, stage in enumerate(histories[0].stages):
+            program = self._once(
+                self._program, trial.solver, number, stage.micro_batch, group.width
+            )
             ends = program.ends(trial)
             if done >= len(ends):
                 done -= len(ends)
                 continue
-            feeds = program.feeds(trial, first=done)
+            feeds = program.feeds(group.trials, first=done)
             for end in ends[done:]:
-                if self.stop.is_set() or history.diverged_at_step:
-                    return progress, history
+                going_on = [h for h in histories if h.outcome == "finished"]
+                if self.stop.is_set() or not going_on:
+                    return progress, histories
                 begin = time.perf_counter()
                 feed = next(feeds)
                 progress, losses, ratios = program.run_period(progress, feed, trial)
                 losses = np.asarray(losses)
-                history.pretraining_seconds += time.perf_counter() - begin
-                diverged = int(progress.diverged_at_step)
-                history.record(
-                    number + 1,
-                    end,
-                    accumulation.losses_taken(feed, losses, diverged),
-                    diverged,
-                    judge(progress.state),
-                    np.asarray(ratios),
-                )
-                if path:
-                    state = step.plain(jax.tree.map(np.asarray, progress.state))
-                    checkpoint.keep(path, progress._replace(state=state), history)
+                seconds = time.perf_counter() - begin
+                told = apart((progress, losses, ratios), group.width)
+                for history, (one, *its) in zip(histories, told, strict=False):
+                    if history.outcome == "finished":
+                        history.pretraining_seconds += seconds / len(histories)
+                        self._look(step, judge, history, number, end, feed, one, *its)
             done = 0
-        return progress, history
+        return progress, histories
+
+    def _found(self, step, histories):
+        """The trials as they were left, or before their first step.
+
+        Those that go on at once have to have been looked at as often.
+        """
+        begun = [
+            accumulation.begin(step.start(self._once(self._initial, h.trial.seed)))
+            for h in histories
+        ]
+        progresses, found = [], []
+        for start, history in zip(begun, histories, strict=True):
+            path = self._kept.unfinished(history.trial)
+            plain = start._replace(state=step.plain(start.state))
+            left = checkpoint.find(path, plain, history.trial) if path else None
+            if left is None:
+                return begun, histories
+            progress, history = left
+            progresses.append(progress._replace(state=step.own(progress.state)))
+            found.append(history)
+        looks = {len(h.looks) for h in found if h.outcome == "finished"}
+        return (progresses, found) if len(looks) < 2 else (begun, histories)
+
+    def _look(self, step, judge, history, number, end, feed, progress, losses, ratios):
+        """Records a look at one trial, and keeps how it stands."""
+        diverged = int(progress.diverged_at_step)
+        history.record(
+            number + 1,
+            end,
+            accumulation.losses_taken(feed, losses, diverged),
+            diverged,
+            judge(progress.state),
+            np.asarray(ratios),
+        )
+        if path := self._kept.unfinished(history.trial):
+            state = step.plain(jax.tree.map(np.asarray, progress.state))
+            checkpoint.keep(path, progress._replace(state=state), history)
 
     def _once(self, make, *of):
         """What `make` makes of its arguments, made once for all threads."""
@@ -453,7 +556,7 @@ class _Runner:
     def _sequences(self, length):
         return self._library.sequences(length)
 
-    def _program(self, solver, number, micro_batch):
+    def _program(self, solver, number, micro_batch, width):
         return Program(
             self._experiment,
             self._once(self._step, solver),
@@ -461,6 +564,7 @@ class _Runner:
             micro_batch,
             self._once(self._sequences, self._experiment.sequence_lengths[number]),
             self._vocabulary,
+            width,
         )
 
     def _judge(self, packs):
@@ -477,4 +581,5 @@ class _Runner:
             self._experiment,
             self._library,
             self._once(self._answering_model, self._experiment.finetuning_seeds[0]),
+            self._width,
         )

@@ -189,6 +189,81 @@ def test_a_lost_trial_stops_and_is_not_finetuned(library):
     assert whole["outcome"] == "finished" and whole["f1"] is not None
 
 
+# Two trials that are given the same sequences, in steps of two micro-batches.
+ALIKE = {
+    "batch_size": [1024],
+    "learning_rates": [0.01, 0.02],
+    "finetuning_seeds": [0, 1, 2],
+}
+
+
+@pytest.fixture(scope="module")
+def at_once(library):
+    return sweep(changed(**ALIKE), library, threads=1, width=2)
+
+
+def test_trials_and_finetunings_at_once_are_as_one_by_one(at_once, library):
+    one_by_one = sweep(changed(**ALIKE), library, threads=1)
+    assert at_once.late_compilations == 0
+    # The two have the same share of the time.
+    assert len({h.pretraining_seconds for h in at_once.histories}) == 1
+    for ours, alone in zip(at_once.histories, one_by_one.histories, strict=True):
+        assert ours.trial == alone.trial
+        for look, its in zip(ours.looks, alone.looks, strict=True):
+            assert look.step == its.step
+            assert look.train_loss == pytest.approx(its.train_loss, rel=1e-4)
+            assert look.validation_loss == pytest.approx(its.validation_loss, rel=1e-4)
+            np.testing.assert_allclose(
+                look.trust_ratios[0], its.trust_ratios[0], rtol=1e-3
+            )
+        assert [each.seed for each in ours.finetunings] == [0, 1, 2]
+        for tuned, its in zip(ours.finetunings, alone.finetunings, strict=True):
+            same = [
+                answer == its.predictions[question]
+                for question, answer in tuned.predictions.items()
+            ]
+            # Of two spans that are as good, rounding chooses.
+            assert np.mean(same) > 0.9
+    losses = {h.looks[0].train_loss for h in at_once.histories}
+    assert len(losses) == 2
+
+
+def test_of_trials_at_once_one_is_lost_and_the_other_goes_on(library):
+    experiment = changed(solvers=["momentum"], learning_rates=[1e30, 0.01])
+    alone = sweep(experiment, library, threads=1)
+    at_once = sweep(experiment, library, threads=1, width=2)
+    for one, other in zip(at_once.trials, alone.trials, strict=True):
+        for name in ("outcome", "diverged_at_step", "last_step"):
+            assert one[name] == other[name]
+    assert [line["outcome"] for line in at_once.trials] == ["diverged", "finished"]
+    assert at_once.trials[1]["f1"] is not None
+
+
+@pytest.mark.parametrize("kept_looks", [3, 4])
+def test_trials_at_once_that_were_ended_go_on_to_the_last_bit(
+    at_once, library, tmp_path, monkeypatch, kept_looks
+):
+    # After the second look at the first trial, and at both.
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    kept, count = checkpoint.keep, []
+
+    def keep_and_end(path, progress, history):
+        kept(path, progress, history)
+        count.append(len(history.looks))
+        if len(count) == kept_looks:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "keep", keep_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(changed(**ALIKE), library, threads=1, width=2)
+    count.clear()
+    monkeypatch.setattr(checkpoint, "keep", kept)
+    again = sweep(changed(**ALIKE), library, threads=1, width=2)
+    for one, other in zip(again.histories, at_once.histories, strict=True):
+        assert _plain(one) == _plain(other)
+    assert not list(tmp_path.glob("*.npz"))
+
+
 def test_a_preset_is_finetuned_in_place_of_a_pretraining(library, tmp_path):
     from lamb_keras import models
 
