@@ -6,11 +6,12 @@ import pytest
 
 from lamb_keras.data import DataError, squad
 from lamb_keras.parameters import ParameterError
+from lamb_keras.training import memory
 from lamb_keras.training.bert import checkpoint
 from lamb_keras.training.bert.conftest import changed
 from lamb_keras.training.bert.history import History
-from lamb_keras.training.bert.sweep import sweep
-from lamb_keras.training.kept import FOLDER_VARIABLE
+from lamb_keras.training.bert.sweep import _Runner, sweep
+from lamb_keras.training.kept import FOLDER_VARIABLE, Kept
 
 # At 512, 20 steps of 8 sequences, and at 1024 ten of 16: two micro-batches each.
 TWO = {
@@ -181,9 +182,10 @@ def test_a_damaged_checkpoint_is_as_none(found, library, tmp_path):
     assert checkpoint.find(path, like, other) is None
 
 
-def test_a_lost_trial_stops_and_is_not_finetuned(library):
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_lost_trial_stops_and_is_not_finetuned_and_another_goes_on(library, width):
     experiment = changed(solvers=["momentum"], learning_rates=[1e30, 0.01])
-    lost, whole = sweep(experiment, library).trials
+    lost, whole = sweep(experiment, library, width=width).trials
     assert lost["outcome"] == "diverged" and lost["f1"] is None
     assert lost["last_step"] == lost["diverged_at_step"] < 5
     assert whole["outcome"] == "finished" and whole["f1"] is not None
@@ -228,37 +230,40 @@ def test_trials_and_finetunings_at_once_are_as_one_by_one(at_once, library):
     assert len(losses) == 2
 
 
-def test_of_trials_at_once_one_is_lost_and_the_other_goes_on(library):
-    experiment = changed(solvers=["momentum"], learning_rates=[1e30, 0.01])
-    alone = sweep(experiment, library, threads=1)
-    at_once = sweep(experiment, library, threads=1, width=2)
-    for one, other in zip(at_once.trials, alone.trials, strict=True):
-        for name in ("outcome", "diverged_at_step", "last_step"):
-            assert one[name] == other[name]
-    assert [line["outcome"] for line in at_once.trials] == ["diverged", "finished"]
-    assert at_once.trials[1]["f1"] is not None
-
-
-@pytest.mark.parametrize("kept_looks", [3, 4])
-def test_trials_at_once_that_were_ended_go_on_to_the_last_bit(
-    at_once, library, tmp_path, monkeypatch, kept_looks
+@pytest.mark.parametrize(("usable", "widths"), [(10**9, [2]), (10**3, [1, 1])])
+def test_an_accelerator_is_given_as_many_trials_as_its_memory_holds(
+    library, monkeypatch, usable, widths
 ):
-    # After the second look at the first trial, and at both.
+    monkeypatch.setattr(memory, "usable_bytes", lambda: usable)
+    experiment = changed(**ALIKE)
+    kept = Kept(experiment, library, history=History)
+    runner = _Runner(experiment, library, kept, width=None)
+    assert [group.width for group in runner.groups] == widths
+    assert runner._once(runner._tuner).width == (3 if widths == [2] else 1)
+
+
+def test_trials_at_once_that_were_ended_go_on_to_the_last_bit(
+    at_once, library, tmp_path, monkeypatch
+):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    kept, count = checkpoint.keep, []
+    kept, looks, last = checkpoint.keep, [], []
 
     def keep_and_end(path, progress, history):
         kept(path, progress, history)
-        count.append(len(history.looks))
-        if len(count) == kept_looks:
+        looks.append(len(history.looks))
+        if looks == last:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "keep", keep_and_end)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(changed(**ALIKE), library, threads=1, width=2)
-    count.clear()
-    monkeypatch.setattr(checkpoint, "keep", kept)
+    # Between the second looks at the two: they begin anew. After both: they go on.
+    for last[:] in ([1, 1, 2], [1, 1, 2, 2]):
+        looks.clear()
+        with pytest.raises(KeyboardInterrupt):
+            sweep(changed(**ALIKE), library, threads=1, width=2)
+    looks.clear()
+    last.clear()
     again = sweep(changed(**ALIKE), library, threads=1, width=2)
+    assert looks == [3, 3, 4, 4, 5, 5]
     for one, other in zip(again.histories, at_once.histories, strict=True):
         assert _plain(one) == _plain(other)
     assert not list(tmp_path.glob("*.npz"))
