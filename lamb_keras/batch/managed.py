@@ -72,7 +72,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         stack.callback(manager.cleanup_pbar)
         if "config" not in options:
-            options["config"] = stack.enter_context(_sockets_of_the_file_system())
+            options["config"] = stack.enter_context(sockets_of_the_file_system())
         stack.enter_context(_ended_by_a_signal_as_by_an_exception())
         manager.notebook_start()
         try:
@@ -294,12 +294,13 @@ def _save_in_one_step(path):
 
 
 @contextlib.contextmanager
-def _sockets_of_the_file_system():
+def sockets_of_the_file_system():
     """Papermill's configuration of a kernel that is spoken to over them."""
     if sys.platform == "win32":
         yield Config()
         return
-    # The path of a socket has at most 104 characters.
+    # In a folder of their own: without one, two kernels that start at once where they
+    # work would have the same. The path of a socket has at most 104 characters.
     parent = None if len(tempfile.gettempdir()) < 70 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="lamb-", dir=parent) as folder:
         file = os.path.join(folder, "k.json")

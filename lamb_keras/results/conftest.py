@@ -4,16 +4,15 @@ import json
 import math
 import random
 import shutil
-import tempfile
 from pathlib import Path
 
 import nbformat.v4
 import papermill
 import pytest
 import yaml
-from traitlets.config import Config
 
 from lamb_keras import parameters, stages
+from lamb_keras.batch import managed
 from lamb_keras.results import pretraining, scraps, statistics
 
 # Five trials of two solvers, as a run would glue them; LAMB's second setting is better
@@ -71,16 +70,13 @@ def execute():
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
         nbformat.write(notebook, path)
-        # Without a file of its own, two kernels that start at once in one folder would
-        # have the same sockets; the path of one has at most 104 characters.
-        with tempfile.TemporaryDirectory(prefix="lamb-") as folder:
-            own = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
+        with managed.sockets_of_the_file_system() as config:
             papermill.execute_notebook(
                 str(path),
                 str(path),
                 progress_bar=False,
                 request_save_on_cell_execute=False,
-                config=Config(KernelManager=own),
+                config=config,
             )
 
     return run
