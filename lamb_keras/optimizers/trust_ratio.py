@@ -197,11 +197,11 @@ def at_once(function, sizes, *numbers, kinds, tracked=False):
     return jax.lax.platform_dependent(*numbers, tpu=whatever_kind, default=by_kind)
 
 
-def _computed(function, sizes, numbers, kinds, apart):
-    """`at_once`, of those together that have the same value in `apart`."""
+def _computed(function, sizes, numbers, kinds, keys):
+    """`at_once`, of those variables together that have the same key."""
     results = [None] * len(sizes)
     dtypes = [x.dtype for x in numbers[0]]
-    for members in _neighbors(sizes, list(zip(apart, dtypes, strict=True))):
+    for members in _neighbors(sizes, list(zip(keys, dtypes, strict=True))):
         if len(members) == 1:
             (i,) = members
             results[i] = function(kinds[i], *(column[i] for column in numbers))
