@@ -20,6 +20,7 @@ from lamb_keras.training.accumulation import Feed, Progress, begin, filled
 from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.order import order
 from lamb_keras.training.step import Judgement, Step, initial_weights
+from lamb_keras.training.together import together
 
 # Images judged at once: bounds the memory of an evaluation.
 _CHUNK = 1000
@@ -71,7 +72,7 @@ class Program:
             train = jax.vmap(train, in_axes=(0, 0, of_each, None, None))
             ratios = jax.vmap(ratios)
         trial = experiment.trials()[0]
-        example = self.start([initial_weights(step.model)] * width)
+        example = self.start([initial_weights(step.model)])
         self._run_period = (
             jax.jit(
                 lambda *inputs: self._with_ratios(train(*inputs), ratios),
@@ -79,8 +80,8 @@ class Program:
             )
             .lower(
                 example,
-                self._stacked([self.feed(trial)[0]] * width),
-                self.constants([trial] * width),
+                together([self.feed(trial)[0]], width),
+                self.constants([trial]),
                 images.train_images,
                 images.train_labels,
             )
@@ -90,7 +91,8 @@ class Program:
 
     def start(self, initial: list) -> Progress:
         """The trials before their first step, from the initial weights of each."""
-        return self._stacked([begin(self._step.start(weights)) for weights in initial])
+        begun = [begin(self._step.start(weights)) for weights in initial]
+        return together(begun, self.width)
 
     def feed(self, trial: Trial) -> list[Feed]:
         """What the trial is given, period by period, which are as equal as can be."""
@@ -132,7 +134,7 @@ class Program:
             Constants(np.uint32(t.seed), np.float32(t.l2_regularization), None)
             for t in trials
         ]
-        return self._stacked(numbers)._replace(micro_batches=np.int32(each))
+        return together(numbers, self.width)._replace(micro_batches=np.int32(each))
 
     def run_period(self, progress, feeds: list[Feed], constants, data):
         """One period of the trials' training: (progress, losses, trust ratios).
@@ -140,7 +142,8 @@ class Program:
         A loss for every step, NaN for those not taken; `data` as (images, labels) on
         the device.
         """
-        return self._run_period(progress, self._stacked(feeds), constants, *data)
+        feeds = together(feeds, self.width)
+        return self._run_period(progress, feeds, constants, *data)
 
     def _steps(self, trial):
         return self._experiment.steps(trial, self._training_set)
@@ -148,11 +151,6 @@ class Program:
     def _each(self, steps):
         """How many micro-batches make one of these steps."""
         return steps.images_per_step // self._micro_batch
-
-    def _stacked(self, each):
-        if self.width == 1:
-            return each[0]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
     # What is traced
 

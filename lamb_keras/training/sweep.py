@@ -25,6 +25,7 @@ from lamb_keras.training.kept import Kept
 from lamb_keras.training.program import Chunks, Judge, Program
 from lamb_keras.training.progress import progress
 from lamb_keras.training.step import Step, initial_weights
+from lamb_keras.training.together import apart, in_turns
 
 
 @dataclass
@@ -255,13 +256,7 @@ def _groups(trials, widths):
             alike[-1].append(trial)
         else:
             groups.append([trial])
-    rounds = max(len(groups) for groups in by_solver.values())
-    return [
-        groups[i]
-        for i in range(rounds)
-        for groups in by_solver.values()
-        if i < len(groups)
-    ]
+    return in_turns(by_solver.values())
 
 
 class _Runner:
@@ -320,11 +315,9 @@ class _Runner:
             )
             for trial in group
         ]
-        # A last group may be short: its places are filled by copies, and not told.
-        padded = group + [group[-1]] * (program.width - len(group))
-        feeds = [program.feed(trial) for trial in padded]
-        constants = program.constants(padded)
-        progress = program.start([self._initial[trial.seed] for trial in padded])
+        feeds = [program.feed(trial) for trial in group]
+        constants = program.constants(group)
+        progress = program.start([self._initial[trial.seed] for trial in group])
 
         for period in zip(*feeds, strict=True):
             if self.stop.is_set():
@@ -334,17 +327,16 @@ class _Runner:
             )
             judged = judge(progress, self._held_out)
             told = (losses, progress.diverged_at_step, judged, ratios)
-            told = jax.tree.map(np.asarray, told)
-            for i, history in enumerate(histories):
-                one = told if program.width == 1 else _at(told, i)
+            told = apart(jax.tree.map(np.asarray, told), program.width)
+            # A last group may be short: what else its program tells are copies.
+            for history, feed, one in zip(histories, period, told, strict=False):
                 if history.outcome == "finished":
-                    self._record(history, period[i], *one)
+                    self._record(history, feed, *one)
             if all(history.outcome == "diverged" for history in histories):
                 break
         else:
-            judged = judge(progress, self._test)
-            for i, history in enumerate(histories):
-                one = judged if program.width == 1 else _at(judged, i)
+            judged = apart(judge(progress, self._test), program.width)
+            for history, one in zip(histories, judged, strict=False):
                 if history.outcome == "finished":
                     history.finish(one, len(self._images.test_labels))
 
@@ -396,7 +388,3 @@ class _Runner:
 def _model(experiment, images, make_model, seed):
     with dtype_policy(experiment.dtype_policy):
         return make_model(images.image_shape, images.classes, seed=seed)
-
-
-def _at(tree, i):
-    return jax.tree.map(lambda leaf: leaf[i], tree)

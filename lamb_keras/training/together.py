@@ -1,5 +1,7 @@
 """Several trials in one program, along a leading axis that `vmap` takes away again."""
 
+import itertools
+
 import jax
 import numpy as np
 
@@ -36,3 +38,16 @@ def apart(trees, width: int) -> list:
     # On the device each slice would be a program of its own.
     host = jax.tree.map(np.asarray, trees)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(width)]
+
+
+def in_turns(groups_of_solvers) -> list:
+    """The first group of each solver, then the second of each that has one, and so on.
+
+    So threads begin by compiling different solvers.
+
+    Example:
+        >>> in_turns([["lamb 1", "lamb 2", "lamb 3"], ["lars 1"]])
+        ['lamb 1', 'lars 1', 'lamb 2', 'lamb 3']
+    """
+    rounds = itertools.zip_longest(*groups_of_solvers)
+    return [group for each in rounds for group in each if group is not None]

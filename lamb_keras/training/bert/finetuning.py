@@ -64,7 +64,11 @@ class FineTuner:
         started = time.perf_counter()
         state = self._start({}, None)
         rows, rates = self._plan(seed=0)
-        self.width = self._fitting_width(state, rows[0]) if width is None else width
+        most = len(experiment.finetuning_seeds)
+        if width is None:
+            self.width = memory.fitting(most, self._bytes(state, rows[0]))
+        else:
+            self.width = min(most, width)
         fit = self._traced_fit
         if self.width > 1:
             fit = jax.vmap(fit, in_axes=(0, 0, None, None))
@@ -147,19 +151,18 @@ class FineTuner:
         rates = self._experiment.finetuning_learning_rate * rates
         return rows, np.asarray(rates, "float32")
 
-    def _fitting_width(self, state, rows):
-        """How many of the experiment's fine-tunings the device holds at once."""
+    def _bytes(self, state, rows):
+        """What one fine-tuning needs on the device."""
         windows = [
             jax.ShapeDtypeStruct((len(rows), *array.shape[1:]), array.dtype)
             for array in self._train
         ]
-        needed = memory.trial_bytes(
+        return memory.trial_bytes(
             state,
             state.weights,
             lambda weights, *windows: self._loss(weights, state.others, windows),
             *windows,
         )
-        return memory.fitting(len(self._experiment.finetuning_seeds), needed)
 
     # What is traced
 

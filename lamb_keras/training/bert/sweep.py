@@ -32,7 +32,7 @@ from lamb_keras.training.kept import Kept
 from lamb_keras.training.progress import progress as told_progress
 from lamb_keras.training.spread import every_device
 from lamb_keras.training.step import initial_weights
-from lamb_keras.training.together import apart, together
+from lamb_keras.training.together import apart, in_turns, together
 
 # Held-out sequences that a pre-training is judged by, at most.
 _HELD_OUT = 512
@@ -211,7 +211,7 @@ def sweep(
         ThreadPoolExecutor(threads) as pool,
     ):
         references = pool.submit(runner.references)
-        futures = [pool.submit(run, group) for group in _in_turns(runner.groups)]
+        futures = [pool.submit(run, group) for group in runner.groups]
         try:
             for future in wait(
                 [references, *futures], return_when=FIRST_EXCEPTION
@@ -231,20 +231,6 @@ def sweep(
         kept.compile_seconds + runner.compile_seconds,
         runner.late_compilations,
     )
-
-
-def _in_turns(groups):
-    """The solvers take turns, so that threads begin by compiling different ones."""
-    by_solver = {}
-    for group in groups:
-        by_solver.setdefault(group.trials[0].solver, []).append(group)
-    longest = max(map(len, by_solver.values()), default=0)
-    return [
-        of_solver[i]
-        for i in range(longest)
-        for of_solver in by_solver.values()
-        if i < len(of_solver)
-    ]
 
 
 class _Group(NamedTuple):
@@ -278,20 +264,27 @@ class _Runner:
         for trial in self._experiment.trials():
             key = trial.solver, trial.seed, self._experiment.stages(trial)
             alike.setdefault(key, []).append(trial)
-        groups, most = [], self._width or len(self._experiment.trials())
+        by_solver = {}
         for (solver, *_), trials in alike.items():
-            width = 1 if self._experiment.preset else min(len(trials), most)
-            if width > 1 and self._width is None:
-                width = self._fitting_width(solver, len(trials))
+            width = self._most_at_once(solver, len(trials))
             for at in range(0, len(trials), width):
                 whole = trials[at : at + width]
                 rest = [trial for trial in whole if trial not in self.histories]
                 if rest:
-                    groups.append(_Group(rest, len(whole)))
-        return groups
+                    group = _Group(rest, len(whole))
+                    by_solver.setdefault(solver, []).append(group)
+        return in_turns(by_solver.values())
 
-    def _fitting_width(self, solver, count):
-        """How many of so many trials of a solver the device holds at once."""
+    def _most_at_once(self, solver, count):
+        """How many of so many trials of a solver are one `vmap`."""
+        if self._experiment.preset or count == 1:
+            return 1
+        if self._width is not None:
+            return min(count, self._width)
+        return memory.fitting(count, self._once(self._trial_bytes, solver))
+
+    def _trial_bytes(self, solver):
+        """What a trial of a solver needs on the device, at its largest micro-batch."""
         step = self._once(self._step, solver)
         state = step.start(self._once(self._initial, self._experiment.seeds[0]))
         stages = (self._experiment.stages(t) for t in self._experiment.trials())
@@ -299,14 +292,11 @@ class _Runner:
             (stage for both in stages for stage in both),
             key=lambda stage: stage.micro_batch * stage.sequence_length,
         )
-        return memory.fitting(
-            count,
-            memory.trial_bytes(
-                state,
-                jax.eval_shape(step.unpacked, state.weights),
-                lambda weights, batch: step.loss(weights, state.others, batch, 0),
-                described(stage.micro_batch, stage.sequence_length),
-            ),
+        return memory.trial_bytes(
+            state,
+            jax.eval_shape(step.unpacked, state.weights),
+            lambda weights, batch: step.loss(weights, state.others, batch, 0),
+            described(stage.micro_batch, stage.sequence_length),
         )
 
     @property
@@ -341,8 +331,8 @@ class _Runner:
             step = self._once(self._step, group.trials[0].solver)
             progress, histories = self._pretrained(group, step, histories)
             encoders = [
-                self._named(step.unpacked(list(map(np.asarray, one.state.weights))))
-                for one in apart(progress, group.width)
+                self._named(step.unpacked(list(map(np.asarray, weights))))
+                for weights in apart(progress.state.weights, group.width)
             ]
         for encoder, history in zip(encoders, histories, strict=False):
             if history.outcome == "finished":
