@@ -3,7 +3,7 @@
 import os
 
 from lamb_keras.batch import compiled
-from lamb_keras.processors import share
+from lamb_keras.cpu import share
 
 # Many tests, and the kernels that they start, compile the same programs: they find them
 # where runs do. For JAX, which reads this when it is imported.

@@ -12,9 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
-from lamb_keras import parameters
-from lamb_keras.batch import BatchError, log, plan, record, trials
-from lamb_keras.parameters import ParameterError
+from lamb_keras import experiments
+from lamb_keras.batch import BatchError, log, plan, trials
+from lamb_keras.experiments import ParameterError
+from lamb_keras.store import record
 
 # Of a run's content key, enough to tell it from any other by eye.
 KEY_DIGITS = 12
@@ -168,7 +169,7 @@ def bench_update(options):
             "--torch times, and --compiled-for runs nothing; leave one of them out"
         )
 
-    from lamb_keras.benchmarks import update
+    from benchmarks import update
 
     try:
         update.report(
@@ -190,7 +191,7 @@ def bench_batch(options):
         raise BatchError(f"--sample is {options.sample}, expected at least 1")
     plan.check_scale(project, options.scale)
 
-    from lamb_keras.benchmarks import batch
+    from benchmarks import batch
 
     output = options.output and Path(options.output).absolute()
     batch.report(
@@ -230,7 +231,7 @@ def _forecast(decision):
         day, _, moment = decision.started.partition("T")
         key = run.key["sha256"][:KEY_DIGITS]
         return f"{run.name} is already done ({day} {moment[:5]} UTC, key {key})"
-    count = parameters.trials(run.parameters)
+    count = experiments.trials(run.parameters)
     trials = f"{count} trial{'s' * (count != 1)}"
     return f"{run.name} would run, {trials}: {decision.reason}"
 

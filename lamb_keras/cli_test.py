@@ -12,7 +12,6 @@ import pytest
 
 from lamb_keras import cli
 from lamb_keras.batch import done, executor, log
-from lamb_keras.batch import record as batch_record
 from lamb_keras.batch.tiny_project import (
     FINISH,
     PARAMETERS,
@@ -21,6 +20,7 @@ from lamb_keras.batch.tiny_project import (
     snapshot,
 )
 from lamb_keras.results import report
+from lamb_keras.store import record as batch_record
 
 BAD_FILES = {
     "params/tables/table07.yaml": [

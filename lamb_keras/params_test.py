@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lamb_keras import parameters, schedules, stages
+from lamb_keras import experiments, schedules, stages
 from lamb_keras.batch import notebook, plan, values
 from lamb_keras.results import paper
 
@@ -40,7 +40,7 @@ def label(table, setting):
 @pytest.mark.parametrize("table", PROJECT.tables())
 def test_the_paper_side_of_a_table_is_valid_by_itself(table):
     said = plan.experiment(PROJECT, table)
-    assert parameters.validate(said) == said
+    assert experiments.validate(said) == said
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -48,11 +48,11 @@ def test_the_paper_side_of_a_table_is_valid_by_itself(table):
 def test_every_table_can_be_planned_at_every_scale(table, scale):
     run = planned(table, scale)
     assert (run["table"], run["scale"]) == (table, scale)
-    assert parameters.trials(run) >= len(run["solvers"])
+    assert experiments.trials(run) >= len(run["solvers"])
 
 
 def test_all_25_tables_have_an_experiment():
-    numbers = [n for each in parameters.NOTEBOOKS.values() for n in each.tables]
+    numbers = [n for each in experiments.NOTEBOOKS.values() for n in each.tables]
     assert PROJECT.tables() == sorted(numbers) == list(range(1, 26))
     for number in numbers:
         said = plan.experiment(PROJECT, number)
@@ -75,7 +75,7 @@ def test_a_sweep_trains_exactly_the_published_rows_in_their_order(scale):
         # Table 23 is run in the other form of weight decay once more.
         assert (table == 23) == isinstance(forms, list)
         for form in forms if isinstance(forms, list) else [forms]:
-            settings = parameters.settings({**run, "weight_decay_form": form})
+            settings = experiments.settings({**run, "weight_decay_form": form})
             labels = [label(table, setting) for setting in settings]
             assert labels == list(paper.tables()[table].labeled_rows())
         rows += len(labels)
@@ -114,9 +114,9 @@ def test_the_default_solvers_of_the_sweeps_have_a_constant_rate():
 
 
 def test_table_5_has_the_published_rates_and_warmups_and_always_782_warmup_steps():
-    from lamb_keras.training.experiment import Experiment
+    from lamb_keras.experiments.image import ImageExperiment
 
-    experiment = Experiment(**planned(5, "paper"))
+    experiment = ImageExperiment(**planned(5, "paper"))
     published = paper.tables()[5].labeled_rows()
     trials = experiment.trials()
     assert [str(trial.batch_size) for trial in trials] == list(published)
@@ -135,7 +135,7 @@ def test_table_5_has_the_published_rates_and_warmups_and_always_782_warmup_steps
 @pytest.mark.parametrize("scale", SCALES)
 def test_table_3_adds_momentum_at_goyals_rate_and_the_lamb_of_table_5(scale):
     run = planned(3, scale)
-    momentum, lamb = parameters.settings(run)
+    momentum, lamb = experiments.settings(run)
     per_step = run["batch_size"] // run["batch_divisor"]
     assert (momentum["solver"], lamb["solver"]) == ("momentum+", "lamb")
     assert momentum["learning_rate"] == pytest.approx(0.1 * per_step / 256)
@@ -153,7 +153,7 @@ def test_table_6_tries_the_whole_grid_of_the_appendix_at_the_papers_scale():
     run = planned(6, "paper")
     assert run["solvers"] == list(paper.tables()[6].labeled_rows())
     tried = {name: [] for name in run["solvers"]}
-    for setting in parameters.settings(run):
+    for setting in experiments.settings(run):
         tried[setting["solver"]].append(setting)
     counts = {name: len(settings) for name, settings in tried.items()}
     # AdamW has five weight decays for each of the 34 rates.
@@ -182,7 +182,7 @@ def test_table_6_tries_the_same_published_rates_for_all_but_momentum(scale):
 
 def lengths(run, setting):
     """The steps of a setting, in its run."""
-    base = parameters.of_solver(run["base_batch_size"], setting["solver"])
+    base = experiments.of_solver(run["base_batch_size"], setting["solver"])
     names = ("sequences", "second_stage", "mixed_steps", "steps_divisor")
     return stages.pretraining_steps(
         setting["batch_size"],
@@ -193,7 +193,7 @@ def lengths(run, setting):
 
 
 def rates(run, setting):
-    base = parameters.of_solver(run["base_batch_size"], setting["solver"])
+    base = experiments.of_solver(run["base_batch_size"], setting["solver"])
     return schedules.pretraining_rates(
         setting["batch_size"],
         setting["learning_rate"],
@@ -205,7 +205,7 @@ def rates(run, setting):
 
 def test_table_4_has_the_published_rates_and_warmups_and_always_3125_warmup_steps():
     run = planned(4, "paper")
-    settings = parameters.settings(run)
+    settings = experiments.settings(run)
     published = paper.tables()[4].labeled_rows()
     assert [str(setting["batch_size"]) for setting in settings] == list(published)
     for setting, row in zip(settings, published.values(), strict=True):
@@ -219,7 +219,7 @@ def test_table_4_has_the_published_rates_and_warmups_and_always_3125_warmup_step
 
 def test_table_1_trains_the_baseline_and_the_mixed_batch_for_the_papers_steps():
     run = planned(1, "paper")
-    baseline, mixed = parameters.settings(run)
+    baseline, mixed = experiments.settings(run)
     rows = paper.tables()[1].labeled_rows()
     assert lengths(run, baseline).total == rows["Baseline, 512"]["steps"] == 1_000_000
     assert lengths(run, baseline).warmup == 10_000
@@ -246,7 +246,7 @@ def test_table_2_tries_lars_around_lambs_rate_at_every_batch_of_table_4():
 def test_table_8_tries_the_published_warmups_and_rates_in_their_order(scale):
     table = paper.tables()[8]
     run = planned(8, scale)
-    settings = parameters.settings(run)
+    settings = experiments.settings(run)
     assert [table.label_of(setting) for setting in settings] == list(
         table.labeled_rows()
     )
@@ -258,7 +258,7 @@ def test_table_8_tries_the_published_warmups_and_rates_in_their_order(scale):
         assert {lengths(run, setting).total for setting in settings} == {31250}
 
 
-BERT_TABLES = parameters.NOTEBOOKS["bert_squad"].tables
+BERT_TABLES = experiments.NOTEBOOKS["bert_squad"].tables
 
 
 @pytest.mark.parametrize("table", BERT_TABLES)
@@ -277,7 +277,7 @@ def test_no_pretraining_of_bert_is_planned_twice(scale):
     trained = [
         tuple(setting.values())
         for table in BERT_TABLES
-        for setting in parameters.settings(planned(table, scale))
+        for setting in experiments.settings(planned(table, scale))
     ]
     assert len(set(trained)) == len(trained)
 

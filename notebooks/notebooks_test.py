@@ -9,10 +9,10 @@ from pathlib import Path
 import papermill
 import pytest
 
-from lamb_keras import parameters
+from lamb_keras import experiments
 
 NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
-PARAMETERIZED = [path for path in NOTEBOOKS if path.stem in parameters.NOTEBOOKS]
+PARAMETERIZED = [path for path in NOTEBOOKS if path.stem in experiments.NOTEBOOKS]
 
 
 def cells(path, kind=None):
@@ -32,7 +32,7 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 
 def test_every_experiment_has_its_notebook():
-    assert {path.stem for path in PARAMETERIZED} == set(parameters.NOTEBOOKS)
+    assert {path.stem for path in PARAMETERIZED} == set(experiments.NOTEBOOKS)
 
 
 @each_notebook
@@ -116,4 +116,4 @@ def test_the_defaults_are_those_of_the_laptop_scale(path):
     for name, value in defaults.items():
         if name not in shorter:
             assert run.parameters[name] == value, name
-    parameters.validate(defaults)
+    experiments.validate(defaults)

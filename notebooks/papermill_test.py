@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lamb_keras.results import paper, scraps
+from lamb_keras.results import paper
+from lamb_keras.store import scraps
 
 PROJECT = Path(__file__).parent.parent
 

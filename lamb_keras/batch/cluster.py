@@ -16,11 +16,12 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lamb_keras import parameters
-from lamb_keras.batch import BatchError, ends, executor, log, record
+from lamb_keras import experiments
+from lamb_keras.batch import BatchError, ends, executor, log
 from lamb_keras.batch.plan import Project
 from lamb_keras.batch.progress import Progress
 from lamb_keras.batch.watchers import Watchers
+from lamb_keras.store import record
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_CONNECT = 10
@@ -54,7 +55,7 @@ def execute(runs, project, address, progress=None, timeout=None, log=None):
     """
     client = _connected(address)
     progress = progress or Progress(
-        {run.name: parameters.trials(run.parameters) for run in runs}
+        {run.name: experiments.trials(run.parameters) for run in runs}
     )
     watchers = Watchers(progress, log)
     watchers.begin("")

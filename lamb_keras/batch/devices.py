@@ -7,7 +7,7 @@ On processors the runs share them, as many as there is memory for.
 import importlib.util
 from pathlib import Path
 
-from lamb_keras.processors import processors
+from lamb_keras.cpu import processors
 
 CHOSEN = "CUDA_VISIBLE_DEVICES"
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")

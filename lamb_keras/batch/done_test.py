@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from lamb_keras import data
-from lamb_keras.batch import BatchError, key, record
+from lamb_keras.batch import BatchError, key
 from lamb_keras.batch.done import decide
 from lamb_keras.batch.tiny_project import PARAMETERS, add_package, cell, snapshot
+from lamb_keras.store import record
 
 FINISHED = {"name": "finished", "data": True, "encoder": "json", "version": 1}
 SOURCE = "from lamb_keras import training"

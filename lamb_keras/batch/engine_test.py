@@ -13,7 +13,8 @@ import papermill
 import pytest
 from papermill.iorw import papermill_io
 
-from lamb_keras.batch import managed, marks
+from lamb_keras.batch import managed
+from lamb_keras.store import banner
 
 PARAMETERS = 'rate = 0.1  # of learning\nname = "a"\nsizes = [1,\n    2]'
 HOSTILE = "</code><script>'\"|$x$ *b*\n__import__('os')"
@@ -215,8 +216,8 @@ def test_a_folder_that_is_not_there_is_papermills_own_sentence(tmp_path):
 def test_a_second_execution_replaces_what_the_first_one_added():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A")])
     for reason in ("one", "two"):
-        marks.put(notebook, marks.PARAMETERS, marks.table({"a": 1}))
-        marks.unfinished(notebook, reason)
+        banner.put(notebook, banner.PARAMETERS, banner.table({"a": 1}))
+        banner.unfinished(notebook, reason)
     nbformat.validate(notebook)
     first, *others = [cell.source for cell in notebook.cells]
     assert "two" in first and len(others) == 2
@@ -226,7 +227,7 @@ def test_a_second_execution_replaces_what_the_first_one_added():
 def test_a_table_is_one_block_of_html_whatever_is_in_it(value):
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-    table = marks.table({value: value})
+    table = banner.table({value: value})
     assert "\n\n" not in table and table.encode()
     html = markdown2html_mistune(table)
     assert html.count("<td>") == 2 and "<script" not in html and "<em>" not in html

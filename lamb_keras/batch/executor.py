@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lamb_keras import events, parameters
+from lamb_keras import experiments
 from lamb_keras.batch import (
     BatchError,
     compiled,
@@ -24,15 +24,15 @@ from lamb_keras.batch import (
     forkserver,
     key,
     notebook,
-    record,
     trials,
     turn,
 )
 from lamb_keras.batch.launch import Launcher
 from lamb_keras.batch.progress import Progress
 from lamb_keras.batch.watchers import Watchers
-from lamb_keras.processors import share
-from lamb_keras.results.environment import RUNS_VARIABLE
+from lamb_keras.cpu import share
+from lamb_keras.store import events, record
+from lamb_keras.store.environment import RUNS_VARIABLE
 
 SECONDS_BETWEEN_LOOKS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
@@ -72,7 +72,7 @@ def execute(
     gpus = devices.gpus(os.environ)
     jobs = min(jobs or devices.jobs(gpus), len(runs))
     progress = progress or Progress(
-        {run.name: parameters.trials(run.parameters) for run in runs}
+        {run.name: experiments.trials(run.parameters) for run in runs}
     )
     watchers = Watchers(progress, log)
     waiting, active, done, records = [(run, []) for run in runs], [], [], []

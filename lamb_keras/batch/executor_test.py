@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lamb_keras import processors
+from lamb_keras import cpu
 from lamb_keras.batch import executor, launch, log
 from lamb_keras.batch.done import decide
 from lamb_keras.batch.plan import plan
@@ -23,7 +23,7 @@ HOSTILE = "\"'; \\\n\t{table} {{}} __import__('os')._exit(3) <script>é\u2028\x0
 
 LOOK = """
 import json, os, sys, time
-from lamb_keras.events import emit
+from lamb_keras.store.events import emit
 assert message == json.load(open("message.json"))  # beside us: the project's root
 import lamb_keras
 seen = [os.getcwd(), sys.executable, lamb_keras.__file__]
@@ -157,7 +157,7 @@ def test_a_kernel_is_this_interpreter_in_the_projects_root(batch):
     assert Path(folder) == batch.project.root
     assert interpreter == sys.executable
     assert package == sys.modules["lamb_keras"].__file__
-    assert int(threads) == max(1, processors.processors() // 2)
+    assert int(threads) == max(1, cpu.processors() // 2)
     assert data == os.path.abspath("data")
     assert backend == "jax"
     # What the server of forks has imported, a kernel of its has too.
@@ -427,7 +427,7 @@ def test_xla_computes_with_no_more_threads_than_a_run_has_of_the_processors(
     monkeypatch,
 ):
     monkeypatch.delenv("NPROC")
-    monkeypatch.setattr(processors, "processors", lambda: 6)
+    monkeypatch.setattr(cpu, "processors", lambda: 6)
     variables = executor.environment("events.jsonl", jobs=2)
     program = "import jax, glob; jax.jit(lambda x: x @ x)(jax.numpy.ones((99, 99)))\n"
     program += (

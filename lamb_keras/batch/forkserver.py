@@ -23,7 +23,7 @@ import signal
 import sys
 from pathlib import Path
 
-from lamb_keras import events
+from lamb_keras.store import events
 
 # In the folder of an attempt.
 JOB, LOG, EVENTS = "job.json", "log.txt", "events.jsonl"

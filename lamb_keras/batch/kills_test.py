@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lamb_keras import events
 from lamb_keras.batch import log
 from lamb_keras.batch.small_batch import (
     IMITATED,
@@ -31,6 +30,7 @@ from lamb_keras.batch.small_batch import (
     numbers,
 )
 from lamb_keras.results import runs
+from lamb_keras.store import events
 
 # By what the notebooks do.
 KILLS = {"imitated": 50, "real": 2}

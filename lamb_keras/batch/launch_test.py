@@ -8,8 +8,8 @@ import time
 import psutil
 import pytest
 
-from lamb_keras import events
 from lamb_keras.batch import executor, forkserver, launch
+from lamb_keras.store import events
 
 linux = pytest.mark.skipif(not launch.FORKS, reason="only Linux forks what is ready")
 

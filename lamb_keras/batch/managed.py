@@ -21,8 +21,8 @@ from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets.config import Config
 
-from lamb_keras import writing
-from lamb_keras.batch import ends, marks
+from lamb_keras.batch import ends
+from lamb_keras.store import atomic, banner
 
 # A cell may be done long before its last message has been read.
 SECONDS_TO_READ = 600
@@ -64,9 +64,9 @@ def execute(
 ):
     """What `engine.Engine.execute_notebook` does."""
     parameters = _parameters(nb, kernel_name)
-    marks.remove(nb, marks.PARAMETERS, marks.BANNER)
+    banner.remove(nb, banner.PARAMETERS, banner.BANNER)
     if parameter_table and parameters:
-        marks.put(nb, marks.PARAMETERS, marks.table(parameters))
+        banner.put(nb, banner.PARAMETERS, banner.table(parameters))
     _save_in_one_step(output_path)
     manager = Manager(nb, output_path, log_output, progress_bar, autosave_cell_every)
     with contextlib.ExitStack() as stack:
@@ -101,7 +101,7 @@ class Manager(NotebookExecutionManager):
         noted = self.nb.metadata.papermill
         noted["end_time"] = self.end_time.isoformat()
         noted["duration"] = (self.end_time - self.start_time).total_seconds()
-        marks.unfinished(self.nb, reason)
+        banner.unfinished(self.nb, reason)
         # If the disk is full, what was saved before is still whole.
         with contextlib.suppress(OSError):
             self.save()
@@ -288,7 +288,7 @@ def _save_in_one_step(path):
             # A mistake, in Papermill's words, or a device.
             LocalHandler.write(handler, text, path)
         else:
-            writing.write(target, text)
+            atomic.write(target, text)
 
     handler.write = write
 

@@ -12,9 +12,9 @@ import hashlib
 import sys
 from pathlib import Path
 
-from lamb_keras import writing
 from lamb_keras.batch import BatchError
 from lamb_keras.data import cache
+from lamb_keras.store import atomic
 
 # Of what a batch leaves beside notebooks and records, all that people look at.
 SHARED = ("results.csv", "report.html", "summary.ipynb")
@@ -66,8 +66,8 @@ class Mirror:
                 here.unlink(missing_ok=True)
                 executed = self._there(record.removesuffix(".json") + ".ipynb")
                 if executed is not None:
-                    writing.write_bytes(here.with_suffix(".ipynb"), executed)
-                writing.write_bytes(here, content)
+                    atomic.write_bytes(here.with_suffix(".ipynb"), executed)
+                atomic.write_bytes(here, content)
 
     def push_run(self, record: dict):
         """Copies a run that has ended, of which this is the record.

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamb_keras import parameters
+from lamb_keras import experiments
 from lamb_keras.batch import BatchError, notebook, values
 
 # What chooses a run can't also be set in it.
@@ -145,7 +145,7 @@ def _run(project, scale, table, folder, overrides):
     paper = experiment(project, table)
     table_name = project.name(project.table_file(table))
     # Checked first, so that the name is no path to somewhere else.
-    parameters.validate(
+    experiments.validate(
         {"notebook": paper["notebook"], "table": table},
         source={"notebook": table_name, "table": table_name},
     )
@@ -166,7 +166,7 @@ def _run(project, scale, table, folder, overrides):
         scale=scale,
         notebook=path,
         folder=folder / f"table{table:02d}",
-        parameters=parameters.validate(merged, known=defaults, source=source),
+        parameters=experiments.validate(merged, known=defaults, source=source),
         overrides=overrides,
     )
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from lamb_keras import data, parameters
+from lamb_keras import data, experiments
 from lamb_keras.batch import BatchError, plan
 from lamb_keras.batch.plan import Project, check_data, check_output, parse_tables
 from lamb_keras.batch.tiny_project import PARAMETERS, snapshot
-from lamb_keras.parameters import ParameterError
+from lamb_keras.experiments import ParameterError
 
 
 def refusal(function, *arguments, **options):
@@ -136,7 +136,7 @@ GRID = 'solvers = ["adam", "lamb"]\nlearning_rates = {"adam": [0.1], "lamb": [1.
 )
 def test_a_grid_may_be_set_for_all_solvers_or_by_solver(tiny, setting, trials):
     [run] = tiny(lenet_mnist=[PARAMETERS + GRID]).plan(setting)
-    assert parameters.trials(run.parameters) == trials
+    assert experiments.trials(run.parameters) == trials
 
 
 def test_a_grid_set_without_one_of_the_solvers_is_refused(tiny):

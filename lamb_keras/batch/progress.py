@@ -1,6 +1,6 @@
 """How far a batch is, for people: a bar over its trials on a terminal, lines elsewhere.
 
-Runs report through `lamb_keras.events`; until a run has said how many trials it
+Runs report through `lamb_keras.store.events`; until a run has said how many trials it
 plans, the forecast from its parameters counts.
 """
 

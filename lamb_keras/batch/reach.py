@@ -28,7 +28,7 @@ class Package:
         >>> from pathlib import Path
         >>> package = Package(Path(__file__).parents[1])
         >>> sorted(package.reached("from lamb_keras import events"))
-        ['lamb_keras/__init__.py', 'lamb_keras/events.py']
+        ['lamb_keras/__init__.py', 'lamb_keras/store/events.py']
     """
 
     def __init__(self, folder):

@@ -22,6 +22,7 @@ TRAIN = """
 import keras
 
 from lamb_keras import data, training
+from lamb_keras.experiments.image import ImageExperiment
 
 def net(image_shape, classes, seed=None):
     keras.utils.set_random_seed(seed)
@@ -29,14 +30,14 @@ def net(image_shape, classes, seed=None):
     return keras.Sequential([*layers, keras.layers.Dense(classes, name="logits")])
 
 images = data.split(data.load(dataset), validation_fraction)
-sweep = training.sweep(training.Experiment.of(globals()), images, net)
+sweep = training.sweep(ImageExperiment.of(globals()), images, net)
 assert sweep.late_compilations == 0
 """
 GLUE = """
 import hashlib
 import json
 
-from lamb_keras.results import scraps
+from lamb_keras.store import scraps
 
 scraps.glue("trials", sweep.trials)
 curves = json.dumps(sweep.curves()).encode()
@@ -53,7 +54,7 @@ import json
 import os
 import pathlib
 
-from lamb_keras import events, writing
+from lamb_keras.store import events, atomic
 
 folder = pathlib.Path(os.environ["LAMB_KERAS_TRIALS"])
 folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ for file, (solver, rate, seed) in zip(files, trials):
         x = (len(solver) + rate + seed) / 10
         for step in range(300_000):
             x = 3.99 * x * (1 - x)
-        writing.write(file, json.dumps({"solver": solver, "x": x.hex()}))
+        atomic.write(file, json.dumps({"solver": solver, "x": x.hex()}))
         done += 1
         label = f"{solver} {rate} {seed}"
         events.emit("trial finished", total=len(trials), done=done, label=label)

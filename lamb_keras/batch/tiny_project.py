@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import psutil
 
-from lamb_keras import parameters
+from lamb_keras import experiments
 from lamb_keras.batch.plan import Project, plan
 
 PARAMETERS = """
@@ -61,10 +61,10 @@ def make_project(root, monkeypatch, **notebooks):
     for folder in ("notebooks", "params/tables", "params/scales/laptop"):
         (root / folder).mkdir(parents=True)
     for table, (name, cells) in enumerate(notebooks.items(), start=11):
-        if name not in parameters.NOTEBOOKS:
-            known = parameters.Notebook(tables=(table,), datasets=("digits", "mnist"))
-            monkeypatch.setitem(parameters.NOTEBOOKS, name, known)
-        [table] = parameters.NOTEBOOKS[name].tables
+        if name not in experiments.NOTEBOOKS:
+            known = experiments.Notebook(tables=(table,), datasets=("digits", "mnist"))
+            monkeypatch.setitem(experiments.NOTEBOOKS, name, known)
+        [table] = experiments.NOTEBOOKS[name].tables
         if not isinstance(cells, str):
             first, *rest = cells
             cells = [cell(first, "parameters"), *map(cell, rest)]

@@ -6,7 +6,7 @@ Started together, each would compile them all the same.
 
 from collections import Counter
 
-from lamb_keras import parameters
+from lamb_keras import experiments
 
 NEW, KNOWN, IN_THE_MAKING = range(3)
 
@@ -44,7 +44,7 @@ def next_of(waiting, active, ended) -> int:
 
     def order(place):
         run = waiting[place]
-        lasting = a_trial.get(run.notebook.stem, 1) * parameters.trials(run.parameters)
+        lasting = a_trial.get(run.notebook.stem, 1) * experiments.trials(run.parameters)
         return rank(run), -lasting
 
     return min(range(len(waiting)), key=order)
@@ -55,7 +55,7 @@ def _seconds_a_trial(ended):
     seconds, trials = Counter(), Counter()
     for run, lasted in ended:
         seconds[run.notebook.stem] += lasted
-        trials[run.notebook.stem] += parameters.trials(run.parameters)
+        trials[run.notebook.stem] += experiments.trials(run.parameters)
     return {notebook: seconds[notebook] / trials[notebook] for notebook in trials}
 
 

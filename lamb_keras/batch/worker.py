@@ -14,8 +14,9 @@ import threading
 import time
 from pathlib import Path
 
-from lamb_keras import events, execution, writing
+from lamb_keras import execution
 from lamb_keras.batch import devices, ends, log, trials
+from lamb_keras.store import atomic, events
 
 
 def main(job_file, kernel=None):
@@ -83,7 +84,7 @@ def execute(notebook, output, parameters, folder, kernel=None):
 
 def unfinished(path):
     """The `End` of an executed notebook that is no finished run's, or None."""
-    from lamb_keras.results import scraps
+    from lamb_keras.store import scraps
 
     cells = json.loads(path.read_bytes())["cells"]
     for number, cell in enumerate(cells, start=1):
@@ -112,7 +113,7 @@ def _publish(path, published):
     except (FileNotFoundError, ValueError, LookupError):
         return
     text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
-    writing.write(path, text + "\n")
+    atomic.write(path, text + "\n")
 
 
 def _one_line(text, longest=300):

@@ -2,7 +2,7 @@
 
 import difflib
 
-from lamb_keras.data import cifar10, digits, imagenet, library, mnist
+from lamb_keras.data import cifar10, digits, imagenet, mnist, text_data
 from lamb_keras.data.images import DataError, Images, Split, split
 from lamb_keras.data.streamed import Streamed
 
@@ -66,8 +66,8 @@ def check(name: str) -> None:
     Example:
         >>> check("digits")
     """
-    if name in library.LIBRARIES:
-        return library.check(name)
+    if name in text_data.LIBRARIES:
+        return text_data.check(name)
     _module(name).check()
 
 
@@ -80,8 +80,8 @@ def fingerprint(name: str) -> str:
         >>> fingerprint("digits") == load("digits").fingerprint
         True
     """
-    if name in library.LIBRARIES:
-        return library.fingerprint(name)
+    if name in text_data.LIBRARIES:
+        return text_data.fingerprint(name)
     return _module(name).fingerprint()
 
 

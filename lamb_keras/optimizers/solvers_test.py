@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from lamb_keras import parameters
+from lamb_keras import experiments
 from lamb_keras.optimizers.baselines_test import adam
 from lamb_keras.optimizers.references_test import (
     SMALL,
@@ -59,7 +59,7 @@ def by_keras(name, rates, decays, **settings):
     optimizer.build(variables)
     for rate, decay, each in zip(rates, decays, gradients, strict=True):
         optimizer.learning_rate = rate
-        if name in parameters.DECAYING_SOLVERS:
+        if name in experiments.DECAYING_SOLVERS:
             optimizer.weight_decay = decay
         optimizer.apply([jnp.asarray(g, "float32") for g in each.values()], variables)
     return [np.asarray(v) for v in variables]
@@ -76,7 +76,7 @@ def with_rate(optimizer, learning_rate):
 
 
 def test_every_solver_that_parameters_may_name_can_be_made():
-    assert {base(name) for name in parameters.SOLVERS} == set(SOLVERS)
+    assert {base(name) for name in experiments.SOLVERS} == set(SOLVERS)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -234,7 +234,7 @@ def test_other_learning_rates_and_weight_decays_compile_nothing(name):
     for rate in (0.1, 0.2):
         decayed, plain = after[rate, 0.5][0], after[rate, 0.0][0]
         assert np.any(np.asarray(decayed != plain)) == (
-            name in parameters.DECAYING_SOLVERS
+            name in experiments.DECAYING_SOLVERS
         )
     assert np.all(np.asarray(after[0.1, 0.0][0] != after[0.2, 0.0][0]))
 

@@ -11,14 +11,16 @@ import papermill
 import pytest
 import yaml
 
-from lamb_keras import parameters, stages
+from lamb_keras import experiments, stages
 from lamb_keras.batch import managed
-from lamb_keras.results import pretraining, scraps, statistics
+from lamb_keras.results import pretraining, statistics
+from lamb_keras.store import scraps
 
 # Five trials of two solvers, as a run would glue them; LAMB's second setting is better
 # on held-out data, and one seed of Adam diverged.
 TRIALS = """
-from lamb_keras.results import environment, scraps, statistics
+from lamb_keras.store import environment, scraps
+from lamb_keras.results import statistics
 
 def trial(solver, rate, seed, validation, test, outcome="finished"):
     return dict(solver=solver, learning_rate=rate, seed=seed, outcome=outcome,
@@ -160,7 +162,7 @@ def imitated_trials(table):
     of_table = table_parameters(table)
     return [
         imitation(setting, seed)
-        for setting in parameters.settings(of_table)
+        for setting in experiments.settings(of_table)
         for seed in of_table["seeds"]
     ]
 
@@ -199,7 +201,7 @@ def imitated_scraps(table):
 def imitated_fine_tunings(table):
     """Trials of a table of BERT: of each setting, as many as are fine-tuned."""
     of_table, trials = table_parameters(table), []
-    for setting in parameters.settings(of_table):
+    for setting in experiments.settings(of_table):
         setting = {name: v for name, v in setting.items() if name[:2] != "l2"}
         random.seed(repr(setting))
         lost = setting["solver"] == "lars" and setting["batch_size"] == 32768
@@ -350,6 +352,6 @@ def imitated(tmp_path_factory):
 def imitated_bert(tmp_path_factory):
     """The folder of a scale with a made-up run of every table of BERT."""
     folder = tmp_path_factory.mktemp("imitated_bert") / "laptop"
-    for table in parameters.NOTEBOOKS["bert_squad"].tables:
+    for table in experiments.NOTEBOOKS["bert_squad"].tables:
         leave_run(folder, table)
     return folder

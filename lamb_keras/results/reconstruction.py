@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lamb_keras import writing
 from lamb_keras.results import best_of, paper, statistics
 from lamb_keras.results.runs import Run
+from lamb_keras.store import atomic
 
 STATUSES = ("run", "diverged", "failed", "not run")
 CSV_COLUMNS = (
@@ -178,7 +178,7 @@ def write_csv(results: Iterable[Result], path: Path) -> Path:
     writer.writerow(CSV_COLUMNS)
     for result in results:
         writer.writerow(getattr(result, column) for column in CSV_COLUMNS)
-    return writing.write(path, text.getvalue())
+    return atomic.write(path, text.getvalue())
 
 
 def _filled(runs):

@@ -10,8 +10,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from lamb_keras import execution, writing
+from lamb_keras import execution
 from lamb_keras.results import paper, reconstruction, runs
+from lamb_keras.store import atomic
 
 README_BLOCK = re.compile(
     r"(?P<start><!-- table (?P<table>\d+): start -->\n).*?"
@@ -71,7 +72,7 @@ def execute(notebook: Path, output: Path, parameters: dict) -> Path:
     for name in ("input_path", "output_path"):
         executed.metadata.papermill.pop(name, None)
     text = json.dumps(executed, indent=1, sort_keys=True, ensure_ascii=False)
-    return writing.write(output, text + "\n")
+    return atomic.write(output, text + "\n")
 
 
 def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
@@ -128,14 +129,14 @@ def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
     changed = README_BLOCK.sub(renewed, text)
     if changed == text:
         return False
-    writing.write(path, changed)
+    atomic.write(path, changed)
     return True
 
 
 def _render_page(notebook, path, **options):
     from lamb_keras.results.page import page
 
-    return writing.write(path, page(notebook, **options))
+    return atomic.write(path, page(notebook, **options))
 
 
 def _render_runs(folder, found):
@@ -159,7 +160,7 @@ def _renew_page(notebook, path, **options):
                 return
     except OSError:
         pass  # none, or one shorter than the mark
-    writing.write(path, page(notebook, **options) + made_from)
+    atomic.write(path, page(notebook, **options) + made_from)
 
 
 def _readable(path):

@@ -67,7 +67,7 @@ class Run:
 
     def pictures(self) -> dict:
         """The figures of the run's notebook by name (`scraps.Picture`)."""
-        from lamb_keras.results import scraps
+        from lamb_keras.store import scraps
 
         return scraps.pictures(self.path) if self.succeeded else {}
 
@@ -172,7 +172,7 @@ _RECORDED = (
 
 
 def _with_scraps(known):
-    from lamb_keras.results import scraps
+    from lamb_keras.store import scraps
 
     try:
         left = scraps.read(known["path"])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from lamb_keras import stages
-from lamb_keras.parameters import NOTEBOOKS
+from lamb_keras.experiments import NOTEBOOKS
 from lamb_keras.results import paper
 from lamb_keras.results.runs import Run
 

@@ -16,13 +16,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from lamb_keras.results import (
-    agreement,
-    paper,
-    pretraining,
-    reconstruction,
-    statistics,
-)
+from lamb_keras.results import agreement, paper, pretraining, reconstruction, statistics
 from lamb_keras.results import scale_rule as rule
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run

@@ -1,6 +1,5 @@
 """From an experiment's parameters to the outcome of every trial."""
 
-from lamb_keras.training.experiment import Experiment, Steps, Trial
 from lamb_keras.training.sweep import Sweep, sweep
 
-__all__ = ["Experiment", "Steps", "Sweep", "Trial", "sweep"]
+__all__ = ["Sweep", "sweep"]

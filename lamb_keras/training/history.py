@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lamb_keras.training.experiment import Steps, Trial
+from lamb_keras.experiments.image import Steps, Trial
 from lamb_keras.training.step import Judgement
 
 

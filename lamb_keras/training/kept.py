@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from lamb_keras import writing
+from lamb_keras.store import atomic
 from lamb_keras.training.history import History
 
 FOLDER_VARIABLE = "LAMB_KERAS_TRIALS"
@@ -76,7 +76,7 @@ class Kept:
         text = json.dumps(told)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            writing.write(self._file(history.trial), text)
+            atomic.write(self._file(history.trial), text)
         except OSError:
             # A full disk is no reason to lose the trials that are still to come.
             pass

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from lamb_keras import data
-from lamb_keras.training import Experiment, kept, sweep
+from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.training import kept, sweep
 from lamb_keras.training.history import History
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ImageExperiment(
     notebook="lenet_mnist",
     table=7,
     scale="laptop",
@@ -33,7 +34,8 @@ TRIALS = len(EXPERIMENT.trials())
 # A sweep that is killed by its own third trial, or comes to its end.
 SWEEP = """
 import os, signal, sys
-from lamb_keras import data, events
+from lamb_keras import data
+from lamb_keras.store import events
 from lamb_keras.training import kept_test, sweep
 if sys.argv[1] == "killed":
     finished = []

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 
 from lamb_keras import models
-from lamb_keras.training import Experiment, memory
+from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.training import memory
 from lamb_keras.training.step import Step, initial_weights
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ImageExperiment(
     notebook="lenet_mnist",
     table=7,
     scale="laptop",

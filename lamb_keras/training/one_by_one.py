@@ -19,12 +19,12 @@ import jax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from lamb_keras import writing
+from lamb_keras.cpu import processors
 from lamb_keras.data import Streamed, cache
-from lamb_keras.parameters import ParameterError
-from lamb_keras.processors import processors
+from lamb_keras.experiments import ParameterError
+from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.store import atomic
 from lamb_keras.training.compilations import compilations
-from lamb_keras.training.experiment import Experiment
 from lamb_keras.training.history import History
 from lamb_keras.training.spread import every_device
 from lamb_keras.training.streamed import shared_steps, stream
@@ -33,7 +33,7 @@ FOLDER_VARIABLE = "LAMB_KERAS_CHECKPOINTS"
 
 
 def histories(
-    experiment: Experiment,
+    experiment: ImageExperiment,
     images: Streamed,
     make_model: Callable,
     mesh: Mesh | None = None,
@@ -51,7 +51,7 @@ def histories(
         mesh: the devices; those of all processes if left out.
 
     Raises:
-        lamb_keras.parameters.ParameterError: for trials that the data, the devices or
+        lamb_keras.experiments.ParameterError: for trials that the data, the devices or
             the length of the training does not allow, before any starts.
     """
     mesh = mesh or every_device()
@@ -132,7 +132,7 @@ class _Kept:
         _meet(f"trial {number}")
         if jax.process_index() > 0:
             return
-        writing.write(self._file(number), json.dumps(history.as_plain()))
+        atomic.write(self._file(number), json.dumps(history.as_plain()))
         shutil.rmtree(self.checkpoints(number))
 
     def remove(self):

@@ -12,8 +12,9 @@ from PIL import Image
 from lamb_keras import data, models, training
 from lamb_keras.batch.plan import Project, plan
 from lamb_keras.data import imagenet
+from lamb_keras.experiments import ParameterError
+from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.models.layers import CHANNELS_LAST
-from lamb_keras.parameters import ParameterError
 from lamb_keras.training import one_by_one
 from lamb_keras.training.history import History
 from lamb_keras.training.streamed import Preempted
@@ -21,7 +22,7 @@ from lamb_keras.training.streamed_test import Terminating
 
 CLASSES, EACH, TESTS = 3, 12, 9
 FRACTION = 0.25  # 9 of 36
-EXPERIMENT = training.Experiment(
+EXPERIMENT = ImageExperiment(
     notebook="resnet50_imagenet",
     table=11,
     scale="paper",
@@ -151,7 +152,7 @@ def test_the_papers_tables_have_the_papers_steps_whatever_is_held_out(
     monkeypatch.setattr(imagenet, "_find", lambda: sizes)
     settings = [f"validation_fraction={fraction}"]
     [run] = plan(Project.find(), "paper", "outputs", [str(table)], settings)
-    experiment = training.Experiment.of({**run.parameters, "dtype_policy": "float32"})
+    experiment = ImageExperiment.of({**run.parameters, "dtype_policy": "float32"})
     images = data.open(experiment.dataset, experiment.validation_fraction)
     assert images.sizes["validation"] == round(fraction * 1_281_167)
     rows = training.sweep(experiment, images, model).steps

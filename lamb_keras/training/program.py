@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from lamb_keras.data import Split
+from lamb_keras.experiments.image import ImageExperiment, Trial
 from lamb_keras.training import accumulation
 from lamb_keras.training.accumulation import Feed, Progress, begin, filled
-from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.order import order
 from lamb_keras.training.step import Judgement, Step, initial_weights
 from lamb_keras.training.together import together
@@ -49,7 +49,7 @@ class Program:
     """
 
     def __init__(
-        self, experiment: Experiment, step: Step, images: Split, width: int = 1
+        self, experiment: ImageExperiment, step: Step, images: Split, width: int = 1
     ):
         self.width = width
         self.layers = [variable.path for variable in step.model.trainable_variables]

@@ -7,7 +7,7 @@ import os
 import jax
 from tqdm import tqdm
 
-from lamb_keras import events
+from lamb_keras.store import events
 
 
 @contextlib.contextmanager

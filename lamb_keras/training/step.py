@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.optimizers import Lamb, Lars, Packed, solvers
 from lamb_keras.training.augmentation import augment
-from lamb_keras.training.experiment import Experiment
 
 # Layers whose weights the paper's L2 term leaves alone are known by these names.
 _NORMALIZATION = ("gamma", "beta")
@@ -134,7 +134,7 @@ class Step(SolverStep):
     """
 
     def __init__(
-        self, experiment: Experiment, solver_name: str, model, normalize: Callable
+        self, experiment: ImageExperiment, solver_name: str, model, normalize: Callable
     ):
         optimizer = solvers.solver(
             solver_name,

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from lamb_keras.training import Experiment
+from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.training.step import Step, cross_entropy, initial_weights
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ImageExperiment(
     notebook="lenet_mnist",
     table=7,
     scale="laptop",

@@ -15,12 +15,12 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from lamb_keras import events
+from lamb_keras.experiments import ParameterError
+from lamb_keras.experiments.image import ImageExperiment, Steps, Trial
 from lamb_keras.optimizers import solvers
-from lamb_keras.parameters import ParameterError
+from lamb_keras.store import events
 from lamb_keras.training.accumulation import LOSS_BEYOND_USE
 from lamb_keras.training.checkpoints import Checkpoints
-from lamb_keras.training.experiment import Experiment, Steps, Trial
 from lamb_keras.training.history import History
 from lamb_keras.training.spread import SpreadStep
 from lamb_keras.training.step import Step
@@ -31,7 +31,7 @@ class Preempted(Exception):
 
 
 def stream(
-    experiment: Experiment,
+    experiment: ImageExperiment,
     trial: Trial,
     model,
     batches: Callable,
@@ -78,7 +78,7 @@ def stream(
     Raises:
         Preempted: after the process was asked to end, and a checkpoint is kept.
         ValueError: for a checkpoint of another training.
-        lamb_keras.parameters.ParameterError: for a batch that the devices cannot share.
+        lamb_keras.experiments.ParameterError: for a batch that devices cannot share.
     """
     own = dataclasses.replace(experiment, augmentations=[])
     step = Step(own, solvers.base(trial.solver), model, normalize)
@@ -106,12 +106,12 @@ def _identity(experiment, trial):
 
 
 def shared_steps(
-    experiment: Experiment, trial: Trial, training_images: int, devices: int
+    experiment: ImageExperiment, trial: Trial, training_images: int, devices: int
 ) -> Steps:
     """The steps of a trial, each shared by so many devices alike.
 
     Raises:
-        lamb_keras.parameters.ParameterError: for a batch that they cannot share.
+        lamb_keras.experiments.ParameterError: for a batch that they cannot share.
     """
     steps = experiment.steps(trial, training_images)
     if steps.images_per_step % devices:

@@ -16,14 +16,14 @@ from PIL import Image
 
 from lamb_keras import models
 from lamb_keras.data import imagenet
+from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.models.layers import CHANNELS_LAST
 from lamb_keras.training.checkpoints import Checkpoints
-from lamb_keras.training.experiment import Experiment
 from lamb_keras.training.spread import SpreadStep
 from lamb_keras.training.step import Step, initial_weights
 from lamb_keras.training.streamed import Preempted, _identity, stream
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ImageExperiment(
     notebook="resnet50_imagenet",
     table=5,
     scale="paper",
@@ -289,7 +289,7 @@ def test_a_loss_beyond_use_ends_the_training_with_its_step():
 EIGHT = """
 import dataclasses, json, sys
 import jax, numpy as np
-from lamb_keras.parameters import ParameterError
+from lamb_keras.experiments import ParameterError
 from lamb_keras.training import streamed_test as own
 
 assert len(jax.devices()) == 8

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
+from lamb_keras.cpu import processors
 from lamb_keras.data import Split, Streamed
+from lamb_keras.experiments.image import ImageExperiment, Trial
 from lamb_keras.models.layers import CHANNELS_LAST
 from lamb_keras.models.precision import dtype_policy
 from lamb_keras.optimizers import solvers
-from lamb_keras.processors import processors
 from lamb_keras.training import memory
 from lamb_keras.training.accumulation import losses_taken
 from lamb_keras.training.compilations import compilations, compile_seconds
-from lamb_keras.training.experiment import Experiment, Trial
 from lamb_keras.training.history import History
 from lamb_keras.training.kept import Kept
 from lamb_keras.training.program import Chunks, Judge, Program
@@ -32,7 +32,7 @@ from lamb_keras.training.together import apart, in_turns
 class Sweep:
     """All trials of an experiment, in the experiment's order."""
 
-    experiment: Experiment
+    experiment: ImageExperiment
     histories: list[History]
     seconds: float
     # Summed over the threads that compile.
@@ -135,7 +135,7 @@ def _is_chosen(trial, chosen):
 
 
 def sweep(
-    experiment: Experiment,
+    experiment: ImageExperiment,
     images: Split | Streamed,
     make_model: Callable,
     threads: int | None = None,
@@ -170,7 +170,7 @@ def sweep(
         A `Sweep`.
 
     Raises:
-        lamb_keras.parameters.ParameterError: for trials that the data or the length of
+        lamb_keras.experiments.ParameterError: for trials that the data or the length of
             the training does not allow, before any starts.
     """
     if isinstance(images, Streamed):

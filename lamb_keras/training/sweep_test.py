@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from lamb_keras import data, models
+from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.optimizers import Lamb, Lars
 from lamb_keras.schedules import WarmupPolynomialDecay
-from lamb_keras.training import Experiment, sweep
+from lamb_keras.training import sweep
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.order import order
 from lamb_keras.training.program import Program
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ImageExperiment(
     notebook="lenet_mnist",
     table=7,
     scale="laptop",

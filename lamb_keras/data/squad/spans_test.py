@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from lamb_keras.data import DataError
-from lamb_keras.data.squad import (
-    Question,
-    best_spans,
-    evaluate,
-    features,
-    read,
-    texts,
-)
+from lamb_keras.data.squad import Question, best_spans, evaluate, features, read, texts
 from lamb_keras.data.squad.features_test import Words, question, word_pieces
 from lamb_keras.data.squad.files_test import REAL, needs_squad
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lamb_keras import writing
+from lamb_keras.store import atomic
 from lamb_keras.training.accumulation import Progress
 from lamb_keras.training.bert.history import History
 
@@ -31,7 +31,7 @@ def keep(path: Path, progress: Progress, history: History):
     np.savez(file, *arrays, history=told)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writing.write_bytes(path, file.getvalue())
+        atomic.write_bytes(path, file.getvalue())
     except OSError:
         path.unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lamb_keras.training.bert import Experiment
+from lamb_keras.experiments.bert import BertExperiment
 
 SMALL = {
     "table": 4,
@@ -36,7 +36,7 @@ SMALL = {
 
 def changed(**parameters):
     """A small experiment with other parameters."""
-    return Experiment(**{**SMALL, **parameters})
+    return BertExperiment(**{**SMALL, **parameters})
 
 
 @pytest.fixture(scope="package")

@@ -9,11 +9,11 @@ import numpy as np
 
 from lamb_keras import schedules
 from lamb_keras.data import squad
-from lamb_keras.data.library import Library
+from lamb_keras.data.text_data import TextDataset
+from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import memory
 from lamb_keras.training.accumulation import LOSS_BEYOND_USE, filled
-from lamb_keras.training.bert.experiment import Experiment
 from lamb_keras.training.bert.history import FineTuning
 from lamb_keras.training.order import order
 from lamb_keras.training.step import State, cross_entropy, initial_weights
@@ -41,7 +41,11 @@ class FineTuner:
     """
 
     def __init__(
-        self, experiment: Experiment, library: Library, model, width: int | None = 1
+        self,
+        experiment: BertExperiment,
+        library: TextDataset,
+        model,
+        width: int | None = 1,
     ):
         self._experiment = experiment
         self._model = model

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lamb_keras.training.bert.experiment import Stage, Trial
+from lamb_keras.experiments.bert import Stage, Trial
 
 
 @dataclass

@@ -19,17 +19,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lamb_keras.data.text import masking, stream
 from lamb_keras.data.text.pairs import PairData
 from lamb_keras.data.text.wordpiece import Vocabulary
+from lamb_keras.experiments.bert import BertExperiment, Stage, Trial
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import accumulation
 from lamb_keras.training.accumulation import Feed, Progress, filled
-from lamb_keras.training.bert.experiment import Experiment, Stage, Trial
 from lamb_keras.training.spread import every_device
-from lamb_keras.training.step import (
-    SolverStep,
-    State,
-    cross_entropy,
-    initial_weights,
-)
+from lamb_keras.training.step import SolverStep, State, cross_entropy, initial_weights
 from lamb_keras.training.together import together
 
 # Sequences judged at once.
@@ -91,7 +86,11 @@ class PretrainingStep(SolverStep):
     """
 
     def __init__(
-        self, experiment: Experiment, solver_name: str, model, vocabulary: Vocabulary
+        self,
+        experiment: BertExperiment,
+        solver_name: str,
+        model,
+        vocabulary: Vocabulary,
     ):
         optimizer = solvers.solver(
             solver_name,
@@ -187,7 +186,7 @@ class Program:
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: BertExperiment,
         step: PretrainingStep,
         number: int,
         micro_batch: int,
@@ -377,7 +376,7 @@ class Judge:
         return loss / count, correct / count
 
 
-def accumulates(experiment: Experiment) -> bool:
+def accumulates(experiment: BertExperiment) -> bool:
     """Whether some step of some trial is made of several micro-batches."""
     return any(
         stage.micro_batches > 1

@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from lamb_keras import models
+from lamb_keras.cpu import processors
 from lamb_keras.data import squad
-from lamb_keras.data.library import Library
+from lamb_keras.data.text_data import TextDataset
+from lamb_keras.experiments import ParameterError
+from lamb_keras.experiments.bert import BertExperiment, Trial
 from lamb_keras.models.precision import dtype_policy
-from lamb_keras.parameters import ParameterError
-from lamb_keras.processors import processors
 from lamb_keras.training import accumulation, memory
 from lamb_keras.training.bert import checkpoint
-from lamb_keras.training.bert.experiment import Experiment, Trial
 from lamb_keras.training.bert.finetuning import FineTuner
 from lamb_keras.training.bert.history import FineTuning, History
 from lamb_keras.training.bert.pretraining import (
@@ -49,8 +49,8 @@ class Sweep:
         compile_seconds: of these, those of compiling, summed over threads.
     """
 
-    experiment: Experiment
-    library: Library = field(repr=False)
+    experiment: BertExperiment
+    library: TextDataset = field(repr=False)
     histories: list[History] = field(repr=False)
     references: dict
     seconds: float
@@ -154,8 +154,8 @@ class Sweep:
 
 
 def sweep(
-    experiment: Experiment,
-    library: Library,
+    experiment: BertExperiment,
+    library: TextDataset,
     threads: int | None = None,
     width: int | None = None,
 ):
@@ -177,7 +177,7 @@ def sweep(
 
     Args:
         experiment: what is run.
-        library: its text and questions, from `Experiment.open`.
+        library: its text and questions, from `BertExperiment.open`.
         threads: how many trials are trained at once; by default what
             LAMB_KERAS_THREADS says, else one a processor, and one on an accelerator.
         width: trials, and fine-tunings, in one `vmap`; by default as many as fit on an
@@ -188,7 +188,7 @@ def sweep(
         A `Sweep`.
 
     Raises:
-        lamb_keras.parameters.ParameterError, lamb_keras.data.DataError: for what the
+        lamb_keras.experiments.ParameterError, lamb_keras.data.DataError: for what the
             text or the questions do not allow, before anything trains.
     """
     started = time.perf_counter()
@@ -244,7 +244,11 @@ class _Runner:
     """What the threads of one sweep share. Whatever is compiled is compiled once."""
 
     def __init__(
-        self, experiment: Experiment, library: Library, kept: Kept, width: int | None
+        self,
+        experiment: BertExperiment,
+        library: TextDataset,
+        kept: Kept,
+        width: int | None,
     ):
         self.stop = threading.Event()
         self.histories = dict(kept.histories)

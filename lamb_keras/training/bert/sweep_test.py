@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lamb_keras.data import DataError, squad
-from lamb_keras.parameters import ParameterError
+from lamb_keras.experiments import ParameterError
 from lamb_keras.training import memory
 from lamb_keras.training.bert import checkpoint
 from lamb_keras.training.bert.conftest import changed

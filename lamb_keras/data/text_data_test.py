@@ -1,0 +1,191 @@
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+
+from lamb_keras import data
+from lamb_keras.data import DataError, text_data
+
+SMALL = {
+    "articles": 60,
+    "question_articles": 12,
+    "dev_articles": 6,
+    "validation_fraction": 0.1,
+    "vocab_size": 400,
+}
+DATA = os.environ.get("LAMB_KERAS_DATA") or ""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data folder with a small book and a SQuAD file of two articles."""
+    (tmp_path / "books").mkdir()
+    (tmp_path / "squad").mkdir()
+    chapters = [
+        f"CHAPTER {n}\n\nIt was a day of {n} winds. Nobody went out. The doors shut."
+        for n in range(1, 41)
+    ]
+    (tmp_path / "books" / "winds.txt").write_text("\n\n".join(chapters))
+    articles = [
+        {
+            "title": f"Wind {n}",
+            "paragraphs": [
+                {
+                    "context": "It was a day of winds.",
+                    "qas": [
+                        {
+                            "id": f"{n}",
+                            "question": "What day was it?",
+                            "answers": [{"text": "winds", "answer_start": 16}],
+                        }
+                    ],
+                }
+            ],
+        }
+        for n in range(5)
+    ]
+    _write(tmp_path / "squad" / "train.json", articles)
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    return tmp_path
+
+
+def _write(path, articles):
+    path.write_text(json.dumps({"version": "1.1", "data": articles}))
+
+
+def _titles(questions):
+    return {question.title for question in questions}
+
+
+def test_no_article_is_both_learned_from_and_judged_by():
+    found = text_data.open("encyclopedia", **SMALL)
+    assert not _titles(found.train_questions) & _titles(found.dev_questions)
+    dev = {question.context for question in found.dev_questions}
+    text = {" ".join(document.sentences) for document in found.documents}
+    assert not dev & text
+    held_out = {document.title for document in found.held_out}
+    assert held_out and not held_out & {d.title for d in found.documents}
+
+
+def test_the_same_parameters_give_the_same_library_and_others_another():
+    one, again = (
+        text_data.open("encyclopedia", **SMALL),
+        text_data.open("encyclopedia", **SMALL),
+    )
+    assert one.fingerprint == again.fingerprint
+    other = text_data.open("encyclopedia", **{**SMALL, "dev_articles": 7})
+    assert one.fingerprint != other.fingerprint
+
+
+def test_generated_text_is_labeled_as_such():
+    found = text_data.open("encyclopedia", **SMALL)
+    assert "generated" in found.title and found.stands_in_for
+    json.dumps(found.describe())
+    assert found.describe()["dev_questions"] == 36
+
+
+def test_books_and_squad_are_read_from_their_folders(folder):
+    found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
+    assert len(found.documents) + len(found.held_out) == 40
+    assert len(found.train_questions) == 4 and len(found.dev_questions) == 1
+    assert "generated" not in found.title
+    more = text_data.open("books", **SMALL)
+    assert "generated" in more.title
+    assert len(more.train_questions) == 4 + 72 and len(more.dev_questions) == 1 + 36
+
+
+def test_generated_questions_can_be_added_without_their_text(folder):
+    plain = text_data.open("books", vocab_size=120, validation_fraction=0.2)
+    more = text_data.open(
+        "books", vocab_size=120, validation_fraction=0.2, question_articles=3
+    )
+    assert more.documents == plain.documents and "generated" in more.title
+    assert len(more.train_questions) == len(plain.train_questions) + 18
+    assert more.dev_questions == plain.dev_questions
+
+
+def test_a_dev_file_is_what_is_judged_by(folder):
+    article = json.loads((folder / "squad" / "train.json").read_text())["data"][0]
+    article["title"] = "Wind 9"
+    article["paragraphs"][0]["qas"][0]["id"] = "9"
+    _write(folder / "squad" / "dev-v1.1.json", [article])
+    found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
+    assert [question.id for question in found.dev_questions] == ["9"]
+    assert len(found.train_questions) == 5
+
+
+def test_a_vocabulary_may_be_given(folder):
+    path = folder / "vocab.txt"
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "day"]))
+    found = text_data.open("encyclopedia", **SMALL, vocabulary=str(path))
+    assert found.vocabulary.size == 6
+    path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nday")
+    with pytest.raises(DataError, match=re.escape("[MASK]")):
+        text_data.open("encyclopedia", **SMALL, vocabulary=str(path))
+
+
+def test_its_sequences_are_of_documents_that_are_not_held_out(folder):
+    found = text_data.open("books", vocab_size=200, validation_fraction=0.2)
+    sequences = found.sequences(32, 10)
+    assert sequences.token_ids.shape == (10, 32)
+    assert len(found.held_out_sequences(32, most=3)) == 3
+    assert 0 < found.unigram_entropy < np.log(200)
+
+
+def test_the_batch_knows_its_files(folder):
+    for name in text_data.LIBRARIES[:2]:
+        data.check(name)
+    before = data.fingerprint("books")
+    assert data.fingerprint("encyclopedia") != before
+    (folder / "books" / "winds.txt").write_text("Another book. With words.")
+    assert data.fingerprint("books") != before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "books" / "winds.txt").write_text(""), "holds no text"),
+        (lambda f: (f / "books" / "winds.txt").unlink(), "holds no text"),
+        (
+            lambda f: (f / "squad" / "train.json").unlink(),
+            "there is no folder squad with SQuAD v1.1's *.json files",
+        ),
+        (
+            lambda f: (f / "squad" / "train.json").write_text(
+                (f / "squad" / "train.json").read_text().replace(": 16", ": 15")
+            ),
+            "winds",
+        ),
+    ],
+)
+def test_damaged_files_are_one_sentence_before_anything_starts(folder, damage, message):
+    damage(folder)
+    with pytest.raises(DataError, match=re.escape(message)):
+        data.check("books")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("novels", {}, "there is no text 'novels'; there are: encyclopedia"),
+        ("encyclopedia", {"articles": 0}, "articles is 0; expected some"),
+        ("wikipedia", {}, "there is no folder wikipedia with *.txt files"),
+    ],
+)
+def test_what_there_is_not_is_one_sentence(folder, name, options, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        text_data.open(name, **{**SMALL, **options})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.path.isdir(os.path.join(DATA, "books")),
+    reason="LAMB_KERAS_DATA names no folder with books",
+)
+def test_the_novels_and_the_real_questions_are_a_library():
+    found = text_data.open("books", vocab_size=2000)
+    assert len(found.train_questions) + len(found.dev_questions) == 1190
+    assert not _titles(found.train_questions) & _titles(found.dev_questions)
+    assert len(found.documents) > 300

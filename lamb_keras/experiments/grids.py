@@ -1,0 +1,92 @@
+"""What a run's parameters make it train: the settings of its solvers, and how many."""
+
+import itertools
+import math
+from collections.abc import Mapping
+
+from lamb_keras.experiments.schema import VOCABULARY
+
+# The parameters that may be grids, outermost first, by the name of one of their values.
+GRIDS = {
+    "batch_size": "batch_size",
+    "weight_decay_form": "weight_decay_form",
+    "l2_regularization": "l2_regularization",
+    "weight_decay": "weight_decay",
+    "warmup_fraction": "warmup_fraction",
+    "learning_rate": "learning_rates",
+}
+# What an experiment that has no such parameter has no such number of.
+OPTIONAL = ("warmup_fraction",)
+
+
+def settings(parameters: Mapping) -> list[dict]:
+    """Every setting that a run with these parameters trains, in the order of its grids.
+
+    A setting is a solver with its numbers as the table has them; a trial is a setting
+    with a seed. What the solver does not use, or the parameters do not say, is None,
+    so that no setting is there twice; no L2 regularization is 0.
+
+    Args:
+        parameters: those of a run, as `validate` returns them.
+
+    Example:
+        >>> grids = {"learning_rates": [0.1, 0.2], "weight_decay": {"lamb": [0, 1]}}
+        >>> for setting in settings({"solvers": ["adam", "lamb"], **grids}):
+        ...     solver, *_, weight_decay, learning_rate = setting.values()
+        ...     print(solver, weight_decay, learning_rate)
+        adam None 0.1
+        adam None 0.2
+        lamb 0 0.1
+        lamb 0 0.2
+        lamb 1 0.1
+        lamb 1 0.2
+    """
+    grids = {
+        number: name
+        for number, name in GRIDS.items()
+        if number not in OPTIONAL or name in parameters
+    }
+    return [
+        {"solver": solver, **dict(zip(grids, values, strict=True))}
+        for solver in parameters.get("solvers") or [None]
+        for values in itertools.product(
+            *(_values(parameters, name, solver) for name in grids.values())
+        )
+    ]
+
+
+def trials(parameters: Mapping) -> int:
+    """How many trials a run with these parameters trains.
+
+    Of a run that fine-tunes what it pre-trained, each fine-tuning is a trial.
+
+    Example:
+        >>> trials({"solvers": ["adam", "lamb"], "seeds": [0, 1, 2], "epochs": 30})
+        6
+        >>> trials({"solvers": ["lamb"], "seeds": [0], "finetuning_seeds": [0, 1, 2]})
+        3
+    """
+    seeds = (parameters.get(name) or [None] for name in ("seeds", "finetuning_seeds"))
+    return len(settings(parameters)) * math.prod(map(len, seeds))
+
+
+def of_solver(value, solver: str):
+    """A solver's value of a parameter that may be set by solver, but is no grid.
+
+    Example:
+        >>> of_solver({"adamw": 512, "lamb": 32768}, "lamb"), of_solver(None, "lamb")
+        (32768, None)
+    """
+    return value.get(solver) if isinstance(value, Mapping) else value
+
+
+def _values(parameters, name, solver):
+    """What a solver is to try of one grid."""
+    value = parameters.get(name)
+    if solver is not None and not VOCABULARY[name].used_by(solver):
+        value = None
+    elif isinstance(value, Mapping):
+        value = value.get(solver)
+    if value is None:
+        return [0.0 if name == "l2_regularization" else None]
+    return value if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,97 @@
+"""What a run ran on: device, versions, commit. Every number shown carries it."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from lamb_keras.cpu import processors
+
+# How many runs a batch has at once at most, which share the machine: set by the batch.
+RUNS_VARIABLE = "LAMB_KERAS_RUNS_AT_ONCE"
+PACKAGES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "papermill", "scrapbook")
+
+
+def describe() -> dict:
+    """The environment of this process, as a run records it.
+
+    The devices are JAX's if this process has imported JAX; asking for them here must
+    not start an accelerator that the process does not use.
+
+    Example:
+        >>> import platform
+        >>> describe()["python"] == platform.python_version()
+        True
+    """
+    import lamb_keras
+
+    return {
+        **_devices(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": processors(),
+        "runs_at_once": int(os.environ.get(RUNS_VARIABLE, 1)),
+        "python": platform.python_version(),
+        **{name: version for name in PACKAGES if (version := _version(name))},
+        "lamb_keras": lamb_keras.__version__,
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The git commit of the code in `folder`, "-dirty" if it has changed since.
+
+    None where the code is not a git checkout.
+
+    Example:
+        >>> commit(Path("/")) is None
+        True
+    """
+    head = _git(folder, "rev-parse", "--short", "HEAD")
+    if not head:
+        return None
+    # Results are no code: a report that was just renewed does not make the tree dirty.
+    changed = _git(folder, "status", "--porcelain", "--", ":/", ":/!outputs")
+    return f"{head}-dirty" if changed else head
+
+
+def _devices():
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return {"device": None, "device_count": None}
+    devices = jax.devices()
+    return {"device": devices[0].device_kind, "device_count": len(devices)}
+
+
+def _processor():
+    # platform.processor() is empty or "x86_64" on Linux; the kernel knows the model.
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder, *arguments):
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

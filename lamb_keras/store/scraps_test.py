@@ -1,0 +1,196 @@
+"""What a notebook glues comes back equal, through a real notebook and a real file."""
+
+import io
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scrapbook
+from IPython.display import Image as Shown
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lamb_keras.store import scraps
+
+GLUED_BY_THE_NOTEBOOK = """
+import jax.numpy as jnp, numpy as np
+values = {
+    "nan": float("nan"),
+    "infinities": [float("inf"), float("-inf"), np.float32("nan")],
+    "none": None,
+    "true": np.bool_(True),
+    "text that looks like JSON": "[1, 2]",
+    "text that says nan": "nan",
+    "empty text": "",
+    "numpy scalars": [np.float32(0.5), np.int64(7), np.float64(0.1), np.str_("a")],
+    "jax scalars": (jnp.float32(0.25), jnp.int32(3), jnp.bfloat16(1.5)),
+    "arrays": {"numpy": np.arange(4).reshape(2, 2), "jax": jnp.array([0.5, jnp.nan])},
+    "keys": {1: "one", 0.5: "half", (1, 2): "pair", None: "none", True: "yes"},
+    "keys like ours": {"$float": "nan"},
+    "nested": [{"seeds": (0, 1), "loss": {"last": np.inf}}, (), [], {}],
+}
+for name, value in values.items():
+    scraps.glue(name, value)
+"""
+
+
+@pytest.fixture(scope="module")
+def returned(execute, tmp_path_factory):
+    path = tmp_path_factory.mktemp("scraps") / "glued.ipynb"
+    draw = (
+        "import matplotlib.pyplot as plt\n"
+        "figure, axes = plt.subplots(figsize=(2, 1))\n"
+        "scraps.glue_figure('figure', figure, alt='An empty pair of axes.')"
+    )
+    execute(
+        path, ["from lamb_keras.results import scraps", GLUED_BY_THE_NOTEBOOK, draw]
+    )
+    return path
+
+
+def test_values_survive_an_executed_notebook(returned):
+    values = scraps.read(returned)
+    assert math.isnan(values["nan"])
+    assert values["infinities"][:2] == [math.inf, -math.inf]
+    assert math.isnan(values["infinities"][2])
+    assert values["none"] is None
+    assert values["true"] is True
+    assert values["text that looks like JSON"] == "[1, 2]"
+    assert values["text that says nan"] == "nan"
+    assert values["empty text"] == ""
+    assert values["numpy scalars"] == [0.5, 7, 0.1, "a"]
+    assert values["jax scalars"] == (0.25, 3, 1.5)
+    assert values["arrays"]["numpy"] == [[0, 1], [2, 3]]
+    assert values["arrays"]["jax"][0] == 0.5
+    assert math.isnan(values["arrays"]["jax"][1])
+    assert values["keys like ours"] == {"$float": "nan"}
+    assert values["nested"] == [
+        {"seeds": (0, 1), "loss": {"last": math.inf}},
+        (),
+        [],
+        {},
+    ]
+
+
+def test_scrapbooks_own_reader_finds_the_same_scraps(returned):
+    theirs = scrapbook.read_notebook(str(returned)).scraps.data_dict
+    assert {name: scraps.decode(data) for name, data in theirs.items()}.keys() == (
+        scraps.read(returned).keys()
+    )
+    assert theirs["numpy scalars"] == [0.5, 7, 0.1, "a"]  # plain JSON stays plain
+
+
+def test_reading_needs_none_of_the_slow_imports():
+    program = (
+        "import sys, lamb_keras.results.runs, lamb_keras.store.scraps;"
+        "print({'scrapbook', 'pandas', 'papermill', 'jax'} & set(sys.modules))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "set()"
+
+
+def test_keys_of_dicts_keep_their_types(returned):
+    keys = scraps.read(returned)["keys"]
+    # True == 1 in Python, so the last of the two wins there as it does here.
+    assert keys == {1: "yes", 0.5: "half", (1, 2): "pair", None: "none"}
+    assert all(type(key) is not str for key in keys)
+
+
+def test_types_are_pythons_own(returned):
+    values = scraps.read(returned)
+    assert [type(value) for value in values["numpy scalars"]] == [
+        float,
+        int,
+        float,
+        str,
+    ]
+    assert [type(value) for value in values["jax scalars"]] == [float, int, float]
+
+
+def test_a_figure_comes_back_as_a_picture_with_its_width_and_description(returned):
+    (name, picture), *others = scraps.pictures(returned).items()
+    assert name == "figure" and not others
+    assert picture.png.startswith(b"\x89PNG")
+    assert picture.alt == "An empty pair of axes."
+    # 2 inches, less or more the margins, at 96 pixels an inch on the page.
+    assert 150 < picture.width < 250
+
+
+def test_a_figure_is_shown_once(returned):
+    assert returned.read_text().count("image/png") == 2  # its data and its metadata
+
+
+def test_a_figure_is_no_value(returned):
+    assert "figure" not in scraps.read(returned)
+
+
+def test_a_failed_notebook_yields_no_results(execute, tmp_path):
+    path = tmp_path / "failed.ipynb"
+    with pytest.raises(Exception, match="out of patience"):
+        execute(path, ["raise RuntimeError('out of patience')"])
+    with pytest.raises(scraps.FailedNotebook, match="out of patience.*run it again"):
+        scraps.read(path)
+
+
+def test_what_no_scrap_can_hold_is_refused_with_its_place():
+    with pytest.raises(TypeError, match=r"the value\['trials'\]\[1\] is of type set"):
+        scraps.encode({"trials": [1, {1, 2}]})
+    with pytest.raises(TypeError, match="of type date,"):
+        scraps.encode(np.datetime64("2020-01-01"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        -1.5,
+        "",
+        None,
+        True,
+        [],
+        (),
+        {},
+        10**30,
+        (1, [2, (3,)]),
+        {"a": {2: (None,)}},
+        {"$tuple": [1]},
+        {"$dict": []},
+        [math.inf, -math.inf],
+    ],
+)
+def test_encoding_and_decoding_are_inverse(value):
+    returned = scraps.decode(scraps.encode(value))
+    assert returned == value and type(returned) is type(value)
+
+
+def saved(figure):
+    return Image.open(io.BytesIO(scraps._picture(figure, "", Shown).data))
+
+
+def test_a_drawing_gets_a_palette_and_keeps_its_look():
+    figure = Figure(figsize=(4, 3))
+    figure.subplots().plot([0, 1, 4, 9], color="#D55E00")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=scraps.PIXELS_PER_INCH, bbox_inches="tight")
+    before = np.asarray(Image.open(buffer).convert("RGB"), int)
+    picture = saved(figure)
+    after = np.asarray(picture.convert("RGB"), int)
+    assert picture.mode == "P" and after.shape == before.shape
+    # 16 of 256 shades, and only of some pixels along the edges of lines.
+    assert np.abs(after - before).max() <= 16
+
+
+def test_photographs_keep_all_their_colors():
+    figure = Figure(figsize=(2, 2))
+    noise = np.random.default_rng(0).random((400, 400, 3))
+    figure.subplots().imshow(noise)
+    assert saved(figure).mode != "P"
+
+
+def test_what_is_transparent_stays_so():
+    figure = Figure(figsize=(1, 1), facecolor="none")
+    assert saved(figure).mode == "RGBA"
