@@ -13,7 +13,7 @@ from lamb_keras.store import atomic
 STATUSES = ("run", "diverged", "failed", "not run")
 CSV_COLUMNS = (
     *("table", "row", "column", "published", "ours", "spread", "n"),
-    *("status", "dataset", "run"),
+    *("status", "dataset", "run", "commit", "date"),
 )
 
 
@@ -33,6 +33,7 @@ class Result:
             is one setting.
         settings: of a row that is one setting, how many such rows its run has.
         trials: how many trials that took, `diverged` of which diverged.
+        commit: of the code of its run, which began at `date`.
     """
 
     table: int
@@ -51,6 +52,8 @@ class Result:
     settings: int | None = None
     trials: int | None = None
     diverged: int | None = None
+    commit: str | None = None
+    date: str | None = None
 
     @property
     def done(self) -> bool:
@@ -87,6 +90,9 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
         for run in runs
         if not run.succeeded
     }
+    for ours in measured.values():
+        run = next((run for run in runs if run.name == ours.get("run")), None)
+        ours |= {"commit": run.commit, "date": run.started} if run else {}
     results = []
     for table in paper.tables().values():
         for cell in table.cells():
@@ -122,20 +128,31 @@ def by_table(results: Iterable[Result]) -> dict[int, list[Result]]:
 def write_csv(results: Iterable[Result], path: Path) -> Path:
     """Writes one line a cell to `path`, whole or not at all.
 
-    Numbers are written so that they read back equal; what is not known is empty.
+    Numbers are written so that they read back equal; what is not known is empty. A
+    line whose values are those of the file that was there keeps its commit and date:
+    they tell since when the result has been what it is.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "results.csv"
         >>> print(write_csv(reconstruct([])[:1], path).read_text().strip())
-        table,row,column,published,ours,spread,n,status,dataset,run
-        1,"Baseline, 512",f1_dev,90.395,,,,not run,,
+        table,row,column,published,ours,spread,n,status,dataset,run,commit,date
+        1,"Baseline, 512",f1_dev,90.395,,,,not run,,,,
     """
+    try:
+        before = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        before = []
+    *values, _, _ = CSV_COLUMNS
+    since = {tuple(line[: len(values)]): line for line in before}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for result in results:
-        writer.writerow(getattr(result, column) for column in CSV_COLUMNS)
+        line = [getattr(result, column) for column in CSV_COLUMNS]
+        line = ["" if value is None else str(value) for value in line]
+        same = since.get(tuple(line[: len(values)]), [])
+        writer.writerow(same if len(same) == len(line) else line)
     return atomic.write(path, text.getvalue())
 
 

@@ -1,7 +1,8 @@
 """The report: the summary notebook executed, and every run as a page beside it.
 
 What a scale's folder holds in the end: `results.csv`, the executed `summary.ipynb`,
-`report.html`, and next to each run's notebook its page.
+`report.html`, next to each run's notebook its page, and `runs.jsonl`: what the runs
+found, for reports that are made where they are not.
 """
 
 import json
@@ -10,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from lamb_keras.results import html, paper, reconstruction, runs
+from lamb_keras.results import archive, html, paper, reconstruction, runs
 from lamb_keras.store import atomic
 
 README_BLOCK = re.compile(
@@ -27,8 +28,9 @@ class ReportError(Exception):
 def render(outputs: Path, scale: str, project: Path) -> Path:
     """Makes the report of a scale from the runs in `outputs/<scale>`; returns its path.
 
-    Each file is replaced as a whole, the report last: whoever opens one of them sees
-    the old or the new. With no run at all, every table is shown as not run.
+    Runs that only an earlier report in that folder knows keep their results. Each file
+    is replaced as a whole, the report last: whoever opens one of them sees the old or
+    the new. With no run at all, every table is shown as not run.
     """
     from lamb_keras.results.page import page, renew
 
@@ -41,8 +43,9 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     outputs, project = Path(outputs).absolute(), Path(project).absolute()
     folder = outputs / scale
     folder.mkdir(parents=True, exist_ok=True)
-    found = runs.read(folder)
+    found = _known(folder)
     reconstruction.write_csv(reconstruction.reconstruct(found), folder / "results.csv")
+    archive.write(found, folder)
     # The executed summary is shared; it need not tell of the machine that made it.
     inside = outputs.is_relative_to(project)
     named = outputs.relative_to(project) if inside else outputs
@@ -115,7 +118,7 @@ def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
         >>> print(readme_table(Path(tempfile.mkdtemp())))
         Table 7 has not been run at laptop scale yet.
     """
-    found = runs.read(runs.folder(outputs, scale))
+    found = _known(runs.folder(outputs, scale))
     cells = reconstruction.by_table(reconstruction.reconstruct(found))[table]
     names = {cell.run for cell in cells if cell.done}
     sources = [run for run in found if run.name in names]
@@ -162,6 +165,13 @@ def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
         return False
     atomic.write(path, changed)
     return True
+
+
+def _known(folder):
+    try:
+        return archive.read(folder)
+    except ValueError as error:
+        raise ReportError(f"{error}.") from None
 
 
 def _is_notebook(path):

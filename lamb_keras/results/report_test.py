@@ -1,5 +1,6 @@
 """`render` leaves a whole, self-contained report, or the one that was there before."""
 
+import base64
 import csv
 import json
 import os
@@ -10,11 +11,17 @@ import time
 
 import pytest
 
-from lamb_keras.results import page, reconstruction, report, runs, sections
-from lamb_keras.results.conftest import PROJECT
+from lamb_keras.results import archive, page, reconstruction, report, runs, sections
+from lamb_keras.results.conftest import (
+    PROJECT,
+    imitated_scraps,
+    leave_run,
+    text_of,
+)
 from lamb_keras.results.page_test import requests
 from lamb_keras.results.tables import tables
 
+PNG = base64.b64encode(b"a picture").decode()
 MARKED = "<!-- table 7: start -->\nold\n<!-- table 7: end -->"
 
 
@@ -59,6 +66,81 @@ def test_what_is_shared_tells_nothing_of_the_machine_and_is_the_same_again(rende
     # Nobody's warnings, nor anything else that was printed on the way.
     kinds = [o["output_type"] for c in summary["cells"] for o in c.get("outputs", [])]
     assert set(kinds) == {"execute_result"}
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Outputs where Tables 3, 7 and 9 had been run, and the run of 7 alone is left."""
+    folder = tmp_path / "outputs" / "laptop"
+    record = {"commit": "0ld5ha1", "started": "2026-11-01T09:00:00+00:00"}
+    for table in (3, 7, 9):
+        leave_run(folder, table, {"sweep": PNG}, record=record)
+    report.render(folder.parent, "laptop", PROJECT)
+    for table in (3, 9):
+        for ending in ("ipynb", "json"):
+            (folder / f"table{table:02d}" / f"resnet50_imagenet.{ending}").unlink()
+    return folder.parent
+
+
+def lines_of(outputs):
+    with (outputs / "laptop" / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_not_run_anew_keeps_its_results_commit_and_date(elsewhere, tmp_path):
+    before = lines_of(elsewhere)
+    readme = tmp_path / "README.md"
+    readme.write_text(MARKED.replace("table 7", "table 3"))
+    report.update_readme(readme, elsewhere)
+    of_table_3 = readme.read_text()
+    assert "**" in of_table_3
+
+    cells = imitated_scraps(7)["cells"]
+    cells[0]["value"] = 0.5
+    leave_run(elsewhere / "laptop", 7, cells=cells, record={"commit": "new5ha1"})
+    path = report.render(elsewhere, "laptop", PROJECT)
+
+    changed = [
+        (a, b) for a, b in zip(before, lines_of(elsewhere), strict=True) if a != b
+    ]
+    ((was, now),) = changed
+    assert (now["row"], now["ours"], now["commit"]) == ("momentum", "0.5", "new5ha1")
+    assert was["commit"] == "0ld5ha1"
+    # Table 3 is the best of Table 9 and has results of its own; neither is here.
+    results = reconstruction.by_table(
+        reconstruction.reconstruct(archive.read(path.parent))
+    )
+    assert all(cell.done for cell in results[9])
+    assert {cell.row for cell in results[3] if cell.done} >= {"adagrad", "lamb"}
+    text = text_of(path.read_text(encoding="utf-8"))
+    words = "The results of Table 3, Table 9 are those of an earlier report"
+    assert words in text
+    assert "1 November 2026, 09:00 UTC, at commit 0ld5ha1 ; the results are" in text
+    # The page that was made then still stands, and has its figures.
+    assert PNG in path.read_text("utf-8").split('id="table-9"')[1].split("<section")[0]
+    assert 'href="./table09/resnet50_imagenet.html"' in path.read_text("utf-8")
+    assert report.update_readme(readme, elsewhere) is False
+    assert readme.read_text() == of_table_3
+
+
+def test_a_run_that_fails_where_its_results_are_known_leaves_them(elsewhere):
+    place = elsewhere / "laptop" / "table09" / "resnet50_imagenet.failed.json"
+    about = {"table": 9, "notebook": "resnet50_imagenet", "reason": "out of patience."}
+    place.write_text(json.dumps(about))
+    (run,) = [run for run in archive.read(elsewhere / "laptop") if run.table == 9]
+    assert run.archived and run.succeeded and len(run.trials) == 27
+    assert run.later_failure.reason == "out of patience."
+
+
+def test_the_batch_takes_no_archived_run_for_done(elsewhere):
+    assert [run.table for run in runs.read(elsewhere / "laptop")] == [7]
+
+
+def test_a_damaged_archive_is_told_in_one_sentence(elsewhere):
+    path = elsewhere / "laptop" / "runs.jsonl"
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(report.ReportError, match="^line 3 of .*runs.jsonl is no run"):
+        report.render(elsewhere, "laptop", PROJECT)
 
 
 def test_a_page_is_made_again_only_where_its_notebook_or_itself_has_changed(rendered):

@@ -14,6 +14,12 @@ from lamb_keras.results import paper
 from lamb_keras.store import scraps
 from lamb_keras.store.scraps import Picture
 
+# What a record says of its run.
+RECORDED = (
+    *("notebook", "table", "scale", "parameters", "overrides"),
+    *("started", "seconds", "commit"),
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -43,6 +49,8 @@ class Run:
     commit: str | None = None
     scraps: dict = field(default_factory=dict)
     later_failure: "Run | None" = None
+    archived = False  # see `archive`
+    has_page = True  # beside the report, once that is made
 
     @property
     def succeeded(self) -> bool:
@@ -155,7 +163,7 @@ def _read_attempt(path, scale):
             raise ValueError("it names no table")
     except (OSError, ValueError) as error:
         return failed(f"its record {path.name} cannot be read ({error}); run it again.")
-    known |= {name: record[name] for name in _RECORDED if name in record}
+    known |= {name: record[name] for name in RECORDED if name in record}
     if _is_failure(path) or record.get("status") != "succeeded":
         return failed(record.get("reason") or "no reason was recorded.")
     try:
@@ -166,12 +174,6 @@ def _read_attempt(path, scale):
     if left.get("finished") is not True:
         return failed("its notebook did not come to its end; run it again.")
     return Run(**known, status="succeeded", scraps=left)
-
-
-_RECORDED = (
-    *("notebook", "table", "scale", "parameters", "overrides"),
-    *("started", "seconds", "commit"),
-)
 
 
 def _plain(name):

@@ -4,8 +4,10 @@ Each function takes what `runs` and `reconstruction` found and returns HTML that
 notebook shows.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 from markupsafe import Markup
 
@@ -47,8 +49,11 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
             if any(cell.done for cell in cells)
         ],
         cells=[result.done for result in results if result.published is not None],
-        trials=sum(len(run.trials) for run in done),
+        trials=sum(len(pretraining.once(run.trials)) for run in done),
+        fine_tunings=sum(_fine_tunings(run.trials) for run in done),
         seconds=sum(run.seconds or 0 for run in done),
+        clock=_by_the_clock(done),
+        archived=[run for run in done if run.archived],
         stand_ins=_stand_ins(done),
         devices=list(dict.fromkeys(filter(None, devices))),
         commits=list(dict.fromkeys(run.commit for run in done if run.commit)),
@@ -191,6 +196,25 @@ def _stand_ins(done):
     return originals
 
 
+def _fine_tunings(trials):
+    return sum(trial.get("finetuning_seed") is not None for trial in trials)
+
+
+def _by_the_clock(done):
+    """The seconds in which at least one of the runs went on."""
+    spans = [
+        (start, start + run.seconds)
+        for run in done
+        if run.started and run.seconds
+        for start in [datetime.fromisoformat(run.started).timestamp()]
+    ]
+    seconds, until = 0, -math.inf
+    for start, end in sorted(spans):
+        seconds += max(0, end - max(start, until))
+        until = max(until, end)
+    return seconds
+
+
 def _device(environment):
     name = environment.get("device") or environment.get("platform")
     if name == "cpu":
@@ -210,8 +234,10 @@ def _tried(trials):
         {
             "solver": solver,
             "settings": len({tuple(map(t.get, statistics.SETTING)) for t in group}),
-            "trials": len(group),
-            "diverged": sum(trial["outcome"] == "diverged" for trial in group),
+            "trials": len(once),
+            "fine_tunings": _fine_tunings(group),
+            "diverged": sum(trial["outcome"] == "diverged" for trial in once),
         }
         for solver, group in groups.items()
+        for once in [pretraining.once(group)]
     ]

@@ -33,6 +33,26 @@ def test_the_headline_says_what_when_and_where(found, results):
     assert "23 November 2026, 17:40 UTC" in text and "abc1234" in text
 
 
+def test_trials_are_counted_once_and_the_clock_apart_from_the_runs(bert):
+    started = [f"2026-11-23T17:{minute}:00+00:00" for minute in (40, 41, 45, 46)]
+    found = [
+        replace(run, started=start, seconds=120.0)
+        for run, start in zip(bert, started, strict=True)
+    ]
+    text = text_of(sections.headline(found, reconstruction.reconstruct(found), "gpu"))
+    pretrainings = {
+        (run.table, trial["solver"], trial["batch_size"], trial["learning_rate"])
+        + (trial.get("warmup_fraction"),)
+        for run in bert
+        for trial in run.trials
+    }
+    tuned = [t for run in bert for t in run.trials if t["finetuning_seed"] is not None]
+    assert f"{len(pretrainings)} trials and {len(tuned)} fine-tunings" in text
+    assert "in 8 min 0 s of runs, 6 min 0 s by the clock, on" in text
+    text = text_of(sections.runs(found))
+    assert "lamb 7 settings (7 trials, 21 fine-tunings)" in text
+
+
 def test_without_runs_there_is_still_a_page():
     results = reconstruction.reconstruct([])
     text = text_of(sections.headline([], results, "gpu"))
