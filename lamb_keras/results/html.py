@@ -23,12 +23,7 @@ class Html(str):
 
 
 def render(template: str, **context) -> Html:
-    """The template of that name, filled in.
-
-    Example:
-        >>> str(render("notes.html", tables=[])).split()
-        ['<div', 'class="lk">', '</div>']
-    """
+    """The template of that name, filled in."""
     return Html(_environment().get_template(template).render(**context))
 
 
@@ -69,12 +64,7 @@ def words(name: str) -> str:
 
 
 def line(value) -> str:
-    """A parameter or an environment's entry as one line of text.
-
-    Example:
-        >>> line({"rates": [0.1, None]})
-        'rates = 0.1, none'
-    """
+    """A parameter or an environment's entry as one line of text."""
     if isinstance(value, dict):
         return ", ".join(f"{name} = {line(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):

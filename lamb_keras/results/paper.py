@@ -147,13 +147,7 @@ class Table:
         return {self.label(row): row for row in (*self.rows, *self.extra_rows)}
 
     def setting(self, row: Mapping) -> dict:
-        """The numbers that name a row, as a trial calls them.
-
-        Example:
-            >>> table = tables()[13]
-            >>> table.setting(table.rows[0])
-            {'learning_rate': 0.0001, 'weight_decay': 1e-05, 'l2_regularization': 0.01}
-        """
+        """The numbers that name a row, as a trial calls them."""
         keys = [self.columns[key] for key in self.keys]
         return {key.field: key.number(row[key.name]) for key in keys if key.field}
 
@@ -175,12 +169,7 @@ class Table:
         return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
 
     def columns_of(self, trial: Mapping) -> list[Column]:
-        """The result columns that a trial belongs to.
-
-        Example:
-            >>> [column.name for column in tables()[2].columns_of({"batch_size": 1024})]
-            ['1K']
-        """
+        """The result columns that a trial belongs to."""
         return [
             column
             for column in map(self.column, self.results)
@@ -247,12 +236,7 @@ def cells() -> list[Cell]:
 
 @functools.cache
 def experiments() -> dict[str, Experiment]:
-    """The four experiments behind the tables, by the name of their notebook.
-
-    Example:
-        >>> experiments()["lenet_mnist"].title
-        'LeNet on MNIST'
-    """
+    """The four experiments behind the tables, by the name of their notebook."""
     known = _load("layout.yaml")["experiments"]
     return {name: Experiment(**about) for name, about in known.items()}
 

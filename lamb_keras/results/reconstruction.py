@@ -107,10 +107,6 @@ def table_status(results: Sequence[Result]) -> str:
     """What became of a table as a whole, from its cells.
 
     "run" if every cell was run or diverged, "partly run" if some were.
-
-    Example:
-        >>> table_status([Result(7, "lamb", "test_accuracy", 0.9945)])
-        'not run'
     """
     if any(result.done for result in results):
         return "run" if all(result.done for result in results) else "partly run"

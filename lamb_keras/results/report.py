@@ -138,17 +138,7 @@ def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
 
 
 def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
-    """Puts tables into the README, each between its two marks; whether it changed.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> readme = folder / "README.md"
-        >>> marks = "<!-- table 7: start -->\\n<!-- table 7: end -->"
-        >>> _ = readme.write_text(marks)
-        >>> update_readme(readme, folder), update_readme(readme, folder)
-        (True, False)
-    """
+    """Puts tables into the README, each between its two marks; whether it changed."""
     text = path.read_text(encoding="utf-8")
     if not README_BLOCK.search(text):
         raise ReportError(

@@ -102,12 +102,7 @@ def folder(outputs: str | Path, scale: str) -> Path:
 
 
 def links(folder: Path) -> str:
-    """The way from where a notebook runs to a folder, for links on a page.
-
-    Example:
-        >>> links(Path.cwd() / "outputs" / "laptop")
-        'outputs/laptop'
-    """
+    """The way from where a notebook runs to a folder, for links on a page."""
     return Path(os.path.relpath(folder.resolve(), Path.cwd())).as_posix()
 
 
@@ -117,11 +112,6 @@ def read(folder: Path) -> list[Run]:
     Where an attempt succeeded, that is the run, and a later failure is noted on it;
     where none did, the last failure is. Notebooks without a record are no runs, nor
     is anything that is still being written.
-
-    Example:
-        >>> import tempfile
-        >>> read(Path(tempfile.mkdtemp()))
-        []
     """
     attempts = {}
     for path in sorted(folder.glob("table*/[!.]*.json")):

@@ -31,12 +31,7 @@ VERDICTS = ("agrees", "agrees in part", "differs")
 
 
 def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Html:
-    """What was run, when and where, in one paragraph and a row of facts.
-
-    Example:
-        >>> "none of the paper's 25 tables" in headline([], [], "laptop")
-        True
-    """
+    """What was run, when and where, in one paragraph and a row of facts."""
     done = [run for run in found if run.succeeded]
     devices = (_device(run.scraps.get("environment", {})) for run in done)
     return html.render(
@@ -66,10 +61,6 @@ def overview(results: Sequence[Result], found: Sequence[Run] = ()) -> Html:
     """The 25 tables at a glance, grouped by experiment, each with its status.
 
     And which of them agree with the paper: of every comparison, of some, of none.
-
-    Example:
-        >>> 'href="#table-7"' in overview(reconstruction.reconstruct([]))
-        True
     """
     published = [result for result in results if result.published is not None]
     entries = [
@@ -92,12 +83,7 @@ def overview(results: Sequence[Result], found: Sequence[Run] = ()) -> Html:
 
 
 def rules() -> Html:
-    """When a comparison with the paper agrees: the same for all tables, and all scales.
-
-    Example:
-        >>> "at least 0.5" in rules()
-        True
-    """
+    """When a comparison with the paper agrees, the same for all tables and scales."""
     return html.render(
         "rules.html",
         rank_correlation=shape_of_sweeps.RANK_CORRELATION,
@@ -108,12 +94,7 @@ def rules() -> Html:
 
 
 def scale_rule(found: Sequence[Run], scale: str) -> Html:
-    """What a scale keeps of the paper and what it rescales, and each table's sizes.
-
-    Example:
-        >>> "One rule makes every table smaller" in scale_rule([], "laptop")
-        True
-    """
+    """What a scale keeps of the paper and what it rescales, and each table's sizes."""
     bert = sizes.of_pretraining(found)
     return html.render(
         "scale_rule.html",
@@ -128,12 +109,7 @@ def scale_rule(found: Sequence[Run], scale: str) -> Html:
 
 
 def references(found: Sequence[Run]) -> Html:
-    """What pre-training is worth, run by run: its loss and F1 beside doing without it.
-
-    Example:
-        >>> "No run that pre-trains" in references([])
-        True
-    """
+    """What pre-training is worth, by run: loss and F1 beside doing without it."""
     entries = [
         (run, pretraining.worth(run.trials, run.scraps["references"]))
         for run in found
@@ -146,10 +122,6 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
     """Every run with its figures, parameters, environment and trials.
 
     A figure that was shown with an earlier run, or with the table, is not shown again.
-
-    Example:
-        >>> "No run has been made" in runs([])
-        True
     """
     entries, first = [], {}
     for run in found:
@@ -177,12 +149,7 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
 
 
 def notes() -> Html:
-    """Where the paper contradicts itself, table by table.
-
-    Example:
-        >>> "88.540" in notes()
-        True
-    """
+    """Where the paper contradicts itself, table by table."""
     return html.render("notes.html", tables=paper.tables().values())
 
 
