@@ -1,21 +1,25 @@
-"""Real notebooks, executed by Papermill, for the tests of what runs leave behind."""
+"""Runs for the tests of what runs leave behind: a real one, and plausible ones."""
 
 import json
 import math
 import random
+import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import nbformat.v4
-import papermill
 import pytest
 import yaml
 
-from lamb_keras import experiments, stages
-from lamb_keras.batch import managed
-from lamb_keras.results import pretraining, statistics
+from lamb_keras import experiments
+from lamb_keras.results import pretraining, report, statistics
 from lamb_keras.store import scraps
 
+PROJECT = Path(__file__).parents[2]
+BERT = (1, 2, 4, 8)
+IMAGES = (3, 5, 6, 7, *range(9, 26))
+BEST_RATE = {"momentum": 0.05, "adagrad": 0.3, "adam": 0.003, "adamw": 0.004}
 # Five trials of two solvers, as a run would glue them; LAMB's second setting is better
 # on held-out data, and one seed of Adam diverged.
 TRIALS = """
@@ -61,34 +65,23 @@ RECORD = {
 }
 
 
-@pytest.fixture(scope="session")
-def execute():
+def execute(path: Path, *cells: str, heading: str = "# A notebook") -> None:
     """Executes a notebook of the given code cells and leaves it at a path."""
-
-    def run(path: Path, cells: list[str], heading: str | None = None) -> None:
-        markdown = [nbformat.v4.new_markdown_cell(heading)] if heading else []
-        notebook = nbformat.v4.new_notebook(
-            cells=[*markdown, *map(nbformat.v4.new_code_cell, cells)],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-        )
+    code = map(nbformat.v4.new_code_cell, cells)
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell(heading), *code]
+    )
+    try:
+        report.run_cells(notebook, path.parent)
+    finally:
         nbformat.write(notebook, path)
-        with managed.sockets_of_the_file_system() as config:
-            papermill.execute_notebook(
-                str(path),
-                str(path),
-                progress_bar=False,
-                request_save_on_cell_execute=False,
-                config=config,
-            )
-
-    return run
 
 
 @pytest.fixture(scope="session")
-def executed_run(execute, tmp_path_factory):
+def executed_run(tmp_path_factory):
     """The executed notebook of a tiny run of Table 7, as its notebook left it."""
     path = tmp_path_factory.mktemp("executed") / "lenet_mnist.ipynb"
-    execute(path, [TRIALS, FIGURE], heading="# LeNet on digits\n\n## Trials")
+    execute(path, TRIALS, FIGURE, heading="# LeNet on digits\n\n## Trials")
     return path
 
 
@@ -110,16 +103,21 @@ def fail(outputs):
         folder = outputs / "laptop" / "table07"
         record = RECORD | {"status": "failed", "reason": "the kernel died."} | changes
         (folder / "lenet_mnist.failed.json").write_text(json.dumps(record))
-        notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_markdown_cell("# An attempt")]
-        )
+        cells = [nbformat.v4.new_markdown_cell("# An attempt")]
+        notebook = nbformat.v4.new_notebook(cells=cells)
         nbformat.write(notebook, folder / "lenet_mnist.failed.ipynb")
 
     return leave
 
 
-PROJECT = Path(__file__).parents[2]
-BEST_RATE = {"momentum": 0.05, "adagrad": 0.3, "adam": 0.003, "adamw": 0.004}
+def table_parameters(table, scale="laptop"):
+    """The parameters of a table's run, as its YAML files say."""
+    params = PROJECT / "params"
+    merged = yaml.safe_load((params / f"tables/table{table:02d}.yaml").read_text())
+    for name in (merged["notebook"], f"table{table:02d}"):
+        path = params / "scales" / scale / f"{name}.yaml"
+        merged |= yaml.safe_load(path.read_text()) if path.exists() else {}
+    return merged
 
 
 def imitation(setting, seed):
@@ -147,55 +145,14 @@ def imitation(setting, seed):
     }
 
 
-def table_parameters(table, scale="laptop"):
-    """The parameters of a table's run, as its YAML files say."""
-    params = PROJECT / "params"
-    merged = yaml.safe_load((params / f"tables/table{table:02d}.yaml").read_text())
-    for name in (merged["notebook"], f"table{table:02d}"):
-        path = params / "scales" / scale / f"{name}.yaml"
-        merged |= yaml.safe_load(path.read_text()) if path.exists() else {}
-    return merged
-
-
 def imitated_trials(table):
-    """Trials of all settings of a table."""
+    """Trials of all settings of a table on images."""
     of_table = table_parameters(table)
     return [
         imitation(setting, seed)
         for setting in experiments.settings(of_table)
         for seed in of_table["seeds"]
     ]
-
-
-def imitated_scraps(table):
-    """What the notebook of a table would glue."""
-    of_table, trials = table_parameters(table), imitated_trials(table)
-    batches = dict.fromkeys(trial["batch_size"] for trial in trials)
-    return {
-        "trials": trials,
-        "cells": statistics.cells(trials, table),
-        "dataset": {
-            "name": "digits",
-            "title": "Handwritten digits",
-            "stands_in_for": "MNIST",
-            "classes": 10,
-            "train": 1150,
-            "validation": 287,
-            "test": 360,
-        },
-        "environment": {"device": "cpu", "cpu_count": 2, "python": "3.11.7"},
-        "steps": [
-            {
-                "batch_size": batch,
-                "images_per_step": batch // of_table["batch_divisor"],
-                "steps": 360,
-                "warmup_steps": 40,
-                "published_steps": of_table.get("published_steps"),
-            }
-            for batch in batches
-        ],
-        "finished": True,
-    }
 
 
 def imitated_fine_tunings(table):
@@ -207,130 +164,142 @@ def imitated_fine_tunings(table):
         lost = setting["solver"] == "lars" and setting["batch_size"] == 32768
         right = random.uniform(0.3, 0.5)
         for each in [None] if lost else of_table["finetuning_seeds"]:
-            trials.append(
-                setting
-                | {
-                    "seed": 0,
-                    "finetuning_seed": each,
-                    "outcome": "diverged" if lost else "finished",
-                    "steps": 160,
-                    "last_loss": math.nan if lost else 2.25,
-                    "last_step": 17 if lost else 160,
-                    "validation_loss": None if lost else 4 - 4 * right,
-                    "validation_accuracy": None if lost else right,
-                    "minutes": 0.2,
-                    "f1": None if lost else 100 * right + random.gauss(0, 1),
-                    "exact_match": None if lost else 90 * right,
-                }
-            )
+            metrics = {
+                "last_loss": math.nan if lost else 2.25,
+                "last_step": 17 if lost else 160,
+                "validation_loss": None if lost else 4 - 4 * right,
+                "validation_accuracy": None if lost else right,
+                "f1": None if lost else 100 * right + random.gauss(0, 1),
+                "exact_match": None if lost else 90 * right,
+            }
+            outcome = "diverged" if lost else "finished"
+            seeds = {"seed": 0, "finetuning_seed": each}
+            trial = {"outcome": outcome, "steps": 160, "minutes": 0.2}
+            trials.append(setting | seeds | trial | metrics)
     return trials
 
 
-def imitated_bert_scraps(table):
-    """What the notebook of a table of BERT would glue."""
-    of_table, trials = table_parameters(table), imitated_fine_tunings(table)
+def imitated_scraps(table):
+    """What the notebook of a table would glue."""
+    of_table, bert = table_parameters(table), table in BERT
+    trials = imitated_fine_tunings(table) if bert else imitated_trials(table)
     batches = dict.fromkeys(trial["batch_size"] for trial in trials)
-    lengths = {
-        batch: stages.pretraining_steps(
-            batch, 0.2, 32768, steps_divisor=of_table["steps_divisor"]
-        )
-        for batch in batches
-    }
+    steps = _pretraining_steps if bert else _steps
+    data = ENCYCLOPEDIA if bert else DIGITS
     return {
         "trials": trials,
-        "cells": pretraining.cells(trials, table),
-        "references": {
-            "unigram_entropy": 5.5,
-            "questions": {"train": 900, "dev": 270},
-            "untrained": {"f1": 3.0, "exact_match": 0.0},
-            "without_pretraining": [
-                {"finetuning_seed": n, "f1": 20.0 + n, "exact_match": 9.0}
-                for n in range(3)
-            ],
-        },
-        "answers": [
-            {
-                "question": "Who painted <b>it</b>?",
-                "context": "Ada painted it.",
-                "answers": ["Ada", "Ada"],
-                "predicted": answer,
-                "f1": f1,
-            }
-            for answer, f1 in (("Ada", 100.0), ("", 0.0))
-        ],
-        "dataset": {
-            "name": "encyclopedia",
-            "title": "a generated encyclopedia of 1,500 articles, with questions",
-            "stands_in_for": "Wikipedia, books and SQuAD v1.1",
-            "fingerprint": "0f",
-            "documents": 1425,
-            "dev_questions": 270,
-        },
+        "cells": (pretraining if bert else statistics).cells(trials, table),
         "environment": {"device": "cpu", "cpu_count": 2, "python": "3.11.7"},
-        "steps": [
-            {
-                "batch_size": batch,
-                "sequences_per_step": sizes[0] // of_table["batch_divisor"],
-                "second_sequences_per_step": sizes[1] // of_table["batch_divisor"],
-                "steps": lengths[batch].total,
-                "second_stage_steps": lengths[batch].second,
-                "warmup_steps": lengths[batch].warmup,
-                "published_steps": stages.pretraining_steps(batch, 0.2, 32768).total,
-            }
-            for batch in batches
-            for sizes in [stages.batches(batch)]
-        ],
+        "steps": [{"batch_size": b} | steps(b, of_table) for b in batches],
         "finished": True,
+    } | data
+
+
+DIGITS = {
+    "dataset": {
+        "name": "digits",
+        "title": "Handwritten digits",
+        "stands_in_for": "MNIST",
+        "classes": 10,
+        "train": 1150,
+        "validation": 287,
+        "test": 360,
+    }
+}
+ENCYCLOPEDIA = {
+    "dataset": {
+        "name": "encyclopedia",
+        "title": "a generated encyclopedia of 1,500 articles, with questions",
+        "stands_in_for": "Wikipedia, books and SQuAD v1.1",
+        "fingerprint": "0f",
+        "documents": 1425,
+        "dev_questions": 270,
+    },
+    "references": {
+        "unigram_entropy": 5.5,
+        "questions": {"train": 900, "dev": 270},
+        "untrained": {"f1": 3.0, "exact_match": 0.0},
+        "without_pretraining": [
+            {"finetuning_seed": n, "f1": 20.0 + n, "exact_match": 9.0} for n in range(3)
+        ],
+    },
+    "answers": [
+        {
+            "question": "Who painted <b>it</b>?",
+            "context": "Ada painted it.",
+            "answers": ["Ada", "Ada"],
+            "predicted": answer,
+            "f1": f1,
+        }
+        for answer, f1 in (("Ada", 100.0), ("", 0.0))
+    ],
+}
+
+
+def _steps(batch, of_table):
+    return {
+        "images_per_step": batch // of_table["batch_divisor"],
+        "steps": 360,
+        "warmup_steps": 40,
+        "published_steps": of_table.get("published_steps"),
     }
 
 
-def leave_run(folder, table, pictures=None, **changes):
-    """Writes an executed notebook and its record, as a run of the table leaves them."""
+def _pretraining_steps(batch, of_table):
+    first, second = (int(size) for size in f"{batch}/{batch}".split("/")[:2])
+    published = 8599 if first != second else 512 * 1_000_000 // first
+    ours = round(published / of_table["steps_divisor"])
+    return {
+        "sequences_per_step": first // of_table["batch_divisor"],
+        "second_sequences_per_step": second // of_table["batch_divisor"],
+        "steps": ours,
+        "second_stage_steps": ours // 10,
+        "warmup_steps": round(3125 / of_table["steps_divisor"]),
+        "published_steps": published,
+    }
+
+
+def leave_run(folder, table, pictures=None, record=None, **changes):
+    """Writes an executed notebook and its record, as a run of the table leaves them.
+
+    `changes` are to the scraps; a cell glues each, one more each picture.
+    """
     of_table = table_parameters(table)
     place = folder / f"table{table:02d}"
     place.mkdir(parents=True, exist_ok=True)
-    cells = [nbformat.v4.new_markdown_cell(f"# Table {table}\n\n## Trials")]
-    bert = of_table["notebook"] == "bert_squad"
-    glued = imitated_bert_scraps(table) if bert else imitated_scraps(table)
-    for name, value in (glued | changes).items():
-        cells.append(_scrap_cell(name, value))
-    for name, png in (pictures or {}).items():
-        cells.append(_picture_cell(name, png))
-    notebook = nbformat.v4.new_notebook(cells=cells)
+    outputs = [_scrap(*each) for each in (imitated_scraps(table) | changes).items()]
+    outputs += [_picture(*each) for each in (pictures or {}).items()]
+    cells = [nbformat.v4.new_code_cell("...", outputs=[output]) for output in outputs]
+    heading = nbformat.v4.new_markdown_cell(f"# Table {table}\n\n## Trials")
+    notebook = nbformat.v4.new_notebook(cells=[heading, *cells])
     nbformat.write(notebook, place / f"{of_table['notebook']}.ipynb")
-    record = RECORD | {
+    about = RECORD | {
         "run": f"table{table:02d}/{of_table['notebook']}",
         "notebook": of_table["notebook"],
         "table": table,
         "parameters": of_table,
         "overrides": {},
     }
-    (place / f"{of_table['notebook']}.json").write_text(json.dumps(record))
+    about |= record or {}
+    (place / f"{of_table['notebook']}.json").write_text(json.dumps(about))
 
 
-def _scrap_cell(name, value):
-    about = {
-        "name": name,
-        "data": scraps.encode(value),
-        "encoder": "json",
-        "version": 1,
-    }
-    output = nbformat.v4.new_output(
+def _scrap(name, value):
+    about = {"name": name, "data": scraps.encode(value), "encoder": "json"}
+    return nbformat.v4.new_output(
         "display_data",
-        data={"application/scrapbook.scrap.json+json": about},
+        data={"application/scrapbook.scrap.json+json": about | {"version": 1}},
         metadata={"scrapbook": {"name": name, "data": True, "display": False}},
     )
-    return nbformat.v4.new_code_cell(f"scraps.glue({name!r}, ...)", outputs=[output])
 
 
-def _picture_cell(name, png):
+def _picture(name, png):
     about = {"scrapbook": {"name": name, "data": False, "display": True}}
-    output = nbformat.v4.new_output(
+    return nbformat.v4.new_output(
         "display_data",
         data={"image/png": png},
         metadata=about | {"image/png": {"width": 800, "alt": f"The {name}."}},
     )
-    return nbformat.v4.new_code_cell("scraps.glue_figure(...)", outputs=[output])
 
 
 @pytest.fixture(scope="session")
@@ -343,7 +312,7 @@ def imitated_table():
 def imitated(tmp_path_factory):
     """The folder of a scale with a made-up run of every image table."""
     folder = tmp_path_factory.mktemp("imitated") / "laptop"
-    for table in (3, 5, 6, 7, *range(9, 26)):
+    for table in IMAGES:
         leave_run(folder, table)
     return folder
 
@@ -352,6 +321,12 @@ def imitated(tmp_path_factory):
 def imitated_bert(tmp_path_factory):
     """The folder of a scale with a made-up run of every table of BERT."""
     folder = tmp_path_factory.mktemp("imitated_bert") / "laptop"
-    for table in experiments.NOTEBOOKS["bert_squad"].tables:
+    for table in BERT:
         leave_run(folder, table)
     return folder
+
+
+def text_of(html):
+    """The words of a page, as a reader sees them."""
+    words = re.sub(r"<[^>]*>", " ", html)
+    return " ".join(unescape(words).split()).replace(" .", ".").replace(" ,", ",")

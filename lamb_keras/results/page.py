@@ -7,22 +7,19 @@ itself holds, so that even a run's own output cannot ask for anything.
 import functools
 import hashlib
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 from markupsafe import Markup
 
-from lamb_keras.results import views
+from lamb_keras.results import html
+from lamb_keras.store import atomic
 
 # Scripts and widgets would need a network or a kernel; what they stand for is beside
 # them in one of these forms.
 SHOWN = (
-    "text/html",
-    "text/markdown",
-    "image/svg+xml",
-    "image/png",
-    "image/jpeg",
-    "text/latex",
-    "text/plain",
+    *("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg"),
+    *("text/latex", "text/plain"),
 )
 
 
@@ -40,11 +37,18 @@ def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
         >>> "<title>LeNet on MNIST</title>" in page(path)
         True
     """
-    body, headings = _with_anchors(_body(notebook, code))
-    titles = re.findall(r"<h1[^>]*>(.*?)</h1>", body, flags=re.DOTALL)
-    return views.render(
+    headings = []
+
+    def with_anchor(found):
+        # The words lose their tags; the template escapes them again.
+        headings.append((f"section-{len(headings) + 1}", Markup(found[1]).striptags()))
+        return f'<h2 id="{headings[-1][0]}">{found[1]}</h2>'
+
+    body = re.sub(r"(?s)<h2[^>]*>(.*?)</h2>", with_anchor, _body(notebook, code))
+    title = re.search(r"(?s)<h1[^>]*>(.*?)</h1>", body)
+    return html.render(
         "page.html",
-        title=_text(titles[0]) if titles else notebook.stem,
+        title=Markup(title[1]).striptags() if title else notebook.stem,
         headings=headings,
         style=Markup(_style()),
         body=Markup(body),
@@ -52,32 +56,21 @@ def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
     )
 
 
-def mark(notebook: Path, code: bool = False, back: str | None = None) -> str:
-    """A comment that changes with whatever `page` of the same arguments depends on.
+def renew(notebook: Path, back: str) -> None:
+    """Writes the page of a run beside its notebook, unless it is there and the same.
 
-    At the end of a page that was written, it tells whether that is still the one.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
-        >>> _ = path.write_text("{}")
-        >>> mark(path) == mark(path), mark(path) == mark(path, code=True)
-        (True, False)
+    A comment at its end changes with whatever the page is made from: rendering the
+    pages of earlier batches again would take longer than all else in a report.
     """
-    made_of = [notebook.read_bytes(), repr((code, back)).encode(), _made_by()]
-    digests = [hashlib.sha256(each).digest() for each in made_of]
-    return f"<!-- made from {hashlib.sha256(b''.join(digests)).hexdigest()} -->\n"
-
-
-@functools.cache
-def _made_by():
-    from importlib.metadata import version
-
-    sources = [Path(__file__), Path(views.__file__)]
-    sources += sorted(path for path in views.TEMPLATES.rglob("*") if path.is_file())
-    texts = [path.read_bytes() for path in sources]
-    versions = [version(name).encode() for name in ("nbconvert", "jinja2", "pygments")]
-    return b"\0".join(texts + versions)
+    sources = [notebook, Path(__file__), *sorted(html.TEMPLATES.iterdir())]
+    versions = [version(name) for name in ("nbconvert", "jinja2", "pygments")]
+    made_from = hashlib.sha256(repr((back, versions)).encode())
+    for source in sources:
+        made_from.update(hashlib.sha256(source.read_bytes()).digest())
+    mark = f"<!-- made from {made_from.hexdigest()} -->\n"
+    path = notebook.with_suffix(".html")
+    if not path.exists() or not path.read_bytes().endswith(mark.encode()):
+        atomic.write(path, page(notebook, code=True, back=back) + mark)
 
 
 def _body(notebook, code):
@@ -87,7 +80,6 @@ def _body(notebook, code):
     for cell in content.cells:
         # Scraps are for programs; nbconvert would warn that it cannot show them.
         cell["outputs"] = [o for o in cell.get("outputs", []) if not _unseen(o)]
-    # Which cell made something is of no use to a reader who does not see the code.
     resources = {"metadata": {"path": str(notebook.parent)}}
     body, _ = _exporter(code).from_notebook_node(content, resources)
     return body
@@ -99,6 +91,7 @@ def _exporter(code):
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
+    # Which cell made something is of no use to a reader who does not see the code.
     config = Config(
         HTMLExporter={
             "template_name": "basic",
@@ -117,29 +110,14 @@ def _unseen(output):
     return bool(output.get("data")) and not set(output.data) & set(SHOWN)
 
 
-def _with_anchors(body):
-    """Gives every section's heading an id; returns these too, with the words."""
-    headings = []
-
-    def anchored(found):
-        headings.append((f"section-{len(headings) + 1}", _text(found[1])))
-        return f'<h2 id="{headings[-1][0]}">{found[1]}</h2>'
-
-    body = re.sub(r"<h2[^>]*>(.*?)</h2>", anchored, body, flags=re.DOTALL)
-    return body, headings
-
-
-def _text(html):
-    """The words of a heading, as the template is to escape them again."""
-    return Markup(html).striptags()
-
-
 @functools.cache
 def _style():
     from pygments.formatters import HtmlFormatter
 
-    styles = [(views.TEMPLATES / "page.css").read_text(encoding="utf-8")]
-    styles.append((views.TEMPLATES / "views.css").read_text(encoding="utf-8"))
+    styles = [
+        (html.TEMPLATES / name).read_text(encoding="utf-8")
+        for name in ("page.css", html.STYLE)
+    ]
     for scheme, name in (("light", "friendly"), ("dark", "github-dark")):
         rules = HtmlFormatter(style=name).get_style_defs(".highlight")
         # The page has a background of its own.

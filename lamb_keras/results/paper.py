@@ -1,13 +1,12 @@
 """The paper's 25 tables as it published them, cell by cell, in its own order.
 
-The values live in `tables.yaml` (with the source of every table) and are typed
-nowhere else; `layout.yaml` declares which columns name a row and which hold results.
+The values live in `tables.yaml`, with the source of every table, and are typed nowhere
+else; `layout.yaml` says which columns name a row and which hold results.
 """
 
 import functools
-import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +30,7 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """How a column is called where people read it, and what it is to a trial.
+    """A column: how people read it, and what it is to a trial.
 
     Attributes:
         decimals: how many of a number are shown.
@@ -46,107 +45,86 @@ class Column(NamedTuple):
     label: str
     decimals: int | None = None
     field: str | None = None
-    words: dict = {}
+    words: Mapping = {}
     metric: str | None = None
     suffix: str = ""
-    holds: dict = {}
+    holds: Mapping = {}
 
     def write(self, value) -> str:
         """`value` as this column shows it; text stays text.
 
         Example:
-            >>> Column("f1", "SQuAD F1", 3).write(91.5)
-            '91.500'
-            >>> Column("f1", "SQuAD F1", 3).write("diverged")
-            'diverged'
+            >>> f1 = Column("f1", "SQuAD F1", 3)
+            >>> f1.write(91.5), f1.write("diverged")
+            ('91.500', 'diverged')
         """
         if isinstance(value, float) and self.decimals is not None:
             return f"{value:.{self.decimals}f}"
         return str(value)
 
     def number(self, value):
-        """What a key's value is in a trial: the number behind the paper's words.
-
-        Example:
-            >>> column = Column("L2", "L2", words={0.0: "disable"})
-            >>> column.number("disable"), column.number(0.5)
-            (0.0, 0.5)
-        """
+        """A key's value in a trial: the number behind the paper's words, if any."""
         return next((n for n, word in self.words.items() if word == value), value)
 
 
 class Experiment(NamedTuple):
-    """One of the paper's experiments, and what is to be known of its data.
-
-    Attributes:
-        classes: of the data set: guessing gets one in so many right.
-        images: to train on.
-        width: channels of the net's first stage, where scales change them.
-        sizes: of a net with other sizes, by the names of the parameters.
-        datasets: data sets of ours that are the paper's own, though called otherwise.
-    """
+    """One of the paper's four experiments, and its data set as `layout.yaml` has it."""
 
     title: str
     data: str = ""
     classes: int | None = None
     images: int | None = None
     width: int | None = None
-    sizes: dict = {}
+    sizes: Mapping = {}
     datasets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """One table of the paper: its values, its layout, and where they were read.
 
     Attributes:
+        experiment: the name of its notebook.
         keys: the columns that together name a row.
         settings: the columns that state how the paper ran the row.
         results: the columns whose values are compared with ours.
-        rows: the typed rows, in the paper's order; None where it prints nothing.
+        rows: dicts by column name, in the paper's order; None where it prints nothing.
         extra_rows: further rows that version 3 of the paper alone prints.
-        printed: the rows as printed, letter by letter, the heading first.
-        extra_printed: the extra rows as printed.
+        rows_printed: the rows letter by letter, as the other two `..._printed`.
         solver: the one whose settings the rows are; None where rows are something else.
-        row_names: solver to row, where the paper calls it otherwise.
+        solver_rows: solver to row, where the paper calls it otherwise.
         best_of: (row, column) to the tables whose best setting stands there.
         fills: other tables of which some rows are the trials of this one's run.
-        notes: where the paper contradicts itself about this table.
-        remarks: what is to be known about how the values were read.
+        contradictions: where the paper says otherwise on another page.
+        notes: what is to be known about how the values were read.
     """
 
     number: int
     title: str
     experiment: str
-    experiment_title: str
-    columns: tuple[Column, ...]
-    keys: tuple[str, ...]
-    settings: tuple[str, ...]
-    results: tuple[str, ...]
-    rows: tuple[tuple, ...]
-    extra_rows: tuple[tuple, ...]
-    printed: tuple[tuple[str, ...], ...]
-    extra_printed: tuple[tuple[str, ...], ...]
-    source: str
-    provenance: tuple[str, ...]
+    columns: dict[str, Column]
+    keys: list[str]
+    results: list[str]
+    rows: list[dict]
+    extra_rows: list[dict]
+    columns_printed: list[str]
+    rows_printed: list[list[str]]
+    provenance: list[str]
     confidence: str
-    remarks: str
-    notes: tuple[str, ...]
-    v3_table_number: int | None
+    best_of: dict[tuple[str, str], list[int]]
+    v3_table_number: int | None = None
+    settings: list[str] = field(default_factory=list)
+    extra_rows_printed: list[list[str]] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+    fills: list[int] = field(default_factory=list)
+    solver_rows: dict[str, str] = field(default_factory=dict)
     solver: str | None = None
-    row_names: dict = field(default_factory=dict)
-    best_of: dict = field(default_factory=dict)
-    fills: tuple[int, ...] = ()
+    notes: str = ""
 
     def column(self, name: str) -> Column:
-        """The column called `name` in the paper's table."""
-        return next(column for column in self.columns if column.name == name)
+        return self.columns[name]
 
-    def row_as_dict(self, row: tuple) -> dict:
-        """The values of one row by column name."""
-        return dict(zip((c.name for c in self.columns), row, strict=True))
-
-    def label(self, row: tuple) -> str:
+    def label(self, row: Mapping) -> str:
         """The name of a row: its keys, joined.
 
         Example:
@@ -154,92 +132,68 @@ class Table:
             >>> table.label(table.rows[0])
             '0.0001, 1e-05, default (0.01)'
         """
-        values = self.row_as_dict(row)
-        return ", ".join(str(values[key]) for key in self.keys)
+        return ", ".join(str(row[key]) for key in self.keys)
 
-    def setting(self, row: tuple) -> dict:
-        """The numbers that name a row, as a trial calls them.
-
-        Example:
-            >>> table = tables()[13]
-            >>> table.setting(table.rows[0])
-            {'learning_rate': 0.0001, 'weight_decay': 1e-05, 'l2_regularization': 0.01}
-        """
-        values = self.row_as_dict(row)
-        keys = [self.column(key) for key in self.keys]
-        return {key.field: key.number(values[key.name]) for key in keys if key.field}
-
-    def label_of(self, trial: Mapping) -> str:
-        """The name of the row that a trial belongs to, or would if the paper had it.
-
-        Example:
-            >>> tables()[5].label_of({"batch_size": 512}), tables()[13].label_of(
-            ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
-            ('512', '0.5, 0, disable')
-        """
-        keys = [self.column(key) for key in self.keys]
-        numbers = tuple(trial[key.field] for key in keys)
-        for row in (*self.rows, *self.extra_rows):
-            # By number, for YAML and people may write 1 for the paper's 1.0.
-            if tuple(self.setting(row).values()) == numbers:
-                return self.label(row)
-        pairs = zip(keys, numbers, strict=True)
-        return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
-
-    def columns_of(self, trial: Mapping) -> list[Column]:
-        """The result columns that a trial belongs to.
-
-        Example:
-            >>> [column.name for column in tables()[2].columns_of({"batch_size": 1024})]
-            ['1K']
-        """
-        return [
-            column
-            for column in map(self.column, self.results)
-            if all(trial.get(name) == n for name, n in column.holds.items())
-        ]
-
-    def numbers_of(self, row: str, column: str) -> dict:
-        """The numbers of the trials of a cell: its row's, its column's, its solver.
-
-        Example:
-            >>> tables()[2].numbers_of("LARS", "1K")
-            {'solver': 'lars', 'batch_size': 1024}
-            >>> tables()[4].numbers_of("1024", "f1")
-            {'solver': 'lamb', 'batch_size': 1024}
-        """
-        every = (*self.rows, *self.extra_rows)
-        typed = next(each for each in every if self.label(each) == row)
-        solver = {"solver": self.solver} if self.solver else {}
-        return solver | self.setting(typed) | self.column(column).holds
-
-    def row_of(self, solver: str) -> str:
-        """The name of a solver's row.
-
-        Example:
-            >>> tables()[3].row_of("momentum+"), tables()[3].row_of("lamb")
-            ('momentum', 'lamb')
-        """
-        return self.row_names.get(solver, solver)
-
-    def entry(self, row: str, column: str) -> str:
-        """The name of a cell in a table of solvers: that of the solver.
-
-        Example:
-            >>> tables()[3].entry("adam", "plus (Goyal LR scheme)")
-            'adam+'
-        """
-        return row + self.column(column).suffix
+    # TODO: for figures/sweeps.py until the merge.
+    row_as_dict = staticmethod(dict)
 
     def labeled_rows(self) -> dict[str, dict]:
-        """Every row by its label, the extra ones last, each a dict by column name.
+        """Every row by its label, the extra ones last.
 
         Example:
             >>> tables()[4].labeled_rows()["512"]["warmup_ratio"]
             0.003125
         """
-        every = itertools.chain(self.rows, self.extra_rows)
-        return {self.label(row): self.row_as_dict(row) for row in every}
+        return {self.label(row): row for row in (*self.rows, *self.extra_rows)}
+
+    def setting(self, row: Mapping) -> dict:
+        """The numbers that name a row, as a trial calls them."""
+        keys = [self.columns[key] for key in self.keys]
+        return {key.field: key.number(row[key.name]) for key in keys if key.field}
+
+    def label_of(self, trial: Mapping) -> str:
+        """The name of the row that a trial belongs to, or would if the paper had it.
+
+        Example:
+            >>> tables()[13].label_of(
+            ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
+            '0.5, 0, disable'
+        """
+        keys = [self.columns[key] for key in self.keys]
+        numbers = [trial[key.field] for key in keys]
+        for label, row in self.labeled_rows().items():
+            # By number, for YAML and people may write 1 for the paper's 1.0.
+            if [*self.setting(row).values()] == numbers:
+                return label
+        pairs = zip(keys, numbers, strict=True)
+        return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
+
+    def columns_of(self, trial: Mapping) -> list[Column]:
+        """The result columns that a trial belongs to."""
+        return [
+            column
+            for column in map(self.column, self.results)
+            if column.holds.items() <= trial.items()
+        ]
+
+    def numbers_of(self, row: str, column: str) -> dict:
+        """The numbers of the trials of a cell: its solver's, its row's, its column's.
+
+        Example:
+            >>> tables()[2].numbers_of("LARS", "1K")
+            {'solver': 'lars', 'batch_size': 1024}
+        """
+        solver = {"solver": self.solver} if self.solver else {}
+        of_row = self.setting(self.labeled_rows()[row])
+        return solver | of_row | self.columns[column].holds
+
+    def row_of(self, solver: str) -> str:
+        """The name of a solver's row: momentum's also holds "momentum+" in Table 3."""
+        return self.solver_rows.get(solver, solver)
+
+    def entry(self, row: str, column: str) -> str:
+        """The solver of a cell in a table of solvers: Goyal's recipe adds a "+"."""
+        return row + self.columns[column].suffix
 
     def cells(self) -> list[Cell]:
         """Every published result, row by row as the paper has them.
@@ -250,12 +204,11 @@ class Table:
 extra=False)
         """
         return [
-            Cell(self.number, self.label(row), column, values[column], extra)
+            Cell(self.number, self.label(row), column, row[column], extra)
             for rows, extra in ((self.rows, False), (self.extra_rows, True))
             for row in rows
-            for values in [self.row_as_dict(row)]
             for column in self.results
-            if values[column] is not None
+            if row[column] is not None
         ]
 
 
@@ -264,87 +217,50 @@ def tables() -> dict[int, Table]:
     """The 25 tables by number, in the paper's order.
 
     Example:
-        >>> len(tables())
-        25
         >>> tables()[7].title
         'MNIST with LeNet, 30 epochs, batch 1024, mean test accuracy over 5 runs'
     """
     layout = _load("layout.yaml")
     return {
-        entry["number"]: _table(entry, layout["tables"][entry["number"]], layout)
-        for entry in _load("tables.yaml")
+        read["number"]: _table(
+            read, layout["tables"][read["number"]], layout["columns"]
+        )
+        for read in _load("tables.yaml")
     }
 
 
 def cells() -> list[Cell]:
-    """Every published cell of every table, in the paper's order.
-
-    Example:
-        >>> cells()[0]
-        Cell(table=1, row='Baseline, 512', column='f1_dev', published=90.395, \
-extra=False)
-    """
+    """Every published cell of every table, in the paper's order."""
     return [cell for table in tables().values() for cell in table.cells()]
 
 
 @functools.cache
 def experiments() -> dict[str, Experiment]:
-    """The four experiments behind the tables, by the name of their notebook.
-
-    Example:
-        >>> experiments()["lenet_mnist"].title
-        'LeNet on MNIST'
-    """
+    """The four experiments behind the tables, by the name of their notebook."""
     known = _load("layout.yaml")["experiments"]
     return {name: Experiment(**about) for name, about in known.items()}
 
 
-def difference(ours, published) -> float | None:
-    """Ours minus published; None where either is not a number.
-
-    Example:
-        >>> difference(0.75, 0.5)
-        0.25
-        >>> difference(0.75, "diverged") is None
-        True
-    """
-    if isinstance(ours, float | int) and isinstance(published, float | int):
-        return ours - published
-    return None
-
-
-def _table(entry, layout, everything):
-    return Table(
-        number=entry["number"],
-        title=entry["title"],
-        experiment=layout["experiment"],
-        experiment_title=everything["experiments"][layout["experiment"]]["title"],
-        columns=tuple(
-            Column(name, **({"label": name} | everything["columns"].get(name, {})))
-            for name in entry["columns"]
-        ),
-        keys=tuple(layout["keys"]),
-        settings=tuple(layout.get("settings", ())),
-        results=tuple(layout["results"]),
-        rows=tuple(map(tuple, entry["rows"])),
-        extra_rows=tuple(map(tuple, entry.get("extra_rows", ()))),
-        printed=tuple(map(tuple, [entry["columns_printed"], *entry["rows_printed"]])),
-        extra_printed=tuple(map(tuple, entry.get("extra_rows_printed", ()))),
-        source=entry["source"],
-        provenance=tuple(entry["provenance"]),
-        confidence=entry["confidence"],
-        remarks=entry.get("notes", ""),
-        notes=tuple(layout.get("notes", ())),
-        v3_table_number=entry.get("v3_table_number"),
-        solver=layout.get("solver"),
-        row_names=layout.get("rows", {}),
-        fills=tuple(layout.get("fills", ())),
-        best_of={
-            (row, column): tuple(tables)
-            for row, columns in layout.get("best_of", {}).items()
-            for column, tables in columns.items()
-        },
+def _table(read, layout, columns):
+    """One table, from its entry in `tables.yaml` and its layout."""
+    names = read["columns"]
+    rows, extra_rows = (
+        [dict(zip(names, row, strict=True)) for row in read.get(which, ())]
+        for which in ("rows", "extra_rows")
     )
+    best_of = {
+        (row, column): numbers
+        for row, of_row in layout.get("best_of", {}).items()
+        for column, numbers in of_row.items()
+    }
+    columns = {
+        name: Column(**({"name": name, "label": name} | columns.get(name, {})))
+        for name in names
+    }
+    typed = {"columns": columns, "rows": rows, "extra_rows": extra_rows}
+    known = read | layout | typed | {"best_of": best_of}
+    # Besides, `tables.yaml` says where each group of rows was first copied from.
+    return Table(**{f.name: known[f.name] for f in fields(Table) if f.name in known})
 
 
 def _load(name):

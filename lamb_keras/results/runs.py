@@ -11,6 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lamb_keras.results import paper
+from lamb_keras.store import scraps
+from lamb_keras.store.scraps import Picture
+
+# What a record says of its run.
+RECORDED = (
+    *("notebook", "table", "scale", "parameters", "overrides"),
+    *("started", "seconds", "commit"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,16 @@ class Run:
     commit: str | None = None
     scraps: dict = field(default_factory=dict)
     later_failure: "Run | None" = None
+    archived = False  # see `archive`
+    has_page = True  # beside the report, once that is made
 
     @property
     def succeeded(self) -> bool:
         return self.status == "succeeded"
+
+    @property
+    def trials(self) -> list[dict]:
+        return self.scraps.get("trials", [])
 
     @property
     def dataset(self) -> dict:
@@ -60,27 +74,21 @@ class Run:
         """
         experiment = paper.experiments().get(self.notebook)
         used = self.dataset.get("name")
-        own = experiment and {_plain(experiment.data), *experiment.datasets}
-        if not used or not experiment or _plain(used) in own:
-            return self.dataset.get("stands_in_for")
-        return experiment.data
+        if used and experiment:
+            if _plain(used) not in (_plain(experiment.data), *experiment.datasets):
+                return experiment.data
+        return self.dataset.get("stands_in_for")
 
-    def pictures(self) -> dict:
-        """The figures of the run's notebook by name (`scraps.Picture`)."""
-        from lamb_keras.store import scraps
-
+    def pictures(self) -> dict[str, Picture]:
+        """The figures of the run's notebook by name."""
         return scraps.pictures(self.path) if self.succeeded else {}
-
-
-def _plain(name):
-    """A data set's name as parameters write it: "CIFAR-10" is "cifar10"."""
-    return name.lower().replace("-", "")
 
 
 def folder(outputs: str | Path, scale: str) -> Path:
     """The folder of a scale's runs; a relative `outputs` counts from the project.
 
-    So the summary finds the runs from whatever folder it is opened in.
+    The project is looked for upward from the working folder, so that the summary finds
+    the runs from whatever folder it is opened in.
 
     Example:
         >>> folder("/data/outputs", "laptop").as_posix()
@@ -88,17 +96,13 @@ def folder(outputs: str | Path, scale: str) -> Path:
         >>> folder("outputs", "gpu").is_absolute()
         True
     """
-    project = Path(__file__).parents[2]
-    return project / outputs / scale
+    here = Path.cwd()
+    around = (each for each in (here, *here.parents) if (each / "params").is_dir())
+    return next(around, Path(__file__).parents[2]) / outputs / scale
 
 
 def links(folder: Path) -> str:
-    """The way from where a notebook runs to a folder, for links on a page.
-
-    Example:
-        >>> links(Path.cwd() / "outputs" / "laptop")
-        'outputs/laptop'
-    """
+    """The way from where a notebook runs to a folder, for links on a page."""
     return Path(os.path.relpath(folder.resolve(), Path.cwd())).as_posix()
 
 
@@ -108,23 +112,17 @@ def read(folder: Path) -> list[Run]:
     Where an attempt succeeded, that is the run, and a later failure is noted on it;
     where none did, the last failure is. Notebooks without a record are no runs, nor
     is anything that is still being written.
-
-    Example:
-        >>> import tempfile
-        >>> read(Path(tempfile.mkdtemp()))
-        []
     """
-    found = {}
-    for record in sorted(folder.glob("table*/[!.]*.json")):
-        run = _read_one(record, scale=folder.name)
-        found.setdefault(run.name, {})[_is_failure(record)] = run
-    merged = [
-        _merge(attempts.get(False), attempts.get(True)) for attempts in found.values()
-    ]
-    return sorted(merged, key=lambda run: (run.table, run.name))
+    attempts = {}
+    for path in sorted(folder.glob("table*/[!.]*.json")):
+        attempt = _read_attempt(path, scale=folder.name)
+        attempts.setdefault(attempt.name, {})[_is_failure(path)] = attempt
+    runs = [_stands(each.get(False), each.get(True)) for each in attempts.values()]
+    return sorted(runs, key=lambda run: (run.table, run.name))
 
 
-def _merge(last, failure):
+def _stands(last, failure):
+    """The one of two attempts that stands; `failure` is the one that surely failed."""
     if last is None or failure is None:
         return last or failure
     if failure.started <= last.started:
@@ -136,7 +134,7 @@ def _is_failure(record):
     return record.stem.endswith(".failed")
 
 
-def _read_one(path, scale):
+def _read_attempt(path, scale):
     stem = path.stem.removesuffix(".failed")
     known = {
         "name": f"{path.parent.name}/{stem}",
@@ -145,42 +143,29 @@ def _read_one(path, scale):
         "table": int("".join(filter(str.isdigit, path.parent.name)) or 0),
         "scale": scale,
     }
+
+    def failed(reason):
+        return Run(**known, status="failed", reason=reason)
+
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_bytes())
         if not isinstance(record, dict) or type(record.get("table")) is not int:
             raise ValueError("it names no table")
     except (OSError, ValueError) as error:
-        reason = f"its record {path.name} cannot be read ({error}); run it again."
-        return Run(**known, status="failed", reason=reason)
-    known |= {name: record[name] for name in _RECORDED if name in record}
+        return failed(f"its record {path.name} cannot be read ({error}); run it again.")
+    known |= {name: record[name] for name in RECORDED if name in record}
     if _is_failure(path) or record.get("status") != "succeeded":
-        reason = record.get("reason") or "no reason was recorded."
-        return Run(**known, status="failed", reason=reason)
-    return _with_scraps(known)
-
-
-_RECORDED = (
-    "notebook",
-    "table",
-    "scale",
-    "parameters",
-    "overrides",
-    "started",
-    "seconds",
-    "commit",
-)
-
-
-def _with_scraps(known):
-    from lamb_keras.store import scraps
-
+        return failed(record.get("reason") or "no reason was recorded.")
     try:
         left = scraps.read(known["path"])
     except Exception as error:  # whatever is wrong with the file, it is no result
         name = known["path"].name
-        reason = f"its notebook {name} cannot be read ({error}); run it again."
-        return Run(**known, status="failed", reason=reason)
+        return failed(f"its notebook {name} cannot be read ({error}); run it again.")
     if left.get("finished") is not True:
-        reason = "its notebook did not come to its end; run it again."
-        return Run(**known, status="failed", reason=reason)
+        return failed("its notebook did not come to its end; run it again.")
     return Run(**known, status="succeeded", scraps=left)
+
+
+def _plain(name):
+    """A data set's name as parameters write it: "CIFAR-10" is "cifar10"."""
+    return name.lower().replace("-", "")

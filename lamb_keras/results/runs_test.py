@@ -7,6 +7,7 @@ import nbformat.v4
 import pytest
 
 from lamb_keras.results import runs
+from lamb_keras.results.conftest import PROJECT
 
 
 @pytest.fixture
@@ -15,10 +16,13 @@ def folder(outputs):
 
 
 @pytest.fixture
-def files(folder):
-    return folder / "table07" / "lenet_mnist.json", (
-        folder / "table07" / "lenet_mnist.ipynb"
-    )
+def record(folder):
+    return folder / "table07" / "lenet_mnist.json"
+
+
+@pytest.fixture
+def notebook(record):
+    return record.with_suffix(".ipynb")
 
 
 def only(folder):
@@ -31,7 +35,7 @@ def test_a_finished_run_comes_with_its_record_and_its_scraps(folder):
     assert run.succeeded and run.reason is None and run.later_failure is None
     assert (run.name, run.table, run.scale) == ("table07/lenet_mnist", 7, "laptop")
     assert run.parameters["epochs"] == 3
-    assert len(run.scraps["trials"]) == 5
+    assert len(run.trials) == 5
     assert run.dataset["name"] == "digits"
     assert list(run.pictures()) == ["curves"]
 
@@ -40,8 +44,9 @@ def test_a_folder_that_is_not_there_has_no_runs(tmp_path):
     assert runs.read(tmp_path / "gpu") == []
 
 
-def test_a_run_without_the_last_scrap_is_failed_whatever_its_record_says(folder, files):
-    _, notebook = files
+def test_a_run_without_the_last_scrap_is_failed_whatever_its_record_says(
+    folder, notebook
+):
     content = json.loads(notebook.read_text())
     content["cells"][-1]["outputs"] = []
     notebook.write_text(json.dumps(content))
@@ -51,47 +56,35 @@ def test_a_run_without_the_last_scrap_is_failed_whatever_its_record_says(folder,
 
 
 def test_a_run_with_an_error_in_a_cell_is_failed_whatever_its_record_says(
-    folder, files
+    folder, notebook
 ):
-    _, notebook = files
     content = json.loads(notebook.read_text())
-    content["cells"][1]["outputs"].append(
-        nbformat.v4.new_output("error", ename="ValueError", evalue="lost")
-    )
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="lost")
+    content["cells"][1]["outputs"].append(error)
     notebook.write_text(json.dumps(content))
     assert only(folder).status == "failed"
     assert "ValueError: lost" in only(folder).reason
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "not a notebook"])
-def test_a_damaged_notebook_is_no_result(folder, files, damage):
-    _, notebook = files
-    if damage == "truncated":
-        notebook.write_text(notebook.read_text()[:5000])
-    elif damage == "missing":
-        notebook.unlink()
-    else:
-        notebook.write_text("[1, 2]")
+@pytest.mark.parametrize("text", [None, '{"cells": [{"outp', "[1, 2]"])
+def test_a_damaged_notebook_is_no_result(folder, notebook, text):
+    notebook.unlink()
+    if text:
+        notebook.write_text(text)
     run = only(folder)
     assert run.status == "failed" and "run it again" in run.reason
 
 
 @pytest.mark.parametrize("text", ["", '{"table": 7', "[]", '{"table": "seven"}'])
-def test_a_damaged_record_is_no_result(folder, files, text):
-    record, _ = files
+def test_a_damaged_record_is_no_result(folder, record, text):
     record.write_text(text)
     run = only(folder)
     assert run.status == "failed" and run.table == 7 and run.name.endswith("mnist")
 
 
-def test_a_notebook_without_a_record_is_no_run(folder, files):
-    record, _ = files
-    record.unlink()
-    assert runs.read(folder) == []
-
-
-def test_what_is_still_being_written_is_not_read(folder, files):
-    record, _ = files
+def test_without_a_record_or_with_one_still_being_written_there_is_no_run(
+    folder, record
+):
     record.rename(record.with_name(".lenet_mnist.json"))
     assert runs.read(folder) == []
 
@@ -99,34 +92,26 @@ def test_what_is_still_being_written_is_not_read(folder, files):
 def test_a_later_failed_attempt_is_noted_on_the_run_that_stands(folder, fail):
     fail(started="2026-11-23T18:00:00+00:00")
     run = only(folder)
-    assert run.succeeded and len(run.scraps["trials"]) == 5
+    assert run.succeeded and len(run.trials) == 5
     assert run.later_failure.reason == "the kernel died."
     assert run.later_failure.path.name == "lenet_mnist.failed.ipynb"
-
-
-def test_a_failure_before_the_success_is_history(folder, fail):
+    # One before the success is history.
     fail(started="2026-11-23T17:00:00+00:00")
     assert only(folder).later_failure is None
 
 
-def test_a_failure_alone_is_a_failed_run_with_its_reason(folder, fail, files):
-    fail()
-    for path in files:
-        path.unlink()
-    run = only(folder)
-    assert (run.status, run.reason) == ("failed", "the kernel died.")
-
-
-def test_a_failed_notebook_is_never_read_for_results(folder, fail, files):
-    record, notebook = files
+def test_a_failure_alone_is_a_failed_run_never_read_for_results(
+    folder, fail, record, notebook
+):
     fail()
     notebook.replace(notebook.with_name("lenet_mnist.failed.ipynb"))
     record.unlink()
-    assert only(folder).scraps == {}
+    run = only(folder)
+    assert (run.status, run.reason) == ("failed", "the kernel died.")
+    assert run.scraps == {}
 
 
-def test_runs_come_in_the_order_of_the_tables(folder, files):
-    record, notebook = files
+def test_runs_come_in_the_order_of_the_tables(folder, record, notebook):
     for name in ("table11", "table06"):
         (folder / name).mkdir()
         other = json.loads(record.read_text()) | {"table": int(name[-2:])}
@@ -135,37 +120,39 @@ def test_runs_come_in_the_order_of_the_tables(folder, files):
     assert [run.table for run in runs.read(folder)] == [6, 7, 11]
 
 
-def test_relative_outputs_are_the_projects_from_wherever_one_stands(
+def test_relative_outputs_are_the_projects_around_or_else_this_ones(
     monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    project = Path(runs.__file__).parents[2]
-    assert runs.folder("outputs", "laptop") == project / "outputs" / "laptop"
+    assert runs.folder("outputs", "laptop") == PROJECT / "outputs" / "laptop"
+    (tmp_path / "params").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert runs.folder("outputs", "laptop") == tmp_path / "outputs" / "laptop"
 
 
 def test_links_lead_from_where_the_notebook_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert runs.links(tmp_path) == "."
-    assert runs.links(tmp_path / "outputs" / "laptop") == "outputs/laptop"
     assert runs.links(tmp_path.parent / "elsewhere") == "../elsewhere"
 
 
 @pytest.mark.parametrize(
-    ("notebook", "data", "original"),
+    ("notebook", "name", "stands_in_for", "original"),
     [
-        ("lenet_mnist", {"name": "digits", "stands_in_for": "MNIST"}, "MNIST"),
-        ("resnet50_imagenet", {"name": "digits", "stands_in_for": "MNIST"}, "ImageNet"),
-        ("resnet50_imagenet", {"name": "cifar10", "stands_in_for": None}, "ImageNet"),
-        ("davidnet_cifar10", {"name": "cifar10", "stands_in_for": None}, None),
-        (
-            "davidnet_cifar10",
-            {"name": "cifar10", "stands_in_for": "CIFAR-10"},
-            "CIFAR-10",
-        ),
-        ("something_else", {"name": "digits", "stands_in_for": "MNIST"}, "MNIST"),
-        ("lenet_mnist", {}, None),
+        ("lenet_mnist", "digits", "MNIST", "MNIST"),
+        ("resnet50_imagenet", "digits", "MNIST", "ImageNet"),
+        ("resnet50_imagenet", "cifar10", None, "ImageNet"),
+        ("davidnet_cifar10", "cifar10", None, None),
+        ("davidnet_cifar10", "cifar10", "CIFAR-10", "CIFAR-10"),  # a part of it
+        ("something_else", "digits", "MNIST", "MNIST"),
+        ("lenet_mnist", None, None, None),
     ],
 )
-def test_what_data_stand_in_for_depends_on_the_experiment(notebook, data, original):
+def test_what_data_stand_in_for_depends_on_the_experiment(
+    notebook, name, stands_in_for, original
+):
     known = ("a", Path("a.ipynb"), "succeeded", notebook, 9, "laptop")
-    assert runs.Run(*known, scraps={"dataset": data}).stands_in_for == original
+    dataset = {"name": name, "stands_in_for": stands_in_for} if name else {}
+    run = runs.Run(*known, scraps={"dataset": dataset})
+    assert run.stands_in_for == original

@@ -1,140 +1,127 @@
-"""What a scale made of each table: the sizes of the paper's training and of ours."""
+"""What a scale made of each table: the sizes of the paper's training and of ours.
+
+A row a run that succeeded: `sizes` are pairs by name, the paper's and ours, and `notes`
+what else there is to say. What a run did not record is None or a dash.
+"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from lamb_keras import stages
-from lamb_keras.experiments import NOTEBOOKS
 from lamb_keras.results import paper
+from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
 
-PER_STEP = "per_step"
 
+def of_images(found: Sequence[Run]) -> list[dict]:
+    """The rows of runs on images.
 
-def sizes(found: Sequence[Run]) -> list[dict]:
-    """A row a run that succeeded: each size as a pair, the paper's and ours.
-
-    What a run did not record is None. The paper's steps are those that it tells, else
-    as many as its epochs of its data set make. Runs that pre-train have sizes of their
-    own (`of_pretraining`).
-
-    Example:
-        >>> sizes([])
-        []
+    The paper's steps are those that it tells, else as many as its epochs of its data
+    set make.
     """
-    return [_row(run) for run in found if run.succeeded and not _pretrains(run)]
+    return [_images(run) for run in found if run.succeeded and not _pretrains(run)]
 
 
 def of_pretraining(found: Sequence[Run]) -> list[dict]:
-    """The same of each run that pre-trains and succeeded: a row of other sizes.
-
-    Example:
-        >>> of_pretraining([])
-        []
-    """
+    """The rows of runs that pre-train."""
     return [_two_stages(run) for run in found if run.succeeded and _pretrains(run)]
 
 
+def learning_rate_factors(parameters: Mapping) -> list[float]:
+    """What the published learning rates were multiplied by: for all, or each solver.
+
+    Example:
+        >>> factors = {"learning_rate_multiplier": {"lamb": 2.0}}
+        >>> learning_rate_factors(factors | {"solvers": ["lamb", "lars"]})
+        [2.0, 1.0]
+    """
+    multiplier = parameters.get("learning_rate_multiplier") or 1.0
+    if not isinstance(multiplier, Mapping):
+        return [multiplier]
+    return [multiplier.get(s, 1.0) for s in parameters.get("solvers") or multiplier]
+
+
+def _experiment(run):
+    return paper.experiments().get(run.notebook, paper.Experiment(""))
+
+
 def _pretrains(run):
-    notebook = NOTEBOOKS.get(run.notebook)
-    return notebook is not None and notebook.pretrains
+    return bool(_experiment(run).sizes)
+
+
+def _row(run, sizes, notes):
+    data = _experiment(run).data, run.dataset.get("title")
+    return {"run": run, "data": data, "sizes": sizes, "notes": notes}
+
+
+def _images(run):
+    steps, known = run.scraps.get("steps", []), _experiment(run)
+    epochs, divisor = run.parameters.get("epochs"), run.parameters.get("epochs_divisor")
+    published = [
+        row.get("published_steps") or math.ceil(epochs * known.images / batch)
+        for row in steps
+        for batch in [row["batch_size"]]
+    ]
+    ours = [row["steps"] for row in steps]
+    sizes = {
+        "images a step": (
+            [row["batch_size"] for row in steps],
+            [row["images_per_step"] for row in steps],
+        ),
+        "steps": (published, ours),
+        "epochs": (epochs, epochs and epochs / (divisor or 1)),
+        "width": (known.width, run.parameters.get("width")),
+    }
+    per_step = any(t.get("weight_decay_form") == "per_step" for t in run.trials)
+    factors = [
+        row["published_steps"] / row["steps"]
+        for row in steps
+        if row.get("published_steps") and per_step
+    ]
+    return _row(
+        run,
+        sizes,
+        {
+            "warm-up": _warmup(steps, run.parameters.get("solvers") or []),
+            "decay a step": f"× {span(factors)}" if factors else "–",
+        },
+    )
+
+
+def _warmup(steps, solvers):
+    """The part of our training with a rising rate; solvers with + have Goyal's."""
+    plain = [solver for solver in solvers if not solver.endswith("+")]
+    words = ["Goyal’s"] if len(plain) < len(solvers) else []
+    fractions = [row["warmup_steps"] / row["steps"] for row in steps if plain]
+    if fractions or not words:
+        words.append(percent(fractions))
+    return ", ".join(words)
 
 
 def _two_stages(run):
-    told, known = run.scraps.get("steps") or [], paper.experiments()[run.notebook]
-    batches = [size for row in told for size in stages.batches(row["batch_size"])]
-    return {
-        "run": run,
-        "data": (known.data, run.dataset.get("title")),
-        "sequences_a_step": (
+    steps, parameters = run.scraps.get("steps", []), run.parameters
+
+    def each(*names):
+        return [row.get(name) for row in steps for name in names]
+
+    # A batch is "65536/32768" where its two stages have different ones.
+    batches = [int(b) for batch in each("batch_size") for b in str(batch).split("/")]
+    sizes = {
+        "sequences a step": (
             batches,
-            [
-                row.get(name)
-                for row in told
-                for name in ("sequences_per_step", "second_sequences_per_step")
-            ],
+            each("sequences_per_step", "second_sequences_per_step"),
         ),
-        "steps": (
-            [row.get("published_steps") for row in told],
-            [row["steps"] for row in told],
-        ),
-        "second_stage": [
-            row["second_stage_steps"] / row["steps"]
-            for row in told
-            if "second_stage_steps" in row
-        ],
-        "warmup_steps": [row["warmup_steps"] for row in told],
-        "sizes": [
-            (size, run.parameters.get(name)) for name, size in known.sizes.items()
-        ],
-        "rate": _factors(run.parameters),
+        "steps": (each("published_steps"), each("steps")),
     }
-
-
-def _factors(parameters):
-    """The factors of the learning rates as a list: one for all, or of each solver."""
-    multiplier = parameters.get("learning_rate_multiplier")
-    if isinstance(multiplier, Mapping):
-        solvers = parameters.get("solvers") or multiplier
-        return [multiplier.get(solver, 1.0) for solver in solvers]
-    return [1.0 if multiplier is None else multiplier]
-
-
-def _row(run):
-    told, parameters = run.scraps.get("steps") or [], run.parameters
-    known = paper.experiments().get(run.notebook, paper.Experiment(""))
-    epochs = parameters.get("epochs")
-    divisor = parameters.get("epochs_divisor") or 1
-    batches = _list(parameters.get("batch_size"))
-    by_batch = {row["batch_size"]: row for row in told}
-    return {
-        "run": run,
-        "data": (known.data, run.dataset.get("title")),
-        "images_a_step": (batches, _images_a_step(batches, by_batch, parameters)),
-        "steps": (
-            [_published_steps(batch, by_batch, epochs, known) for batch in batches],
-            [row["steps"] for row in told],
-        ),
-        "epochs": (epochs, epochs / divisor if epochs else None),
-        "warmup": _warmup(told, parameters),
-        "decay_factor": _decay_factor(told, run.scraps.get("trials", ())),
-        "width": (known.width, parameters.get("width")),
-    }
-
-
-def _images_a_step(batches, by_batch, parameters):
-    divisor = parameters.get("batch_divisor") or 1
-    return [
-        by_batch[batch]["images_per_step"] if batch in by_batch else batch // divisor
-        for batch in batches
-    ]
-
-
-def _published_steps(batch, by_batch, epochs, known):
-    told = by_batch.get(batch, {}).get("published_steps")
-    if told or not (epochs and known.images):
-        return told
-    return math.ceil(epochs * known.images / batch)
-
-
-def _warmup(told, parameters):
-    """The part of training with a rising rate, of ours; those with + have Goyal's."""
-    solvers = parameters.get("solvers") or []
-    goyal = any(solver.endswith("+") for solver in solvers)
-    others = not all(solver.endswith("+") for solver in solvers)
-    fractions = [row["warmup_steps"] / row["steps"] for row in told] if others else []
-    return {"goyal": goyal, "fractions": fractions}
-
-
-def _decay_factor(told, trials: Iterable[dict]):
-    """What a decay per step was multiplied by; None where no trial had one."""
-    if not any(trial.get("weight_decay_form") == PER_STEP for trial in trials):
-        return None
-    rows = [row for row in told if row.get("published_steps")]
-    return [row["published_steps"] / row["steps"] for row in rows] or None
-
-
-def _list(value):
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    for name, size in _experiment(run).sizes.items():
+        heading = name.replace("sequence_lengths", "tokens of a sequence")
+        sizes[heading] = size, parameters.get(name)
+    second = [row["second_stage_steps"] / row["steps"] for row in steps]
+    return _row(
+        run,
+        sizes,
+        {
+            "second stage": percent(second),
+            "warm-up steps": span(each("warmup_steps")),
+            "learning rate": f"× {span(learning_rate_factors(parameters))}",
+        },
+    )

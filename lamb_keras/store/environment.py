@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ def describe() -> dict:
         "cpu_count": processors(),
         "runs_at_once": int(os.environ.get(RUNS_VARIABLE, 1)),
         "python": platform.python_version(),
-        **{name: version for name in PACKAGES if (version := _version(name))},
+        **{name: metadata.version(name) for name in PACKAGES},
         "lamb_keras": lamb_keras.__version__,
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -70,28 +71,17 @@ def _devices():
 def _processor():
     # platform.processor() is empty or "x86_64" on Linux; the kernel knows the model.
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        lines = []
-    models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def _version(package):
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+        known = ""
+    model = re.search(r"^model name\s*: (.+)$", known, re.MULTILINE)
+    return model[1] if model else platform.processor() or platform.machine()
 
 
 def _git(folder, *arguments):
+    git = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

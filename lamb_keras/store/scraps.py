@@ -50,9 +50,7 @@ def glue(name: str, value) -> None:
     """
     import scrapbook
 
-    value = encode(value)
-    if value is None:
-        value = {"$none": True}
+    value = {"$none": True} if value is None else encode(value)
     scrapbook.glue(name, value, encoder="text" if isinstance(value, str) else "json")
 
 
@@ -66,18 +64,13 @@ def glue_figure(name: str, figure, alt: str = "") -> None:
         >>> glue_figure("empty", Figure(), alt="An empty page.")
         <IPython.core.display.Image object>
     """
+    import matplotlib.pyplot as plt
     import scrapbook
     from IPython.display import Image
 
-    scrapbook.glue(name, _picture(figure, alt, Image), encoder="display", display=True)
-    close(figure)
-
-
-def close(figure) -> None:
-    """Forgets a figure, so that a notebook does not show it a second time."""
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)
+    image = Image(png(figure), format="png", retina=True, alt=alt or None)
+    scrapbook.glue(name, image, encoder="display", display=True)
+    plt.close(figure)  # or the notebook shows it a second time
 
 
 def read(path: Path) -> dict:
@@ -85,40 +78,25 @@ def read(path: Path) -> dict:
 
     Raises `FailedNotebook` if a cell of it ended in an error: Scrapbook itself reads
     the scraps of failed notebooks without complaint.
-
-    Example:
-        >>> import nbformat.v4, tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
-        >>> nbformat.write(nbformat.v4.new_notebook(), path)
-        >>> read(path)
-        {}
     """
-    found = {}
-    for output in _outputs(path):
-        for kind, payload in output.get("data", {}).items():
-            if kind.startswith(PAYLOAD):
-                found[payload["name"]] = decode(payload["data"])
-    return found
+    return {
+        payload["name"]: decode(payload["data"])
+        for output in _outputs(path)
+        for kind, payload in output.get("data", {}).items()
+        if kind.startswith(PAYLOAD)
+    }
 
 
 def pictures(path: Path) -> dict[str, Picture]:
-    """The figures of the executed notebook at `path`, by name.
-
-    Example:
-        >>> import nbformat.v4, tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
-        >>> nbformat.write(nbformat.v4.new_notebook(), path)
-        >>> pictures(path)
-        {}
-    """
+    """The figures of the executed notebook at `path`, by name."""
     found = {}
     for output in _outputs(path):
         about = output.get("metadata", {})
-        png = output.get("data", {}).get("image/png")
-        if png and about.get("scrapbook", {}).get("display"):
+        data = output.get("data", {}).get("image/png")
+        if data and about.get("scrapbook", {}).get("display"):
             shown = about.get("image/png", {})
             found[about["scrapbook"]["name"]] = Picture(
-                base64.b64decode("".join(png)),
+                base64.b64decode("".join(data)),
                 shown.get("width", 0),
                 shown.get("alt", ""),
             )
@@ -132,8 +110,11 @@ def encode(value, where: str = "the value"):
         >>> encode((1, float("inf"), None))
         {'$tuple': [1, {'$float': 'inf'}, None]}
     """
-    if value is None or isinstance(value, bool | int | str):
-        return _plain(value)
+    for kind in (bool, int, str):  # of a subclass, such as np.str_, the plain value
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None:
+        return None
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"$float": str(float(value))}
     if isinstance(value, list):
@@ -141,7 +122,11 @@ def encode(value, where: str = "the value"):
     if isinstance(value, tuple):
         return {"$tuple": encode(list(value), where)}
     if isinstance(value, dict):
-        return _encode_dict(value, where)
+        encoded = {k: encode(item, f"{where}[{k!r}]") for k, item in value.items()}
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return encoded
+        # JSON's keys are text: 1 would come back as "1", a user's own "$float" as nan.
+        return {"$dict": [[encode(key, where), item] for key, item in encoded.items()]}
     if hasattr(value, "__array__"):
         # NumPy's and JAX's scalars and arrays alike, without importing either.
         listed = value.__array__().tolist()
@@ -177,44 +162,22 @@ def decode(value):
     return {key: decode(item) for key, item in value.items()}
 
 
-def _encode_dict(value, where):
-    encoded = {key: encode(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if all(type(key) is str and not key.startswith("$") for key in value):
-        return encoded
-    # JSON's keys are text: 1 would come back as "1", and a user's own "$float" as nan.
-    return {"$dict": [[encode(key, where), item] for key, item in encoded.items()]}
-
-
-def _plain(value):
-    # A subclass (np.str_ is one of str) would be written by its own rules.
-    for kind in (bool, int, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _picture(figure, alt, image):
-    buffer = io.BytesIO()
-    # A layout engine has left nothing outside, and to look for it draws all twice.
-    within = None if figure.get_layout_engine() else "tight"
-    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, bbox_inches=within)
-    png = _with_palette(buffer)
-    return image(png, format="png", retina=True, alt=alt or None)
-
-
-def _with_palette(buffer):
-    """The PNG in `buffer` with a palette, a third of the size, if it is a drawing.
+def png(figure) -> bytes:
+    """A figure as PNG; with a palette, a third of the size, if it is a drawing.
 
     Lines and letters have few colors, and their shades are not missed. Photographs, and
     what lets the page shine through, stay as they are.
     """
     from PIL import Image
 
+    buffer, smaller = io.BytesIO(), io.BytesIO()
+    # A layout engine has left nothing outside, and to look for it draws all twice.
+    within = None if figure.get_layout_engine() else "tight"
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, bbox_inches=within)
     picture = Image.open(buffer)
     opaque = picture.mode == "RGB" or picture.getextrema()[-1] == (255, 255)
     if not opaque or picture.getcolors(MOST_COLORS) is None:
         return buffer.getvalue()
-    smaller = io.BytesIO()
     palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     palette.save(smaller, "png", optimize=True)
     return smaller.getvalue()

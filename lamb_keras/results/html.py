@@ -1,0 +1,120 @@
+"""Text and HTML from the templates beside this module; HTML escapes every value."""
+
+import base64
+import functools
+from datetime import datetime
+from pathlib import Path
+
+import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE = "sections.css"
+
+
+class Html(str):
+    """HTML that a notebook shows as such."""
+
+    def _repr_html_(self):
+        return str(self)
+
+    def __repr__(self):
+        # A notebook stores this beside the HTML, which need not be there twice.
+        return f"<HTML, {len(self)} characters>"
+
+
+def render(template: str, **context) -> Html:
+    """The template of that name, filled in."""
+    return Html(_environment().get_template(template).render(**context))
+
+
+def moment(iso: str | None) -> str:
+    """An ISO date and time as people write it.
+
+    Example:
+        >>> moment("2026-11-23T17:40:00+00:00")
+        '23 November 2026, 17:40 UTC'
+    """
+    try:
+        when = datetime.fromisoformat(iso)
+    except (TypeError, ValueError):
+        return iso or ""
+    return f"{when.day} {when:%B %Y, %H:%M} {when.tzname() or ''}".strip()
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(0.51234), duration(61.2), duration(3720), duration(None)
+        ('0.512 s', '1 min 1 s', '1 h 2 min', '')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return "{} h {} min".format(*divmod(minutes, 60))
+
+
+def words(name: str) -> str:
+    """The name of a parameter as people read it."""
+    return name.replace("_", " ").replace("l2", "L2")
+
+
+def line(value) -> str:
+    """A parameter or an environment's entry as one line of text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {line(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(line, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
+
+
+def span(values) -> str:
+    """A number, or the least and greatest of several; a dash where there is none.
+
+    Example:
+        >>> span([512, 32768, None]), span(0.5), span([])
+        ('512 to 32,768', '0.5', '–')
+    """
+    values = values if isinstance(values, list | tuple) else [values]
+    known = sorted({value for value in values if value is not None})
+    ends = [f"{v:,}" if isinstance(v, int) else f"{v:,.4g}" for v in known]
+    return " to ".join(dict.fromkeys(ends[:1] + ends[1:][-1:])) or "–"
+
+
+def percent(fractions: list[float]) -> str:
+    """Fractions as a span of per cents.
+
+    Example:
+        >>> percent([0.1, 0.111])
+        '10 to 11.1 %'
+    """
+    return f"{span([round(100 * f, 1) for f in fractions])} %" if fractions else "–"
+
+
+def signed(number: str) -> str:
+    """A written number with its sign, a real minus."""
+    return f"−{number[1:]}" if number.startswith("-") else f"+{number}"
+
+
+def data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+@functools.cache
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (moment, duration, words, line, span, percent, signed, data_uri)
+    environment.filters |= {each.__name__: each for each in filters}
+    return environment

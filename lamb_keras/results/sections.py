@@ -1,0 +1,210 @@
+"""The parts of the report around its tables as HTML: headline, overview, runs, notes.
+
+Each function takes what `runs` and `reconstruction` found and returns HTML that a
+notebook shows.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from markupsafe import Markup
+
+from lamb_keras.results import (
+    agreement,
+    html,
+    large_batches,
+    paper,
+    pretraining,
+    reconstruction,
+    shape_of_sweeps,
+    statistics,
+)
+from lamb_keras.results import scale_rule as sizes
+from lamb_keras.results import tables as shown
+from lamb_keras.results.html import Html
+from lamb_keras.results.reconstruction import Result
+from lamb_keras.results.runs import Run
+
+VERDICTS = ("agrees", "agrees in part", "differs")
+
+
+def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Html:
+    """What was run, when and where, in one paragraph and a row of facts."""
+    done = [run for run in found if run.succeeded]
+    devices = (_device(run.scraps.get("environment", {})) for run in done)
+    return html.render(
+        "headline.html",
+        scale=scale,
+        style=Markup((html.TEMPLATES / html.STYLE).read_text(encoding="utf-8")),
+        tables_run=[
+            number
+            for number, cells in reconstruction.by_table(results).items()
+            if any(cell.done for cell in cells)
+        ],
+        cells=[result.done for result in results if result.published is not None],
+        trials=sum(len(pretraining.once(run.trials)) for run in done),
+        fine_tunings=sum(_fine_tunings(run.trials) for run in done),
+        seconds=sum(run.seconds or 0 for run in done),
+        clock=_by_the_clock(done),
+        archived=[run for run in done if run.archived],
+        stand_ins=_stand_ins(done),
+        devices=list(dict.fromkeys(filter(None, devices))),
+        commits=list(dict.fromkeys(run.commit for run in done if run.commit)),
+        when=max((run.started for run in done), default=None),
+        failures=[run for run in found if run.later_failure or not run.succeeded],
+    )
+
+
+def overview(results: Sequence[Result], found: Sequence[Run] = ()) -> Html:
+    """The 25 tables at a glance, grouped by experiment, each with its status.
+
+    And which of them agree with the paper: of every comparison, of some, of none.
+    """
+    published = [result for result in results if result.published is not None]
+    entries = [
+        {
+            "table": table,
+            "status": reconstruction.table_status(cells),
+            "verdict": agreement.verdict(agreement.compare(table, cells, found)),
+            "cells": cells,
+        }
+        for number, cells in reconstruction.by_table(published).items()
+        for table in [paper.tables()[number]]
+    ]
+    return html.render(
+        "overview.html",
+        experiments=paper.experiments(),
+        entries=entries,
+        counts=Counter(entry["status"] for entry in entries),
+        verdicts=VERDICTS if any(entry["verdict"] for entry in entries) else (),
+    )
+
+
+def rules() -> Html:
+    """When a comparison with the paper agrees, the same for all tables and scales."""
+    return html.render(
+        "rules.html",
+        rank_correlation=shape_of_sweeps.RANK_CORRELATION,
+        chance=shape_of_sweeps.CHANCE_BAND,
+        accuracy=shape_of_sweeps.HELD_WITHIN,
+        f1=large_batches.HELD_WITHIN,
+    )
+
+
+def scale_rule(found: Sequence[Run], scale: str) -> Html:
+    """What a scale keeps of the paper and what it rescales, and each table's sizes."""
+    bert = sizes.of_pretraining(found)
+    return html.render(
+        "scale_rule.html",
+        rows=sizes.of_images(found),
+        bert=bert,
+        as_published=all(
+            set(sizes.learning_rate_factors(row["run"].parameters)) == {1.0}
+            for row in bert
+        ),
+        scale=scale,
+    )
+
+
+def references(found: Sequence[Run]) -> Html:
+    """What pre-training is worth, by run: loss and F1 beside doing without it."""
+    entries = [
+        (run, pretraining.worth(run.trials, run.scraps["references"]))
+        for run in found
+        if run.scraps.get("references")
+    ]
+    return html.render("references.html", entries=entries)
+
+
+def runs(found: Sequence[Run], links: str = ".") -> Html:
+    """Every run with its figures, parameters, environment and trials.
+
+    A figure that was shown with an earlier run, or with the table, is not shown again.
+    """
+    entries, first = [], {}
+    for run in found:
+        pictures = run.pictures()
+        beside = shown.figures_of(run.table)
+        new = {n: p for n, p in pictures.items() if n not in beside}
+        entries.append(
+            {
+                "run": run,
+                "tried": _tried(run.trials),
+                "beside": any(name in beside for name in pictures),
+                "pictures": {
+                    name: picture
+                    for name, picture in new.items()
+                    if first.setdefault(picture.png, run) is run
+                },
+                "as_with": {
+                    name: first[picture.png]
+                    for name, picture in new.items()
+                    if first[picture.png] is not run
+                },
+            }
+        )
+    return html.render("runs.html", entries=entries, links=links)
+
+
+def notes() -> Html:
+    """Where the paper contradicts itself, table by table."""
+    return html.render("notes.html", tables=paper.tables().values())
+
+
+def _stand_ins(done):
+    """The data sets used, each with the paper's data sets in whose place it was."""
+    originals = {}
+    for run in done:
+        if run.dataset:
+            of_it = originals.setdefault(run.dataset["title"], {})
+            of_it |= {run.stands_in_for: None} if run.stands_in_for else {}
+    return originals
+
+
+def _fine_tunings(trials):
+    return sum(trial.get("finetuning_seed") is not None for trial in trials)
+
+
+def _by_the_clock(done):
+    """The seconds in which at least one of the runs went on."""
+    spans = [
+        (start, start + run.seconds)
+        for run in done
+        if run.started and run.seconds
+        for start in [datetime.fromisoformat(run.started).timestamp()]
+    ]
+    seconds, until = 0, -math.inf
+    for start, end in sorted(spans):
+        seconds += max(0, end - max(start, until))
+        until = max(until, end)
+    return seconds
+
+
+def _device(environment):
+    name = environment.get("device") or environment.get("platform")
+    if name == "cpu":
+        # JAX calls every processor "cpu"; which one it was is worth knowing.
+        cores = environment.get("cpu_count")
+        return f"{environment.get('processor', 'cpu')}, {cores} cores"
+    count = environment.get("device_count") or 1
+    return f"{count} × {name}" if count > 1 else name
+
+
+def _tried(trials):
+    """What each solver of a run was given to try: numbers of settings and trials."""
+    groups = {}
+    for trial in trials:
+        groups.setdefault(trial["solver"], []).append(trial)
+    return [
+        {
+            "solver": solver,
+            "settings": len({tuple(map(t.get, statistics.SETTING)) for t in group}),
+            "trials": len(once),
+            "fine_tunings": _fine_tunings(group),
+            "diverged": sum(trial["outcome"] == "diverged" for trial in once),
+        }
+        for solver, group in groups.items()
+        for once in [pretraining.once(group)]
+    ]

@@ -1,0 +1,195 @@
+"""The report says what was run, at which sizes, and what came of it."""
+
+import base64
+import re
+from dataclasses import replace
+
+import pytest
+
+from lamb_keras.results import paper, reconstruction, runs, sections
+from lamb_keras.results.conftest import leave_run, table_parameters, text_of
+
+
+@pytest.fixture
+def found(outputs):
+    return runs.read(outputs / "laptop")
+
+
+@pytest.fixture
+def results(found):
+    return reconstruction.reconstruct(found)
+
+
+@pytest.fixture
+def bert(imitated_bert):
+    return runs.read(imitated_bert)
+
+
+def test_the_headline_says_what_when_and_where(found, results):
+    text = text_of(sections.headline(found, results, "laptop"))
+    assert "At laptop scale, 1 of the paper's 25 tables has been run" in text
+    assert "5 trials, all trained for real, in 1 min 1 s" in text
+    assert "Handwritten digits, standing in for MNIST" in text
+    assert "23 November 2026, 17:40 UTC" in text and "abc1234" in text
+
+
+def test_trials_are_counted_once_and_the_clock_apart_from_the_runs(bert):
+    started = [f"2026-11-23T17:{minute}:00+00:00" for minute in (40, 41, 45, 46)]
+    found = [
+        replace(run, started=start, seconds=120.0)
+        for run, start in zip(bert, started, strict=True)
+    ]
+    text = text_of(sections.headline(found, reconstruction.reconstruct(found), "gpu"))
+    pretrainings = {
+        (run.table, trial["solver"], trial["batch_size"], trial["learning_rate"])
+        + (trial.get("warmup_fraction"),)
+        for run in bert
+        for trial in run.trials
+    }
+    tuned = [t for run in bert for t in run.trials if t["finetuning_seed"] is not None]
+    assert f"{len(pretrainings)} trials and {len(tuned)} fine-tunings" in text
+    assert "in 8 min 0 s of runs, 6 min 0 s by the clock, on" in text
+    text = text_of(sections.runs(found))
+    assert "lamb 7 settings (7 trials, 21 fine-tunings)" in text
+
+
+def test_without_runs_there_is_still_a_page():
+    results = reconstruction.reconstruct([])
+    text = text_of(sections.headline([], results, "gpu"))
+    assert "none of the paper's 25 tables" in text
+    assert "No run has been made" in sections.runs([])
+    assert "No run that pre-trains" in sections.references([])
+    assert "lk-verdicts" not in sections.overview(results)
+
+
+def test_the_overview_links_to_every_table_and_counts_them(results):
+    html = sections.overview(results)
+    assert all(f'href="#table-{number}"' in html for number in range(1, 26))
+    assert "not run: 24" in html and "partly run: 1" in html
+
+
+def test_the_overview_says_which_tables_agree(imitated):
+    found = runs.read(imitated)
+    html = sections.overview(reconstruction.reconstruct(found), found)
+    verdicts = html[html.index('class="lk-verdicts"') :]
+    linked = re.findall(r'href="#table-(\d+)"', verdicts)
+    assert sorted(map(int, linked)) == [3, 5, 6, 7, *range(9, 26)]
+    # The imitation never diverges or collapses where the paper's Adam+ does not.
+    agrees = verdicts[: verdicts.index("Agrees in part")]
+    assert 'href="#table-12"' in agrees
+
+
+def test_failures_are_told_at_the_top_and_escaped(outputs, fail):
+    fail(started="2026-11-23T18:00:00+00:00", reason="<b>bold</b>")
+    found = runs.read(outputs / "laptop")
+    html = sections.headline(found, reconstruction.reconstruct(found), "<laptop>")
+    assert "later attempt (23 November 2026, 18:00 UTC) failed" in text_of(html)
+    assert "<b>bold" not in html and "<laptop>" not in html
+
+
+def test_a_run_shows_figures_parameters_environment_and_trials(found):
+    html = sections.runs(found)
+    text = text_of(html)
+    assert "data:image/png;base64," in html and 'alt="Curves of nothing."' in html
+    for words in ("epochs 3 set by hand", "python 3.", "All 5 trials", "diverged"):
+        assert words in text
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(&#39;digits&#39;)&lt;/script&gt;" in html
+
+
+def test_a_figure_is_shown_once(tmp_path):
+    png = base64.b64encode(b"digits").decode()
+    for table in (11, 12):
+        leave_run(tmp_path / "laptop", table, {"examples": png, "sweep": png})
+    html = sections.runs(runs.read(tmp_path / "laptop"))
+    assert html.count("<img") == 1
+    words = "The figure “examples” is the one shown with table11/resnet50_imagenet."
+    assert words in text_of(html)
+    assert "Table 12 shows the sweep." in text_of(html)
+
+
+def test_what_was_tried_stands_with_the_figures_of_a_run(imitated):
+    text = text_of(sections.runs(runs.read(imitated)))
+    assert "Tried, behind every figure: adagrad 8 settings (24 trials), adam" in text
+    assert "adagrad 27 settings (27 trials, 1 diverged)." in text
+
+
+def sizes(found):
+    """The lines of the tables of sizes by the number of the table."""
+    html = sections.scale_rule(found, "laptop")
+    lines = map(text_of, re.findall(r"<tr><th><a.*?</tr>", html, re.DOTALL))
+    return {line.split()[0]: line for line in lines}
+
+
+def test_the_scale_rule_tells_every_size_of_the_paper_and_of_ours(imitated):
+    lines = sizes(runs.read(imitated))
+    # The scales are free to change; what they say is what must be shown.
+    small = table_parameters(13)
+    images = 16384 // small["batch_divisor"]
+    epochs = f"{90 / small['epochs_divisor']:.4g}"
+    assert lines["13"] == (
+        f"13 ImageNet → Handwritten digits 16,384 {images:,} 7,038 360 90 {epochs} "
+        f"64 {small['width']} 11.1 % × 19.55"
+    )
+    images = [batch // table_parameters(5)["batch_divisor"] for batch in (512, 32768)]
+    words = f"512 to 32,768 {images[0]:,} to {images[1]:,} 3,519 to 225,206"
+    assert words in lines["5"]
+    assert "Goyal’s, 11.1 %" in lines["3"] and "Goyal’s –" in lines["10"]
+    assert "MNIST → Handwritten digits 1,024" in lines["7"]
+    assert " 1,758 360 30 " in lines["7"] and lines["7"].endswith("– – 11.1 % –")
+
+
+def test_the_scale_rule_tells_the_sizes_of_bert_apart_from_those_of_images(bert, found):
+    lines = sizes([*found, *bert])
+    assert set(lines) == {"1", "2", "4", "7", "8"}
+    # A run that recorded no steps gets dashes.
+    assert lines["7"] == "7 MNIST → Handwritten digits – – – – 3 3 – – – –"
+    small = table_parameters(4)
+    images = [batch // small["batch_divisor"] for batch in (512, 32768)]
+    steps = [round(n / small["steps_divisor"]) for n in (15_625, 1_000_000)]
+    lengths = "{} to {}".format(*small["sequence_lengths"])
+    # A tenth of few steps is not quite a tenth.
+    second = " to ".join(f"{100 * (n // 10) / n:.2g}" for n in steps)
+    warmup = round(3125 / small["steps_divisor"])
+    assert lines["4"] == (
+        "4 Wikipedia, books and SQuAD v1.1 → a generated encyclopedia of 1,500 "
+        f"articles, with questions 512 to 32,768 {images[0]:,} to {images[1]:,} "
+        f"15,625 to 1,000,000 {steps[0]:,} to {steps[1]:,} 128 to 512 {lengths} "
+        f"24 {small['layers']} 1,024 {small['width']} 16 {small['heads']} "
+        f"{second} % {warmup} × {small['learning_rate_multiplier']['lamb']:g}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("factor", "words", "last"),
+    [
+        (1.0, "Learning rates are as published.", "× 1"),
+        (
+            {"adamw": 10.0, "lamb": 2.0},
+            "the published ones times the last column",
+            "× 2 to 10",
+        ),
+    ],
+)
+def test_a_multiplied_learning_rate_is_told(bert, factor, words, last):
+    parameters = bert[0].parameters | {"learning_rate_multiplier": factor}
+    html = sections.scale_rule([replace(bert[0], parameters=parameters)], "laptop")
+    assert words in html
+    assert text_of(html).rstrip().endswith(last)
+
+
+def test_what_pretraining_is_worth_is_told_run_by_run_with_some_answers(bert, found):
+    html = sections.references([*found, *bert])
+    text = text_of(html)
+    assert text.count("nats below the 5.500 of guessing words") == 4
+    assert text.count("without pre-training 21.000 ± 1.000 over 3") == 4
+    assert "Table 4, judged by 270 questions (a generated encyclopedia" in text
+    assert "Who painted <b>it</b>? Ada Ada 100.0" in text
+    assert "Ada (nothing) 0.0" in text
+    assert "<b>it</b>" not in html
+
+
+def test_every_contradiction_of_the_paper_is_in_the_notes():
+    text = text_of(sections.notes())
+    for table in paper.tables().values():
+        assert all(note in text for note in table.contradictions)

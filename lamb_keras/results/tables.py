@@ -1,0 +1,145 @@
+"""The 25 tables as HTML, each published value beside ours."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lamb_keras.results import agreement, paper, reconstruction, statistics
+from lamb_keras.results.html import Html, render
+from lamb_keras.results.reconstruction import Result
+from lamb_keras.results.runs import Run
+
+# A table with more rows than this is folded where a figure says the same.
+ROWS_SHOWN = 14
+
+
+def tables(
+    results: Sequence[Result], found: Sequence[Run] = (), links: str = "."
+) -> Html:
+    """All 25 tables, published beside ours; those not run folded away.
+
+    `links` is the way from the page to the folder of the runs.
+
+    Example:
+        >>> tables(reconstruction.reconstruct([])).count("<details")
+        25
+    """
+    sections = [
+        _section(paper.tables()[number], cells, found)
+        for number, cells in reconstruction.by_table(results).items()
+    ]
+    return render("tables.html", sections=sections, links=links)
+
+
+def figures_of(number: int) -> tuple[str, ...]:
+    """The names of the figures that stand with a table, and not with its run again.
+
+    Example:
+        >>> figures_of(7), figures_of(13)
+        (('f1_by_batch',), ('f1_by_batch', 'sweep', 'weight_decay_forms'))
+    """
+    table = paper.tables().get(number)
+    if table is None:
+        return ()  # a run may name a table that is none
+    of_settings = ("sweep", "weight_decay_forms") if table.solver else ()
+    return ("f1_by_batch", *of_settings)
+
+
+def _section(table, cells, found):
+    """What the template needs to know of one table."""
+    published = [cell for cell in cells if cell.published is not None]
+    names = dict.fromkeys(cell.run for cell in cells)
+    made_by = [run for name in names for run in found if run.name == name]
+    own = [run for run in made_by if run.table == table.number]
+    pictures = {
+        name: picture
+        for run in own
+        for name, picture in run.pictures().items()
+        if name in figures_of(table.number)
+    }
+    findings = agreement.compare(table, published, found)
+    return {
+        "table": table,
+        "status": reconstruction.table_status(published),
+        "lines": _lines(table, published),
+        "extra": _lines(table, [cell for cell in cells if cell.published is None]),
+        # The runs of other tables are introduced there, if cells are the best of them.
+        "runs": table.best_of and own or made_by,
+        "findings": findings,
+        "verdict": agreement.verdict(findings),
+        "forms": _forms(table, own),
+        "pictures": pictures,
+        "folded": "sweep" in pictures and len(published) > ROWS_SHOWN,
+    }
+
+
+def _lines(table, cells):
+    """Each cell with the row of the paper that it stands in, and its plot."""
+    rows = table.labeled_rows()
+    return [
+        {
+            "cell": cell,
+            "column": table.column(cell.column),
+            "row": rows.get(cell.row, {table.keys[0]: cell.row}),
+            "plot": _plot(cell, [c for c in cells if c.column == cell.column]),
+        }
+        for cell in cells
+    ]
+
+
+def _plot(cell, column):
+    """Where a cell's values lie between the least and the greatest of its column.
+
+    In per cent: "published", "ours", and "from" and "to", an end each of its spread.
+    """
+    every = [value for other in column for value in _values(other).values()]
+    low, width = min(every, default=0), max(every, default=0) - min(every, default=0)
+    return {
+        name: round(3 + 94 * (value - low) / width, 2) if width else 50.0
+        for name, value in _values(cell).items()
+    }
+
+
+def _values(cell):
+    values = {}
+    if _is_number(cell.published):
+        values["published"] = cell.published
+    if _is_number(cell.ours):
+        spread = cell.spread if _is_number(cell.spread) else 0
+        values |= {"ours": cell.ours}
+        values |= {"from": cell.ours - spread, "to": cell.ours + spread}
+    return values
+
+
+def _is_number(value):
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def _forms(table, own):
+    """Both forms of weight decay side by side, of a table whose run tried both."""
+    for run in own:
+        trials = statistics.by_form(run.trials)
+        if table.solver and len(trials) > 1:
+            break
+    else:
+        return None
+    results = {}
+    for form in trials:
+        cells = statistics.cells(trials[form], table.number)
+        alone = replace(run, scraps=run.scraps | {"cells": cells})
+        rebuilt = reconstruction.by_table(reconstruction.reconstruct([alone]))
+        results[form] = {r.row: r for r in rebuilt[table.number] if r.run}
+    rows = [
+        (row, [of_form.get(label) for of_form in results.values()])
+        for label, row in table.labeled_rows().items()
+    ]
+    _, *others = results.items()  # what the first gives is the table itself
+    return {
+        "names": list(trials),
+        "column": table.column(table.results[0]),
+        "rows": [(row, cells) for row, cells in rows if any(cells)],
+        "findings": [
+            (form, agreement.compare(table, list(of_form.values()), [run]))
+            for form, of_form in others
+        ],
+    }
