@@ -18,7 +18,7 @@ def put(tmp_path, monkeypatch):
 
     def write(name, files):
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(parents=True)
         for file, content in files.items():
             path = folder / file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,10 @@ class DataError(ValueError):
 
 
 def folder(name: str) -> str | None:
-    """The folder of a data set, or None where there is none."""
+    """The folder of a data set, or None where there is none.
+
+    Its name may be in capitals, as torchvision's `MNIST` is.
+    """
     root = os.environ.get(FOLDER_VARIABLE)
     if not root:
         return None
@@ -28,8 +31,11 @@ def folder(name: str) -> str | None:
             f"{FOLDER_VARIABLE} is {root!r}, which is not a folder; "
             "correct it, or unset it to let Keras download the data"
         )
-    found = os.path.join(root, name)
-    return found if os.path.isdir(found) else None
+    names = [each for each in os.listdir(root) if each.lower() == name]
+    for each in sorted(names, reverse=True):  # small letters first
+        if os.path.isdir(os.path.join(root, each)):
+            return os.path.join(root, each)
+    return None
 
 
 def files(folder: str) -> dict[str, str]:

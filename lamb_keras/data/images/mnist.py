@@ -1,7 +1,7 @@
 """MNIST: from the four files of its authors, or from Keras's download.
 
-The files, gzipped or not, are looked for in the folder `mnist` inside the folder that
-the environment variable LAMB_KERAS_DATA names.
+The files, gzipped or not, are looked for in the folder `mnist`, or any folder in it,
+inside the folder that the environment variable LAMB_KERAS_DATA names.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ def find() -> Images | None:
     folder = source.folder("mnist")
     if folder is None:
         return None
-    arrays = [_read(_path(folder, name)) for name in NAMES]
+    arrays = [_read(path) for path in _paths(folder)]
     train, test = pairs = arrays[:2], arrays[2:]
     for (images, labels), name in zip(pairs, NAMES[::2], strict=True):
         count, largest = len(labels), labels.max(initial=0)
@@ -76,17 +76,30 @@ def _images(train, test):
     return dataclasses.replace(images, title=title, stands_in_for="MNIST")
 
 
-def _path(folder, name):
-    """The path of a file under its published name or a common one, gzipped or not."""
-    for variant in (name, name.replace("-idx", ".idx")):
-        for suffix in ("", ".gz"):
-            path = os.path.join(folder, variant + suffix)
-            if os.path.isfile(path):
-                return path
-    raise DataError(
-        f"{os.path.join(folder, name)} is missing, with or without .gz; "
-        f"put all four of MNIST's files into that folder: {', '.join(NAMES)}"
-    )
+def _paths(folder):
+    """The paths of the four files, by their published names or common ones.
+
+    They may lie in folders in it, as torchvision's and Kaggle's copies do; those that
+    lie least deep are taken.
+    """
+    every, paths = source.files(folder), []
+    for name in NAMES:
+        dotted = name.replace("-idx", ".idx")
+        known = (name, f"{name}.gz", dotted, f"{dotted}.gz")
+        found = sorted(
+            (file.count("/"), known.index(os.path.basename(file)), file)
+            for file in every
+            if os.path.basename(file) in known
+        )
+        folders = {os.path.dirname(f) for depth, _, f in found if depth == found[0][0]}
+        if len(folders) != 1:
+            fault = f"in {' and in '.join(sorted(folders))}" if folders else "missing"
+            raise DataError(
+                f"{os.path.join(folder, name)}, with or without .gz, is {fault}; put "
+                f"one copy of MNIST's files into that folder: {', '.join(NAMES)}"
+            )
+        paths.append(every[found[0][2]])
+    return paths
 
 
 def _read(path):

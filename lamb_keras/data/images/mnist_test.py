@@ -75,11 +75,45 @@ def test_the_names_in_use_are_all_found_and_the_content_tells_gzip(
     np.testing.assert_array_equal(load("mnist").test_labels, TEST[1])
 
 
-def test_a_folder_with_the_name_of_a_file_is_not_the_file(put):
-    files = CONTENT | {"train-images.idx3-ubyte": CONTENT[TRAIN_IMAGES]}
-    del files[TRAIN_IMAGES]
-    (put("mnist", files) / TRAIN_IMAGES).mkdir()  # as some archives unpack
+DOTTED = {name.replace("-idx", ".idx"): CONTENT[name] for name in CONTENT}
+PACKED_TOO = {f"{name}.gz": gzip.compress(CONTENT[name]) for name in CONTENT}
+LAYOUTS = {
+    "torchvision's": ("mnist/MNIST/raw", CONTENT | PACKED_TOO),
+    "torchvision's, whose root it is": ("MNIST/raw", CONTENT | PACKED_TOO),
+    "torchvision's, still packed": ("mnist/MNIST/raw", PACKED_TOO),
+    # Each file in a folder of its own name, and beside it.
+    "Kaggle's": (
+        "mnist",
+        DOTTED | {f"{name}/{name}": CONTENT[name] for name in CONTENT},
+    ),
+    "Kaggle's, one kind": (
+        "mnist",
+        {f"{name}/{name}": CONTENT[name] for name in CONTENT},
+    ),
+    "Kaggle's, in a folder": (
+        "mnist/archive",
+        DOTTED | {"._t10k-labels.idx1-ubyte": b""},
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_files_are_found_in_the_folders_of_those_who_hand_them_on(put, layout):
+    put(*LAYOUTS[layout])
     check("mnist")
+    images = load("mnist")
+    assert images.sizes == {"train": 300, "validation": 0, "test": 20}
+    np.testing.assert_array_equal(images.test_labels, TEST[1])
+
+
+def test_two_copies_side_by_side_are_refused(put, refusal):
+    files = [(of, name) for of in ("FashionMNIST", "MNIST") for name in CONTENT]
+    folder = put("mnist", {f"{of}/raw/{name}": CONTENT[name] for of, name in files})
+    assert refusal("mnist") == (
+        f"{folder}/{TRAIN_IMAGES}, with or without .gz, is in FashionMNIST/raw and in "
+        "MNIST/raw; put one copy of MNIST's files into that folder: "
+        f"{', '.join(mnist.NAMES)}"
+    )
 
 
 def test_the_fingerprint_tells_every_pixel_and_label(put):
@@ -125,7 +159,7 @@ def test_a_missing_file_is_named(put, refusal, name):
     folder = put("mnist", CONTENT)
     (folder / name).unlink()
     assert refusal("mnist") == (
-        f"{folder / name} is missing, with or without .gz; put all four of MNIST's "
+        f"{folder / name}, with or without .gz, is missing; put one copy of MNIST's "
         f"files into that folder: {', '.join(mnist.NAMES)}"
     )
 
