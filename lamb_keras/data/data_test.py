@@ -52,6 +52,7 @@ def test_either_kind_of_data_is_opened_and_described_alike(imagenet):
         "stands_in_for": "ImageNet",
         "classes": 3,
         "fingerprint": data.fingerprint("imagenet"),
+        "duplicates": None,
         "train": 9,
         "validation": 3,
         "test": 3,

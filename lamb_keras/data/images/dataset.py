@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import numbers
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Dataset:
 
     def describe(self) -> dict:
         """What a result should say of its data: plain values, sizes counted."""
-        own = ("name", "title", "stands_in_for", "classes", "fingerprint")
+        own = ("name", "title", "stands_in_for", "classes", "fingerprint", "duplicates")
         return {name: getattr(self, name) for name in own} | self.sizes
 
 
@@ -102,6 +103,21 @@ class Images(Dataset):
         content = fingerprint(*train, *test)
         return cls(mean=mean, std=std, fingerprint=content, **arrays, **description)
 
+    @functools.cached_property
+    def duplicates(self) -> dict[str, int]:
+        """How many images to choose by and to test on are also trained on, by name.
+
+        The same in every pixel, whatever their labels.
+        """
+        trained = {hashlib.sha256(image).digest() for image in self.train_images}
+        return {
+            part: sum(hashlib.sha256(image).digest() in trained for image in images)
+            for part, images in (
+                ("validation", self.validation_images),
+                ("test", self.test_images),
+            )
+        }
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
@@ -150,6 +166,8 @@ class Streamed(Dataset):
     augmentations: tuple[str, ...]
     batches: Callable = field(repr=False)
     normalize: Callable = field(repr=False)
+
+    duplicates = None  # not counted: all pictures would have to be read
 
     def examples(self, count: int):
         """(images, labels) of the first `count` that are trained on, to look at."""

@@ -89,11 +89,33 @@ def test_a_split_leaves_the_test_set_and_the_description_alone():
         "stands_in_for": "MNIST",
         "classes": HUNDRED.classes,
         "fingerprint": HUNDRED.fingerprint,
+        "duplicates": {"validation": 0, "test": 80},  # it has all 100 in both
         "train": 80,
         "validation": 20,
         "test": 100,
     }
     assert parts.training_set == HUNDRED.training_set == 100
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_images_that_are_also_trained_on_are_counted_in_each_other_part(channels):
+    pixels = np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, *[1 for _ in channels])
+    pixels = np.broadcast_to(pixels, (40, 1, 2, *channels)).copy()
+    labels = np.arange(40, dtype=np.uint8) % 2
+    train, test = pixels[:30], pixels[30:].copy()
+    train[[3, 7]] = train[20]  # three of one: at least one is held out or trained on
+    test[0], test[1] = train[5], train[20]
+    test[2, 0, 1] += 100  # of two pixels, one is another
+    of = {"name": "", "title": "", "stands_in_for": None, "classes": 2}
+    images = Images.from_pixels((train, labels[:30]), (test, labels[30:]), **of)
+    assert images.duplicates == {"validation": 0, "test": 2}
+    parts = split(images, 0.5)
+    trained = {each.tobytes() for each in parts.train_images}
+    assert parts.describe()["duplicates"] == {
+        "validation": sum(x.tobytes() in trained for x in parts.validation_images),
+        "test": sum(x.tobytes() in trained for x in parts.test_images),
+    }
+    assert parts.duplicates["validation"] > 0
 
 
 def test_every_class_has_its_share_in_the_held_out_part():
