@@ -128,8 +128,9 @@ def batches(
     other splits come once, in order, cut out of the middle; their last batch is filled
     up with blank images labeled -1.
 
-    It has Grain's `get_state` and `set_state`: an iterator made in the same way, given
-    the state of another, goes on as that one would have. `close` ends its workers.
+    It has Grain's `get_state` and `set_state`: an iterator made in the same way, but
+    for the workers, given the state of another, goes on as that one would have. The
+    state is {"step": n}, the number of the next batch. `close` ends its workers.
 
     Args:
         split: "train"; "validation", the part of the training set that is held out;
@@ -149,6 +150,8 @@ def batches(
     for a picture that cannot be decoded.
     """
     import grain  # seconds
+
+    from lamb_keras.data.images.stream import Batches
 
     if batch_size < 1 or batch_size % process_count:
         raise DataError(
@@ -172,16 +175,21 @@ def batches(
         stream = stream.map(functools.partial(_middle_crop, **crop))
 
     here = batch_size // process_count
-    end = None if steps is None else steps * here
-    stream = stream[process_index::process_count][start_step * here : end]
-    chunk = max(n for n in range(1, _CHUNK + 1) if here % n == 0)
-    # Grain's own defaults would hold hundreds of chunks in memory.
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
-    chunks = stream.batch(chunk).to_iter_dataset(options)
-    if workers:
-        _allow_absl_flags()
-        chunks = chunks.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-    return iter(chunks.batch(here // chunk, batch_fn=_joined))
+    # Grain 0.2.18 makes no batches of one image out of what has no end.
+    end = 2**62 if steps is None else steps * here
+    stream = stream[process_index::process_count]
+
+    def begin(step):
+        chunk = max(n for n in range(1, _CHUNK + 1) if here % n == 0)
+        # Grain's own defaults would hold hundreds of chunks in memory.
+        options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+        some = stream[step * here : end].batch(chunk).to_iter_dataset(options)
+        if workers:
+            _allow_absl_flags()
+            some = some.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+        return iter(some.batch(here // chunk, batch_fn=_joined))
+
+    return Batches(begin, start_step)
 
 
 def _places(stored, validation_fraction):

@@ -139,8 +139,33 @@ def test_an_iterator_given_the_state_of_another_goes_on_as_that_one():
         assert_same(following, [next(batches) for _ in range(4)])
 
 
+def test_orbax_keeps_the_place_as_of_a_grain_iterator(tmp_path):
+    import grain
+
+    with stream() as batches:
+        whole = [next(batches) for _ in range(4)]
+    with stream() as batches:
+        for _ in range(2):
+            next(batches)
+        grain.checkpoint.CheckpointHandler().save(tmp_path, batches)
+    with stream() as batches:
+        grain.checkpoint.CheckpointHandler().restore(tmp_path, batches)
+        assert_same(whole[2:], [next(batches) for _ in range(2)])
+
+
+@pytest.mark.parametrize("batch_size, process_count", [(1, 1), (2, 2), (67, 1)])
+def test_a_batch_or_a_share_of_one_image_goes_on_without_end(batch_size, process_count):
+    # Also where one is the only number of images that makes up the batch in chunks.
+    given = {"batch_size": batch_size, "process_count": process_count}
+    endless = read(count=4, **given)
+    assert_same(endless, read(count=4, epochs=100, **given))
+    assert len(endless[0][1]) == batch_size // process_count
+
+
 @pytest.mark.slow  # processes have to start
-def test_workers_make_the_same_batches_and_go_on_from_a_state(tmp_path, monkeypatch):
+def test_any_number_of_workers_makes_the_same_batches_and_goes_on_from_a_state(
+    tmp_path, monkeypatch
+):
     random = np.random.RandomState(0)
     parts = [
         {
@@ -159,9 +184,11 @@ def test_workers_make_the_same_batches_and_go_on_from_a_state(tmp_path, monkeypa
         assert_same(alone[:5], [next(batches) for _ in range(5)])
         state = batches.get_state()
         assert_same(alone[5:7], [next(batches) for _ in range(2)])
-    with stream(workers=2, **given) as batches:
-        batches.set_state(state)
-        assert_same(alone[5:], [next(batches) for _ in range(4)])
+    for workers in (0, 1, 3):  # as on a machine with other processors
+        with stream(workers=workers, **given) as batches:
+            next(batches)
+            batches.set_state(state)
+            assert_same(alone[5:], [next(batches) for _ in range(4)])
 
 
 def test_crops_of_a_picture_differ_by_epoch_and_seed_and_half_are_mirrored(
