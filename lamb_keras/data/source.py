@@ -45,7 +45,7 @@ def files(folder: str) -> dict[str, str]:
     """
 
     def refuse(error):
-        raise unreadable(error) from None
+        raise _unreadable(error) from None
 
     begin = len(os.path.join(folder, ""))
     return {
@@ -61,14 +61,21 @@ def read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise unreadable(error) from None
+        raise _unreadable(error) from None
 
 
-def unreadable(error: OSError) -> DataError:
-    """What to raise for a file or folder that cannot be opened."""
+def status(path: str) -> os.stat_result:
+    """The size of a file and when it was written."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error):
     return DataError(
-        f"{os.fspath(error.filename)} cannot be read ({error.strerror}); put an intact "
-        "copy there that you may read"
+        f"{error.filename} cannot be read ({error.strerror}); put an intact copy there "
+        "that you may read"
     )
 
 

@@ -11,7 +11,6 @@ variable LAMB_KERAS_DATA names. In it may be
 
 import hashlib
 import io
-import os
 import pickle
 import posixpath
 import tarfile
@@ -65,7 +64,9 @@ def find() -> Images | None:
     if form == "batches":
         return _images(**_batches(root, paths))
     decode = _pictures if form == "pictures" else _archive
-    return _images(**_remembered(paths, lambda: decode(root, paths)))
+    names = ("train", "train_labels", "test", "test_labels", "jpegs")
+    key = f"cifar10-{_key(form, paths)}"
+    return _images(**cache.remembered(key, names, lambda: decode(root, paths)))
 
 
 def download() -> Images:
@@ -114,14 +115,16 @@ def _of_one_form(root, files):
     return "pictures" if form == 2 else "batches", folder, groups[place]
 
 
-def _remembered(paths, decode):
-    """What `decode` returns, or returned when the files had these sizes and times."""
-    listed = hashlib.sha256()
+def _key(form, paths):
+    """What tells these files from others: of 60,000 pictures, sizes and times do."""
+    digest = hashlib.sha256()
     for name, path in sorted(paths.items()):
-        status = os.stat(path)
-        listed.update(f"{name}/{status.st_size}/{status.st_mtime_ns}/".encode())
-    names = ("train", "train_labels", "test", "test_labels", "jpegs")
-    return cache.remembered(f"cifar10-{listed.hexdigest()}", names, decode)
+        if form == "archive":
+            digest.update(source.read(path))
+        else:
+            status = source.status(path)
+            digest.update(f"{name}/{status.st_size}/{status.st_mtime_ns}/".encode())
+    return digest.hexdigest()
 
 
 def _archive(_, paths):
@@ -173,7 +176,7 @@ def _pictures(root, files):
             content, where = _content(files[begin + name]), f"{root}/{begin}{name}"
             pixels, format = pictures.decode(content, where, (32, 32))
             arrays[part][place] = pixels
-            arrays["jpegs"] += format == "JPEG"
+            arrays["jpegs"] += format != "PNG"
         arrays[f"{part}_labels"] = np.array([label for _, label in names], np.uint8)
     return arrays
 

@@ -146,10 +146,10 @@ def batches(
             a script needs `if __name__ == "__main__":`. 0: threads of this process.
         start_step: the first batch, counted from 0.
 
-    Raises `DataError` at once where there is nothing in the split, and while iterating
-    for a picture that cannot be decoded.
+    A picture that cannot be decoded raises `DataError` where it comes.
     """
     import grain  # seconds
+    from absl import flags  # by which Grain starts its workers
 
     from lamb_keras.data.images.stream import Batches
 
@@ -185,7 +185,8 @@ def batches(
         options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
         some = stream[step * here : end].batch(chunk).to_iter_dataset(options)
         if workers:
-            _allow_absl_flags()
+            if not flags.FLAGS.is_parsed():  # as outside of absl's apps
+                flags.FLAGS.mark_as_parsed()
             some = some.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
         return iter(some.batch(here // chunk, batch_fn=_joined))
 
@@ -232,14 +233,6 @@ def _cut(example, choose, size):
 
 def _joined(chunks):
     return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
-
-
-def _allow_absl_flags():
-    """Let Grain, which starts workers by them, read absl's flags outside its apps."""
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
 
 class _Folder:

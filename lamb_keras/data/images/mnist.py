@@ -109,9 +109,8 @@ def _read(path):
     integer, and the values, unsigned bytes in C order.
     """
     content = source.read(path)
-    kind, dimensions = (
-        ("images", 3) if "idx3" in os.path.basename(path) else ("labels", 1)
-    )
+    images = "idx3" in os.path.basename(path)
+    dimensions = 3 if images else 1
     begin = 4 + 4 * dimensions
     try:
         if content[:2] == b"\x1f\x8b":  # browsers unpack a download and keep the `.gz`
@@ -122,6 +121,6 @@ def _read(path):
         return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
     except Exception as error:  # damage shows itself in half a dozen kinds of them
         raise DataError(
-            f"{path} is no intact IDX file of {kind} ({source.reason(error)}); replace "
-            "it by MNIST's own of that name"
+            f"{path} is no intact IDX file of {'images' if images else 'labels'} "
+            f"({source.reason(error)}); replace it by MNIST's own of that name"
         ) from None

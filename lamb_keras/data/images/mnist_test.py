@@ -130,23 +130,22 @@ def test_the_fingerprint_tells_every_pixel_and_label(put):
 PACKED = gzip.compress(CONTENT[TRAIN_LABELS])
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"<html>404</html>",
-        CONTENT[TRAIN_LABELS][:-1],
-        CONTENT[TRAIN_LABELS][:7],
-        CONTENT[TRAIN_LABELS] + b"\0",
-        CONTENT[TRAIN_IMAGES],  # images where labels belong
-        PACKED[:-9],
-        PACKED[:-8] + bytes([PACKED[-8] ^ 1]) + PACKED[-7:],  # the checksum
-        PACKED[:10] + b"\xff" + PACKED[11:],  # the first block's type
-    ],
-    ids=str,
-)
-def test_a_file_that_is_damaged_or_another_is_named(put, refusal, content):
-    folder = put("mnist", CONTENT | {TRAIN_LABELS: content})
+DAMAGED = {
+    "empty": b"",
+    "a page": b"<html>404</html>",
+    "cut off": CONTENT[TRAIN_LABELS][:-1],
+    "cut off in its header": CONTENT[TRAIN_LABELS][:7],
+    "too long": CONTENT[TRAIN_LABELS] + b"\0",
+    "images": CONTENT[TRAIN_IMAGES],
+    "gzip cut off": PACKED[:-9],
+    "another checksum": PACKED[:-8] + bytes([PACKED[-8] ^ 1]) + PACKED[-7:],
+    "no block of gzip's": PACKED[:10] + b"\xff" + PACKED[11:],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_file_that_is_damaged_or_another_is_named(put, refusal, name):
+    folder = put("mnist", CONTENT | {TRAIN_LABELS: DAMAGED[name]})
     sentence = refusal("mnist")
     assert sentence.startswith(
         f"{folder}/{TRAIN_LABELS} is no intact IDX file of labels ("

@@ -60,7 +60,7 @@ def labeled(files, classes, where: str) -> list[tuple[str, int]]:
 
 
 def decode(content: bytes, where: str, size: tuple[int, int]):
-    """(pixels, format) of a picture: uint8 (height, width, 3), and "JPEG" or "PNG".
+    """(pixels, format) of a picture: uint8 (height, width, 3), and Pillow's name.
 
     Gray, transparent and indexed ones become red, green and blue; of 16 bits the upper
     8 are taken.
@@ -69,14 +69,6 @@ def decode(content: bytes, where: str, size: tuple[int, int]):
         content: of the file.
         where: what an error calls the picture.
         size: the (height, width) it must have.
-
-    Example:
-        >>> from PIL import Image
-        >>> file = io.BytesIO()
-        >>> Image.new("L", (3, 2), 7).save(file, "PNG")
-        >>> pixels, format = decode(file.getvalue(), "a test", (2, 3))
-        >>> pixels.shape, format, set(pixels.ravel().tolist())
-        ((2, 3, 3), 'PNG', {7})
     """
     with _opened(content, where) as picture:
         # Opening reads no more than the header: a picture of the wrong size, however
@@ -96,14 +88,6 @@ def cut(content: bytes, where: str, choose, size: int):
         content, where: as of `decode`.
         choose: a function of (width, height) to (left, top, right, bottom).
         size: of both sides of the result.
-
-    Example:
-        >>> from PIL import Image
-        >>> file = io.BytesIO()
-        >>> Image.new("CMYK", (600, 400)).save(file, "JPEG")
-        >>> square = cut(file.getvalue(), "a test", middle_box, size=4)
-        >>> square.shape, square.dtype, int(square.min())
-        ((4, 4, 3), dtype('uint8'), 255)
     """
     from PIL import Image  # 40 ms
 
@@ -134,10 +118,6 @@ def random_box(width: int, height: int, random) -> tuple[int, int, int, int]:
     Args:
         width, height: of the picture.
         random: a `numpy.random.Generator`. Always as many numbers are drawn from it.
-
-    Example:
-        >>> random_box(500, 375, np.random.default_rng(0))
-        (34, 18, 478, 368)
     """
     low, high = map(math.log, ASPECT)
     # `random` is the one method whose numbers follow from the bits alone.
@@ -188,11 +168,9 @@ def _opened(content, where):
     except DataError:
         raise
     except Exception as error:  # Pillow's damaged files raise a dozen kinds of them
-        unknown = isinstance(
-            error, UnidentifiedImageError
-        )  # whose words are an address
+        if isinstance(error, UnidentifiedImageError):  # whose words are an address
+            error = "another format"
         raise DataError(
-            f"{where} cannot be decoded as a JPEG or PNG picture "
-            f"({'another format' if unknown else reason(error)}); replace it by an "
-            "intact copy"
+            f"{where} cannot be decoded as a JPEG or PNG picture ({reason(error)}); "
+            "replace it by an intact copy"
         ) from None
