@@ -233,6 +233,11 @@ class Harmful:
         return exec, ("raise AssertionError('it was run')",)
 
 
+class HarmfulByNumPy:
+    def __reduce__(self):
+        return np.testing.runstring, ("raise AssertionError('it was run')", {})
+
+
 ROWS, LABELS = rows(tiny("test")[0]), tiny("test")[1].tolist()
 WRONG = {
     **{f"cut off at {n}": batches(python)["test_batch"][:n] for n in (0, 50, 5000, -1)},
@@ -245,6 +250,7 @@ WRONG = {
     "numbers with a point": python_2({b"data": ROWS.astype(float), b"labels": LABELS}),
     "no pictures": python_2({b"data": ROWS[:0], b"labels": []}),
     "a call": pickle.dumps({b"data": Harmful(), b"labels": []}, protocol=5),
+    "a call by NumPy": python_2({b"data": HarmfulByNumPy(), b"labels": []}),
     "an old call": pickle.dumps({b"data": Harmful(), b"labels": []}, protocol=0),
 }
 
