@@ -7,6 +7,7 @@ import difflib
 
 from lamb_keras.data import text_data
 from lamb_keras.data.images import Images, Streamed, cifar10, digits, imagenet, mnist
+from lamb_keras.data.images import pictures as pictures
 from lamb_keras.data.images.dataset import split
 from lamb_keras.data.source import DataError
 
