@@ -233,8 +233,8 @@ def test_the_lenet_notebook_reaches_what_makes_its_numbers_and_no_machinery():
     found = set(Package(project.root / "lamb_keras").reached(code))
     for name in (
         "__init__.py",
-        "data/digits.py",
-        "data/mnist.py",
+        "data/images/digits.py",
+        "data/images/mnist.py",
         "models/lenet.py",
         "optimizers/lamb.py",
         "optimizers/layerwise.py",

@@ -1,24 +1,97 @@
-"""Labeled images by name, ready to train on.
+"""Data sets by name: labeled images here, texts in `text_data`.
 
-`open` finds a data set and holds out a part of its training images, whether it fits
-into memory or is read as a stream; `load` and `split` are its two halves for the first.
-`check` finds a damaged file before a batch starts, and `fingerprint` tells one content
-from another. Nothing here imports JAX, and Keras only when it has to download.
+Nothing here imports JAX, and Keras only to download.
 """
 
-from lamb_keras.data.datasets import DATASETS, check, fingerprint, load, open
-from lamb_keras.data.images import DataError, Images, Split, split
-from lamb_keras.data.streamed import Streamed
+import difflib
 
-__all__ = [
-    "DATASETS",
-    "DataError",
-    "Images",
-    "Split",
-    "Streamed",
-    "check",
-    "fingerprint",
-    "load",
-    "open",
-    "split",
-]
+from lamb_keras.data import text_data
+from lamb_keras.data.images import Images, Streamed, cifar10, digits, imagenet, mnist
+from lamb_keras.data.images import pictures as pictures
+from lamb_keras.data.images.dataset import split
+from lamb_keras.data.source import DataError
+
+__all__ = ["DataError", "Images", "Split", "Streamed"]
+__all__ += ["check", "fingerprint", "load", "open", "split"]
+
+Split = Images  # what `split` returns
+
+# One module each. `find()` gives what lies on this machine, which has a `fingerprint`,
+# or None; `download()` gets it, and `streamed()` reads what is too much to be loaded.
+DATASETS = {
+    "digits": digits,
+    "mnist": mnist,
+    "cifar10": cifar10,
+    "imagenet": imagenet,
+}
+
+
+def open(name: str, validation_fraction: float) -> Images | Streamed:
+    """The data set of that name, a part of its training images held out.
+
+    Either kind has a `name`, `title`, `image_shape`, `sizes` and `describe()`, shows
+    `examples`, and can `normalize`.
+
+    Args:
+        name: one of `DATASETS`.
+        validation_fraction: of the training images, held out to choose by.
+
+    Example:
+        >>> images = open("digits", 0.1)
+        >>> images.image_shape, images.sizes
+        ((8, 8, 1), {'train': 1293, 'validation': 144, 'test': 360})
+    """
+    module = _module(name)
+    if module is imagenet:
+        return imagenet.streamed(validation_fraction)
+    return split(load(name), validation_fraction)
+
+
+def load(name: str) -> Images:
+    """The data set of that name, in memory; Keras downloads MNIST and CIFAR-10.
+
+    Example:
+        >>> load("digits").train_images.shape
+        (1437, 8, 8, 1)
+    """
+    module = _module(name)
+    if module is imagenet:
+        raise DataError(
+            f"{name} is too large to be loaded into memory; use data.open, which "
+            "reads it as a stream"
+        )
+    return module.find() or module.download()
+
+
+def check(name: str) -> None:
+    """Raise `DataError`, naming the file, where `open` would stumble over one.
+
+    Of images or of texts. All is read and decoded, except ImageNet, which is listed;
+    what takes long is kept for `open`. Nothing is downloaded.
+    """
+    if name in text_data.LIBRARIES:
+        text_data.check(name)
+    else:
+        _module(name).find()
+
+
+def fingerprint(name: str) -> str:
+    """What tells this content from any other; of a download, its name.
+
+    Example:
+        >>> fingerprint("digits") == load("digits").fingerprint
+        True
+    """
+    if name in text_data.LIBRARIES:
+        return text_data.fingerprint(name)
+    found = _module(name).find()
+    return found.fingerprint if found else f"keras.datasets.{name}"
+
+
+def _module(name):
+    if isinstance(name, str) and name in DATASETS:
+        return DATASETS[name]
+    nearest = difflib.get_close_matches(str(name), DATASETS, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    known = ", ".join(DATASETS)
+    raise DataError(f"there is no data set {name!r}; {hint}(there are: {known})")

@@ -1,13 +1,11 @@
-"""Where a data set's files are looked for, and Keras's download where there are none.
+"""The files of a data set, and Keras's download where there are none.
 
-The files lie in a folder of the data set's name inside the folder that the environment
+They lie in a folder of the data set's name inside the folder that the environment
 variable LAMB_KERAS_DATA names.
 """
 
 import os
 import socket
-
-from lamb_keras.data.images import DataError
 
 FOLDER_VARIABLE = "LAMB_KERAS_DATA"
 
@@ -15,14 +13,14 @@ FOLDER_VARIABLE = "LAMB_KERAS_DATA"
 DOWNLOAD_TIMEOUT_SECONDS = 30
 
 
-def folder(name: str) -> str | None:
-    """Where the files of the data set should be, or None to download them.
+class DataError(ValueError):
+    """What is wrong with the data, in one sentence: what, where, and how to mend it."""
 
-    Example:
-        >>> from unittest import mock
-        >>> with mock.patch.dict(os.environ, LAMB_KERAS_DATA="."):
-        ...     print(folder("no such data"))
-        None
+
+def folder(name: str) -> str | None:
+    """The folder of a data set, or None where there is none.
+
+    Its name may be in capitals, as torchvision's `MNIST` is.
     """
     root = os.environ.get(FOLDER_VARIABLE)
     if not root:
@@ -33,12 +31,61 @@ def folder(name: str) -> str | None:
             f"{FOLDER_VARIABLE} is {root!r}, which is not a folder; "
             "correct it, or unset it to let Keras download the data"
         )
-    found = os.path.join(root, name)
-    return found if os.path.isdir(found) else None
+    names = [each for each in os.listdir(root) if each.lower() == name]
+    for each in sorted(names, reverse=True):  # small letters first
+        if os.path.isdir(os.path.join(root, each)):
+            return os.path.join(root, each)
+    return None
+
+
+def files(folder: str) -> dict[str, str]:
+    """The paths of all files below a folder, by their names in it: "train/cat/1.jpg".
+
+    Links are followed; what is hidden is left out.
+    """
+
+    def refuse(error):
+        raise _unreadable(error) from None
+
+    begin = len(os.path.join(folder, ""))
+    return {
+        path[begin:].replace(os.sep, "/"): path
+        for place, _, names in os.walk(folder, onerror=refuse, followlinks=True)
+        for path in (os.path.join(place, name) for name in names if name[0] != ".")
+    }
+
+
+def read(path: str) -> bytes:
+    """The content of a file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def status(path: str) -> os.stat_result:
+    """The size of a file and when it was written."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error):
+    return DataError(
+        f"{error.filename} cannot be read ({error.strerror}); put an intact copy there "
+        "that you may read"
+    )
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an error says, else its kind."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(":.")
 
 
 def download(name: str, title: str, cure: str):
-    """What `keras.datasets` gives under that name.
+    """The two pairs of (images, labels) that `keras.datasets` gives under a name.
 
     Args:
         name: the module in `keras.datasets`.

@@ -1,14 +1,9 @@
-"""ImageNet's stream: each picture once an epoch, the same batches however it is made.
-
-The pictures are CIFAR-10's where LAMB_KERAS_DATA has them, sorted into ImageNet's
-folders; and small ones made up for what has to be known of each.
-"""
+"""ImageNet's stream: each picture once an epoch, the same batches however made."""
 
 import contextlib
-import os
+import io
 import subprocess
 import sys
-import tarfile
 import types
 
 import numpy as np
@@ -20,16 +15,27 @@ from lamb_keras.data import DataError, imagenet
 CLASSES, EACH, TESTS = 4, 15, 11
 
 
+def write(root, train, val):
+    """Pictures named by class/number, made by a function of the number."""
+    for part, pictures in (("train", train), ("val", val)):
+        for name, picture in pictures.items():
+            path = root / "imagenet" / part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path, "PNG")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Pictures of one gray each, which names them: train has 60, val has 11."""
     root = tmp_path_factory.mktemp("data")
-    for part, count in (("train", CLASSES * EACH), ("val", TESTS)):
-        for i in range(count):
-            place = root / "imagenet" / part / f"n{i % CLASSES:08}"
-            place.mkdir(parents=True, exist_ok=True)
-            gray = Image.new("L", (48 + i, 32), 4 * i)
-            gray.save(place / f"{i}.JPEG", "PNG")
+    parts = [
+        {
+            f"n{i % CLASSES:08}/{i}.JPEG": Image.new("L", (48 + i, 32), 4 * i)
+            for i in range(count)
+        }
+        for count in (CLASSES * EACH, TESTS)
+    ]
+    write(root, *parts)
     return root
 
 
@@ -61,35 +67,23 @@ def assert_same(one, other):
         np.testing.assert_array_equal(labels, labels_too)
 
 
-def test_batches_are_bytes_and_labels_of_the_sizes_asked_for():
-    for images, labels in read(epochs=1):
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_batches_are_bytes_and_the_places_of_the_sorted_class_folders(split):
+    batches = read(split, epochs=1)
+    for images, labels in batches:
         assert images.shape == (8, 8, 8, 3) and images.dtype == np.uint8
         assert labels.shape == (8,) and labels.dtype == np.int32
-
-
-def test_labels_are_the_places_of_the_sorted_class_folders():
-    for split in ("train", "validation", "test"):
-        batches = read(split, epochs=1)
-        labels = np.concatenate([labels for _, labels in batches])
-        assert [n % CLASSES for n in names(batches)] == labels[labels >= 0].tolist()
+    labels = np.concatenate([labels for _, labels in batches])
+    assert [n % CLASSES for n in names(batches)] == labels[labels >= 0].tolist()
 
 
 def test_every_epoch_shows_every_training_picture_once_in_an_order_of_its_own():
-    assert imagenet.sizes(0.2) == {"train": 48, "validation": 12, "test": 11}
-    shown = names(read(epochs=3))
-    epochs = [shown[i : i + 48] for i in range(0, 144, 48)]
+    shown = [names(read(epochs=3, seed=seed)) for seed in range(3)]
+    epochs = [every[i : i + 48] for every in shown for i in range(0, 144, 48)]
     assert len({tuple(sorted(epoch)) for epoch in epochs}) == 1
     assert len(set(epochs[0])) == 48
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-
-
-def test_the_second_epoch_of_a_seed_is_not_the_first_of_the_next():
-    orders = {
-        tuple(names(read(seed=seed, epochs=2))[i : i + 48])
-        for seed in range(3)
-        for i in (0, 48)
-    }
-    assert len(orders) == 6
+    # Nor is the second epoch of a seed the first of the next.
+    assert len({tuple(epoch) for epoch in epochs}) == 9
 
 
 def test_a_batch_may_span_two_epochs_and_the_last_is_filled_up():
@@ -100,8 +94,8 @@ def test_a_batch_may_span_two_epochs_and_the_last_is_filled_up():
 
 
 def test_held_out_pictures_are_never_trained_on_and_each_class_has_its_share():
-    batches = read("validation")
-    held_out = names(batches)
+    assert imagenet.streamed(0.2).sizes == {"train": 48, "validation": 12, "test": 11}
+    held_out = names(read("validation"))
     assert len(held_out) == len(set(held_out)) == 12
     assert np.bincount([n % CLASSES for n in held_out]).tolist() == [3, 3, 3, 3]
     assert not set(held_out) & set(names(read(epochs=1)))
@@ -133,63 +127,6 @@ def test_a_later_start_goes_on_where_the_earlier_batches_end():
     assert_same(read("test")[1:], read("test", start_step=1))
 
 
-@pytest.fixture(scope="module")
-def pictured(tmp_path_factory):
-    """CIFAR-10's pictures in ImageNet's folders, 30 and 10 of each class."""
-    found = os.path.join(os.environ.get("LAMB_KERAS_DATA", ""), "cifar10")
-    archive = os.path.join(found, "cifar10-imagefolder-jpeg.tar.xz")
-    root = tmp_path_factory.mktemp("pictured")
-    if os.path.exists(archive):
-        _unpack(archive, root)
-    else:
-        _draw(root)
-    return root
-
-
-def _unpack(archive, root):
-    wanted = {"train": 30, "test": 10}
-    counts = {}
-    with tarfile.open(archive) as files:
-        for member in files:
-            part, _, rest = member.name.partition("/")
-            name, _, picture = rest.partition("/")
-            counts[part, name] = counts.get((part, name), 0) + 1
-            if picture and counts[part, name] <= wanted[part]:
-                place = root / "imagenet" / part.replace("test", "val") / name
-                place.mkdir(parents=True, exist_ok=True)
-                content = files.extractfile(member).read()
-                (place / picture).write_bytes(content)
-
-
-def _draw(root):
-    random = np.random.RandomState(0)
-    for part, count in (("train", 30), ("val", 10)):
-        for name in range(10):
-            place = root / "imagenet" / part / str(name)
-            place.mkdir(parents=True, exist_ok=True)
-            for i in range(count):
-                noise = random.randint(0, 256, (32, 40, 3)).astype("uint8")
-                Image.fromarray(noise).save(place / f"{i}.JPEG")
-
-
-@pytest.mark.slow  # processes have to start, and the archive to be read
-def test_workers_make_the_same_batches_of_real_pictures_and_go_on_from_a_state(
-    pictured, monkeypatch
-):
-    monkeypatch.setenv("LAMB_KERAS_DATA", str(pictured))
-    given = {"batch_size": 66, "validation_fraction": 0.1, "seed": 3, "size": 40}
-    alone = read(count=9, **given)
-    images = np.concatenate([images for images, _ in alone])
-    assert images.shape == (594, 40, 40, 3) and images.std() > 30
-    with stream(workers=2, **given) as batches:
-        assert_same(alone[:5], [next(batches) for _ in range(5)])
-        state = batches.get_state()
-        assert_same(alone[5:7], [next(batches) for _ in range(2)])
-    with stream(workers=2, **given) as batches:
-        batches.set_state(state)
-        assert_same(alone[5:], [next(batches) for _ in range(4)])
-
-
 def test_an_iterator_given_the_state_of_another_goes_on_as_that_one():
     with stream() as batches:
         for _ in range(5):
@@ -202,16 +139,64 @@ def test_an_iterator_given_the_state_of_another_goes_on_as_that_one():
         assert_same(following, [next(batches) for _ in range(4)])
 
 
+def test_orbax_keeps_the_place_as_of_a_grain_iterator(tmp_path):
+    import grain
+
+    with stream() as batches:
+        whole = [next(batches) for _ in range(4)]
+    with stream() as batches:
+        for _ in range(2):
+            next(batches)
+        grain.checkpoint.CheckpointHandler().save(tmp_path, batches)
+    with stream() as batches:
+        grain.checkpoint.CheckpointHandler().restore(tmp_path, batches)
+        assert_same(whole[2:], [next(batches) for _ in range(2)])
+
+
+@pytest.mark.parametrize("batch_size, process_count", [(1, 1), (2, 2), (67, 1)])
+def test_a_batch_or_a_share_of_one_image_goes_on_without_end(batch_size, process_count):
+    # Also where one is the only number of images that makes up the batch in chunks.
+    given = {"batch_size": batch_size, "process_count": process_count}
+    endless = read(count=4, **given)
+    assert_same(endless, read(count=4, epochs=100, **given))
+    assert len(endless[0][1]) == batch_size // process_count
+
+
+@pytest.mark.slow  # processes have to start
+def test_any_number_of_workers_makes_the_same_batches_and_goes_on_from_a_state(
+    tmp_path, monkeypatch
+):
+    random = np.random.RandomState(0)
+    parts = [
+        {
+            f"{i % 10}/{i}.JPEG": Image.fromarray(
+                random.randint(0, 256, (32, 40, 3)).astype("uint8")
+            )
+            for i in range(count)
+        }
+        for count in (300, 10)
+    ]
+    write(tmp_path, *parts)
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    given = {"batch_size": 66, "validation_fraction": 0.1, "seed": 3, "size": 40}
+    alone = read(count=9, **given)
+    with stream(workers=2, **given) as batches:
+        assert_same(alone[:5], [next(batches) for _ in range(5)])
+        state = batches.get_state()
+        assert_same(alone[5:7], [next(batches) for _ in range(2)])
+    for workers in (0, 1):  # as on a machine with other processors
+        with stream(workers=workers, **given) as batches:
+            batches.set_state(state)
+            assert_same(alone[5:], [next(batches) for _ in range(4)])
+
+
 def test_crops_of_a_picture_differ_by_epoch_and_seed_and_half_are_mirrored(
     tmp_path, monkeypatch
 ):
-    for part in ("train", "val"):
-        place = tmp_path / "imagenet" / part / "only"
-        place.mkdir(parents=True)
-        ramp = np.tile(np.arange(200, dtype="uint8"), (100, 1))
-        Image.fromarray(ramp).save(place / "ramp.png")
+    ramp = Image.fromarray(np.tile(np.arange(200, dtype="uint8"), (100, 1)))
+    write(tmp_path, {"only/ramp.png": ramp}, {"only/ramp.png": ramp})
     monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
-    given = {"batch_size": 1, "validation_fraction": 0, "epochs": 400, "size": 8}
+    given = {"batch_size": 2, "validation_fraction": 0, "epochs": 400, "size": 8}
     one, other = (
         np.concatenate([images for images, _ in read(seed=seed, **given)])
         for seed in (0, 1)
@@ -223,21 +208,20 @@ def test_crops_of_a_picture_differ_by_epoch_and_seed_and_half_are_mirrored(
 
 
 @pytest.mark.slow
-def test_a_damaged_picture_is_named_also_where_a_worker_found_it(folder, tmp_path):
+def test_a_damaged_picture_is_named_also_where_a_worker_found_it(tmp_path):
+    gray = Image.new("L", (32, 32))
+    write(tmp_path, {"n/1.png": gray}, {"n/1.png": gray, "n/2.png": gray})
+    (tmp_path / "imagenet/val/n/2.png").write_text("no picture")
     script = f"""if __name__ == "__main__":
-    import os, shutil
+    import os
     from lamb_keras.data import DataError, imagenet
-    root = {str(tmp_path)!r}
-    shutil.copytree({str(folder)!r}, root + "/data")
-    os.environ["LAMB_KERAS_DATA"] = root + "/data"
-    bad = root + "/data/imagenet/val/n00000002/10.JPEG"
-    open(bad, "w").write("no picture")
+    os.environ["LAMB_KERAS_DATA"] = {str(tmp_path)!r}
     batches = imagenet.batches(
-        "test", batch_size=11, validation_fraction=0, size=8, workers=1)
+        "test", batch_size=2, validation_fraction=0, size=8, workers=1)
     try:
         next(batches)
     except DataError as error:
-        print(str(error).replace(root, "ROOT").splitlines()[0])
+        print(str(error).splitlines()[0])
 """
     path = tmp_path / "script.py"
     path.write_text(script)
@@ -245,21 +229,17 @@ def test_a_damaged_picture_is_named_also_where_a_worker_found_it(folder, tmp_pat
         [sys.executable, str(path)], capture_output=True, text=True, timeout=120
     )
     assert result.stdout.startswith(
-        "ROOT/data/imagenet/val/n00000002/10.JPEG cannot be decoded as a JPEG or PNG"
+        f"{tmp_path}/imagenet/val/n/2.png cannot be decoded as a JPEG or PNG"
     ), result.stderr
 
 
-def test_the_fingerprint_tells_copies_with_other_files_apart(
-    folder, tmp_path, monkeypatch
-):
-    first = imagenet.fingerprint()
-    assert len(first) == 64 and imagenet.fingerprint() == first
-    for part in ("train", "val"):
-        place = tmp_path / "imagenet" / part / "only"
-        place.mkdir(parents=True)
-        (place / "1.jpg").write_bytes(b"")
+def test_the_fingerprint_tells_copies_with_other_files_apart(tmp_path, monkeypatch):
+    first = imagenet.find().fingerprint
+    assert len(first) == 64 and imagenet.find().fingerprint == first
+    gray = {"only/1.jpg": Image.new("L", (8, 8))}
+    write(tmp_path, gray, gray)
     monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
-    assert imagenet.fingerprint() != first
+    assert imagenet.find().fingerprint != first
 
 
 class FakeBuilder:
@@ -272,13 +252,12 @@ class FakeBuilder:
 
     def as_data_source(self, split, decoders):
         assert list(decoders) == ["image"]
-        import io
-
         pictures = []
         for i in range({"train": 40, "validation": 6}[split]):
             content = io.BytesIO()
             Image.new("L", (32, 48), 4 * i).save(content, "PNG")
-            pictures.append({"image": content.getvalue(), "label": i % 3})
+            picture = {"image": content.getvalue(), "label": i % 3, "file_name": b"x"}
+            pictures.append(picture)
         return pictures
 
 
@@ -295,14 +274,12 @@ def tfds(monkeypatch):
 
 
 def test_without_a_folder_the_pictures_come_from_tensorflow_datasets(tfds):
-    imagenet.check()
-    assert imagenet.fingerprint() == "imagenet2012/5.1.0"
-    assert imagenet.sizes(0.25) == {"train": 30, "validation": 10, "test": 6}
-    shown, held_out = (
-        names(read(batch_size=10, epochs=1, validation_fraction=0.25)),
-        (names(read("validation", batch_size=10, validation_fraction=0.25))),
-    )
-    assert sorted(shown + held_out) == list(range(40))
+    opened = imagenet.streamed(0.25)
+    assert opened.fingerprint == "imagenet2012/5.1.0"
+    assert opened.sizes == {"train": 30, "validation": 10, "test": 6}
+    given = {"batch_size": 10, "validation_fraction": 0.25}
+    shown = [*read(epochs=1, **given), *read("validation", **given)]
+    assert sorted(names(shown)) == list(range(40))
     ((images, labels),) = read("test", batch_size=7)
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, -1]
 
@@ -315,7 +292,7 @@ def test_what_tensorflow_datasets_cannot_open_is_told_in_one_sentence(
 
     monkeypatch.setattr(tfds, "builder", fail)
     with pytest.raises(DataError) as caught:
-        imagenet.check()
+        imagenet.find()
     assert str(caught.value) == (
         "TensorFlow Datasets cannot open imagenet2012 (no dataset_info.json); prepare "
         "it as array_record, or set LAMB_KERAS_DATA to a folder that holds "
@@ -326,7 +303,7 @@ def test_what_tensorflow_datasets_cannot_open_is_told_in_one_sentence(
 def test_without_anything_the_error_says_what_to_put_where(monkeypatch):
     monkeypatch.delenv("LAMB_KERAS_DATA")
     with pytest.raises(DataError) as caught:
-        imagenet.check()
+        imagenet.find()
     assert str(caught.value) == (
         "there is no ImageNet on this machine; set LAMB_KERAS_DATA to a folder that "
         "holds imagenet/train/<class>/*.JPEG and imagenet/val/<class>/*.JPEG, or "
@@ -334,44 +311,30 @@ def test_without_anything_the_error_says_what_to_put_where(monkeypatch):
     )
 
 
-def test_a_class_that_only_one_of_the_sets_has_is_refused(tmp_path, monkeypatch):
-    for part, name in (("train", "cat"), ("val", "dog")):
-        place = tmp_path / "imagenet" / part / name
-        place.mkdir(parents=True)
-        (place / "1.jpg").write_bytes(b"")
+@pytest.mark.parametrize(
+    "val, sentence",
+    [
+        ({"dog/1.jpg": Image.new("L", (8, 8))}, "val holds pictures in the folder 'do"),
+        ({}, "imagenet/val cannot be read .No such file or directory.; put an intact"),
+    ],
+)
+def test_folders_that_are_not_imagenets_are_refused(
+    tmp_path, monkeypatch, val, sentence
+):
+    write(tmp_path, {"cat/1.jpg": Image.new("L", (8, 8))}, val)
     monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
-    with pytest.raises(DataError, match="holds the folder 'dog', expected one for"):
-        imagenet.check()
+    with pytest.raises(DataError, match=sentence):
+        imagenet.find()
 
 
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"split": "val"}, "ImageNet has no split 'val'; expected one of train, "),
         ({"batch_size": 0}, "a batch of 0 images cannot be shared by 1 processes"),
         ({"batch_size": 9, "process_count": 2}, "a batch of 9 images cannot be"),
-        ({"process_index": 1}, "process_index is 1; expected 0 to 0, less than"),
         ({"validation_fraction": 1}, "validation_fraction is 1; expected a number"),
-        (
-            {"split": "validation", "validation_fraction": 0},
-            "validation_fraction 0 of 60 images leaves nothing in 'validation'",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(changed, message):
     with pytest.raises(DataError, match=message):
         stream(**changed)
-
-
-def test_to_import_and_to_check_loads_neither_jax_nor_keras_nor_grain(folder):
-    code = (
-        "import sys; from lamb_keras.data import imagenet; imagenet.check(); "
-        "print([n for n in ('jax', 'keras', 'grain', 'PIL') if n in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LAMB_KERAS_DATA": str(folder)},
-    )
-    assert result.stdout == "[]\n", result.stderr
