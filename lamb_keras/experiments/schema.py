@@ -4,14 +4,15 @@ A parameter is a field of an experiment: here, in `ImageExperiment` or `BertExpe
 stand its name, type, range, default and comment, which its notebooks' cells have too.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter
 
 from lamb_keras.experiments import types
+from lamb_keras.experiments.cells import assigned
 from lamb_keras.experiments.grids import settings
 from lamb_keras.experiments.names import (
     DTYPE_POLICIES,
@@ -40,6 +41,11 @@ WeightDecayForm = types.one_or_several(types.one_of(WEIGHT_DECAY_FORMS))
 def parameters(experiment: type) -> Mapping[str, TypeAdapter]:
     """The validators of an experiment's parameters, by name."""
     return {each.name: types.adapter(each.type) for each in fields(experiment)}
+
+
+def is_required(parameter) -> bool:
+    """Whether a field has no default."""
+    return parameter.default is parameter.default_factory is MISSING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +91,20 @@ class Experiment:
         self._check_together()
 
     @classmethod
-    def of(cls, names: Mapping):
+    def of(cls, names: Mapping, own: Collection[str] = ()):
         """The experiment whose parameters are among these names.
 
-        A notebook calls it with `globals()`, after its cell of parameters.
+        A notebook calls it with `globals()`, after its cell of parameters. Of what that
+        cell sets, or Papermill's, all must be parameters, but for the notebook's `own`.
         """
+        needed = [each.name for each in fields(cls) if is_required(each)]
+        known = [*parameters(cls), *own]
+        for name in assigned(names.get("In", ()), needed):
+            if name not in known:
+                raise ParameterError(types.unknown(name, names.get(name), known))
+        for name in needed:
+            if name not in names:
+                raise ParameterError(f"{name} is missing; add it to the parameters")
         return cls(**{name: names[name] for name in parameters(cls) if name in names})
 
     def trials(self) -> list:

@@ -57,6 +57,10 @@ class ParameterError(ValueError):
         super().__init__(sentence)
         self.names = list(names)
 
+    def _render_traceback_(self):
+        # IPython shows this in place of thirty lines of frames.
+        return [f"{type(self).__name__}: {self}"]
+
 
 def adapter(kind) -> TypeAdapter:
     """The strict validator of a type, built when it is first used."""
@@ -197,6 +201,19 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     if nearest:
         return f"; did you mean {nearest[0]}?"
     return f"; there are: {', '.join(names)}"
+
+
+def unknown(name: str, value, known: Iterable[str]) -> str:
+    """The refusal of a name that no parameter has, with the nearest that one has.
+
+    Example:
+        >>> unknown("learning_rte", 1, ["learning_rates"])
+        'unknown parameter learning_rte; did you mean learning_rates?'
+    """
+    cure = how_to_write_a_number(value)
+    also = f" (and{cure.removeprefix(';')})" if cure else ""
+    nearest = did_you_mean(str(name), known)
+    return f"unknown parameter {shown_name(name)}{nearest}{also}"
 
 
 def shown(value) -> str:

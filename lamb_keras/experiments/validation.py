@@ -1,7 +1,7 @@
 """The check of a run's parameters before anything starts."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 
 from pydantic import JsonValue
 
@@ -9,7 +9,7 @@ from lamb_keras.experiments import types
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.names import NOTEBOOKS
-from lamb_keras.experiments.schema import check_together, parameters
+from lamb_keras.experiments.schema import check_together, is_required, parameters
 from lamb_keras.experiments.types import ParameterError
 
 # The type of each parameter there is.
@@ -56,32 +56,15 @@ def _validate(given, known):
     adapters, valid = VOCABULARY | parameters(experiment), {}
     for name in given:
         if name not in known:
-            raise ParameterError(unknown(name, given[name], known), [name])
+            raise ParameterError(types.unknown(name, given[name], known), [name])
     for name, value in given.items():
         adapter = adapters.get(name) or _like(known, name)
         valid[name] = types.check(name, adapter, value)
     check_together(valid)
-    needed = {each.name for each in fields(experiment) if _is_required(each)}
+    needed = {each.name for each in fields(experiment) if is_required(each)}
     if notebook and needed <= valid.keys():
         experiment.of(valid)
     return valid
-
-
-def unknown(name: str, value, known: Iterable[str]) -> str:
-    """The refusal of a name that no parameter has, with the nearest that one has.
-
-    Example:
-        >>> unknown("learning_rte", 1, ["learning_rates"])
-        'unknown parameter learning_rte; did you mean learning_rates?'
-    """
-    cure = types.how_to_write_a_number(value)
-    also = f" (and{cure.removeprefix(';')})" if cure else ""
-    nearest = types.did_you_mean(str(name), known)
-    return f"unknown parameter {types.shown_name(name)}{nearest}{also}"
-
-
-def _is_required(field):
-    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _like(known, name):
