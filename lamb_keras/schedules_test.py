@@ -183,12 +183,6 @@ def test_the_mixed_batch_ramps_its_rate_up_from_zero_again():
     assert set(bends + 1) <= {3124, 3125, 7036, 7037, 7348, 7349}
 
 
-def test_a_rate_for_every_batch_is_not_scaled():
-    steps = pretraining_steps(16384, 0.1)
-    rates = pretraining_rates(16384, 0.0002, steps)
-    assert (rates.max(), int(rates.argmax()) + 1) == (pytest.approx(0.0002), 3125)
-
-
 def test_the_power_bends_the_decay_of_both_stages():
     halfway = [
         float(two_stages_with_rewarmup(s, 0, 10, 0, 20, 0.5, power=2)) for s in (5, 20)
@@ -219,37 +213,28 @@ def test_the_rates_of_numpy_are_those_of_jax(schedule):
     assert [float(schedule(int(s))) for s in steps] == on_host.tolist()
 
 
-@pytest.mark.parametrize(
-    "schedule, function",
-    [
-        (
-            WarmupPolynomialDecay(0.1, 2, 36),
-            lambda s: warmup_polynomial_decay(s, 2, 36),
-        ),
-        (GoyalSchedule(0.1, 36), lambda s: goyal(s, 36)),
-    ],
-    ids=["poly", "goyal"],
-)
-def test_keras_gives_each_step_of_a_training_its_rate(schedule, function):
+WARMUP = WarmupPolynomialDecay(0.1, warmup_steps=2, total_steps=36, power=0.5)
+GOYAL = GoyalSchedule(0.1, total_steps=36)
+
+
+@pytest.mark.parametrize("schedule", [WARMUP, GOYAL])
+def test_keras_gives_each_step_of_a_training_its_rate(schedule):
+    steps = np.arange(36)
+    fractions = goyal(steps, 36)
+    if schedule is WARMUP:
+        fractions = warmup_polynomial_decay(steps, 2, 36, 0.5)
     weight = keras.Variable([0.0])
     optimizer = keras.optimizers.SGD(schedule)
     optimizer.build([weight])
     step = jax.jit(lambda s, w: optimizer.stateless_apply(s, [-jnp.ones(1)], w))
     state, weights, path = [v.value for v in optimizer.variables], [weight.value], [0.0]
-    for _ in range(36):
+    for _ in steps:
         weights, state = step(state, weights)
         path.append(float(weights[0][0]))
-    np.testing.assert_allclose(np.diff(path), 0.1 * function(np.arange(36)), atol=1e-6)
+    np.testing.assert_allclose(np.diff(path), 0.1 * fractions, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        WarmupPolynomialDecay(0.1, warmup_steps=2, total_steps=6, power=0.5),
-        GoyalSchedule(0.1, total_steps=7),
-    ],
-    ids=lambda schedule: type(schedule).__name__,
-)
+@pytest.mark.parametrize("schedule", [WARMUP, GOYAL])
 def test_keras_survives_a_round_trip_of_the_schedule(schedule):
     copy = keras.optimizers.schedules.deserialize(
         keras.optimizers.schedules.serialize(schedule)

@@ -64,6 +64,10 @@ class Steps(NamedTuple):
 class ImageExperiment(Experiment):
     """The parameters of an image experiment, under the names that notebooks use.
 
+    At batches other than `base_batch_size` the rate goes with the square root of the
+    batch, and the warm-up lasts as many steps. AdamW's decay `per_step` is multiplied
+    by `published_steps` over ours, so that decay × steps is kept.
+
     Example:
         >>> experiment = ImageExperiment(
         ...     notebook="lenet_mnist", table=7, scale="laptop", dataset="digits",
@@ -81,9 +85,8 @@ class ImageExperiment(Experiment):
 
     # channels of the net's first stage; the paper's 64
     width: Whole = None
-    blocks: Annotated[list[Whole], Field(min_length=1)] = (
-        None  # of each stage; the paper's [3, 4, 6, 3]
-    )
+    # of each stage; the paper's [3, 4, 6, 3]
+    blocks: Annotated[list[Whole], Field(min_length=1)] = None
     # the paper's: a decay per step grows as the training shrinks
     published_steps: Whole | None = None
     # half of this times the sum of squared weights, in the loss
@@ -97,9 +100,8 @@ class ImageExperiment(Experiment):
     epochs: Whole  # the paper's passes over the training images
     epochs_divisor: Divisor = 1.0  # this scale trains epochs / epochs_divisor
     warmup_epochs: NonNegativeFloat = 0.0  # of epochs, with a rising learning rate
-    augmentations: different(one_of(AUGMENTATIONS), 0) = field(
-        default_factory=list
-    )  # of crop, flip, cutout
+    # of crop, flip, cutout
+    augmentations: different(one_of(AUGMENTATIONS), 0) = field(default_factory=list)
 
     @property
     def periods(self) -> int:
