@@ -62,10 +62,6 @@ def goyal(step, total_steps):
     from 30/90, 60/90 and 80/90 on. The warm-up is rounded to whole steps, so the first
     step moves the weights, and however few there are, one has the peak rate.
 
-    Args:
-        step: from 0; a number or an array, which may be traced.
-        total_steps: of the whole training.
-
     Example:
         >>> [round(float(goyal(s, 90)), 3) for s in (0, 4, 5, 29, 30, 60, 80, 89)]
         [0.2, 1.0, 1.0, 1.0, 0.1, 0.01, 0.001, 0.001]
@@ -96,14 +92,8 @@ def two_stages_with_rewarmup(
     """The schedule of a mixed batch, as a fraction of the first stage's peak.
 
     Each stage has a `warmup_polynomial_decay` of its own: where the second begins, the
-    first one's rate has come down to nothing and is ramped up again (re-warm-up).
-
-    Args:
-        step: from 0; a number or an array, which may be traced.
-        warmup_steps: of `first_steps`, with a rising rate.
-        second_warmup_steps: of `second_steps`, with a rising rate.
-        second_peak: the second stage's peak over the first's.
-        power: of both decays.
+    first one's rate has come down to nothing and is ramped up again (re-warm-up), to
+    `second_peak` of the first peak.
 
     Example:
         >>> [round(float(two_stages_with_rewarmup(s, 1, 3, 2, 4, 0.5)), 3)
@@ -204,21 +194,13 @@ def pretraining_steps(
 ) -> PretrainingSteps:
     """The lengths of a pre-training at a batch size, in steps.
 
-    A plain batch takes `sequences` / batch steps, of which `warmup_fraction` raise the
-    learning rate. With a `base_batch_size`, the fraction is that of the base, and the
-    warm-up lasts as many steps at every batch as there.
+    A plain batch takes `sequences` / batch steps, the second stage a part of them, and
+    `warmup_fraction` of them raise the learning rate. With a `base_batch_size` it is
+    the base's fraction, and the warm-up lasts as many steps at every batch as there.
 
     A mixed batch takes `mixed_steps`. Its first stage warms up as a plain training of
     that batch would; its second warms up anew, over the fraction of its own steps.
-
-    Args:
-        batch_size: a number, or the two of a mixed batch, such as "65536/32768".
-        warmup_fraction: the part of the steps with a rising learning rate.
-        base_batch_size: the batch for which that is given; None for every batch.
-        sequences: what is trained on, counted as often as it is seen.
-        second_stage: the part of the steps of a plain batch that the second stage is.
-        mixed_steps: of the two stages of a mixed batch.
-        steps_divisor: how many times fewer all of these steps are to be.
+    `steps_divisor` makes all of these steps fewer.
 
     Example:
         >>> pretraining_steps(512, 1 / 5, base_batch_size=32768).warmup
@@ -256,10 +238,8 @@ def pretraining_rates(
 
     Args:
         batch_size: a number, or the two of a mixed batch, such as "65536/32768".
-        learning_rate: the peak.
+        learning_rate: the peak at `base_batch_size`, or at every batch if that is None.
         steps: the `PretrainingSteps`.
-        base_batch_size: the batch for which the rate is given, to be scaled by the
-            square root; None for every batch.
         power: of the decay.
 
     Example:

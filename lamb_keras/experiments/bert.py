@@ -28,11 +28,7 @@ from lamb_keras.experiments.types import (
 # The marks of a window: one before the question and one after either text.
 SPECIAL_TOKENS = 3
 # Where all text is generated, there must be some of each.
-ARTICLES = {
-    "articles": "to pre-train on",
-    "question_articles": "with questions to fine-tune on",
-    "dev_articles": "with questions to judge by",
-}
+ARTICLES = ("articles", "question_articles", "dev_articles")
 
 
 def _two_stages(value, whole):
@@ -46,9 +42,7 @@ def _two_stages(value, whole):
 
 # A number, or text such as 65536/32768, with one for each stage.
 Batch = Annotated[Whole, WrapValidator(_two_stages)]
-Steps = Annotated[list[Whole], Field(min_length=2, max_length=2)]
-Length = Annotated[int, Field(ge=16)]
-Lengths = Annotated[list[Length], Field(min_length=2, max_length=2)]
+_two = Field(min_length=2, max_length=2)
 
 
 class Trial(NamedTuple):
@@ -130,7 +124,8 @@ class BertExperiment(Experiment):
     vocab_size: Annotated[int, Field(ge=30)] = 1000  # word pieces; BERT's 30,522
     # the path of a vocab.txt; None: word pieces trained on the text
     vocabulary: Text | None = None
-    sequence_lengths: Lengths  # tokens in the two stages; the paper's [128, 512]
+    # tokens in the two stages; the paper's [128, 512]
+    sequence_lengths: Annotated[list[Annotated[int, Field(ge=16)]], _two]
     layers: Whole = 24  # of the net; BERT-Large's 24
     width: Whole = 1024  # of a layer; BERT-Large's 1,024
     heads: Whole = 16  # of attention, which share the width; BERT-Large's 16
@@ -151,20 +146,22 @@ class BertExperiment(Experiment):
     sequences: Whole = 512_000_000
     second_stage: Fraction = 0.1  # the part of the steps with the longer sequences
     # the paper's, of the two stages of the mixed batch
-    mixed_steps: Steps = field(default_factory=lambda: [7037, 1562])
+    mixed_steps: Annotated[list[Whole], _two] = field(
+        default_factory=lambda: [7037, 1562]
+    )
     steps_divisor: Divisor = 1.0  # how many times fewer steps than the paper's
     # sequences computed at once; gradients of more are added up
     micro_batch_size: Whole = 32
     # at the held-out loss during a pre-training
     looks: Annotated[int, Field(ge=2)] = 10
     # of weights, order and masks; one pre-training each
-    seeds: Seeds = field(default_factory=lambda: [0])
+    seeds: Seeds = field(default_factory=[0].copy)
     finetuning_learning_rate: PositiveFloat = 3e-5  # the peak; of AdamW
     finetuning_batch_size: Whole = 32  # windows of text with a question in a step
     finetuning_epochs: Whole = 2  # passes over the training questions
     finetuning_warmup: Fraction = 0.1  # of the steps, with a rising rate
     # of the answer head and the order; one fine-tuning each
-    finetuning_seeds: Seeds = field(default_factory=lambda: [0])
+    finetuning_seeds: Seeds = field(default_factory=[0].copy)
     document_stride: Whole = 128  # tokens from one window of a text to the next
     max_question_length: Whole = 64  # tokens of a question that are kept
 
@@ -252,11 +249,10 @@ class BertExperiment(Experiment):
                 f"at least as long as the first's; write [{second}, {first}]",
                 ["sequence_lengths"],
             )
-        for name, purpose in ARTICLES.items():
+        for name in ARTICLES:
             if self.dataset == "encyclopedia" and not getattr(self, name):
                 raise ParameterError(
-                    f"{name} is 0, expected at least 1 where the whole text is "
-                    f"generated: these are its articles {purpose}; raise {name}",
+                    f"{name} is 0, expected at least 1 where all text is generated",
                     [name, "dataset"],
                 )
         room = second - SPECIAL_TOKENS - self.max_question_length

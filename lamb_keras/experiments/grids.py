@@ -25,9 +25,6 @@ def settings(parameters: Mapping) -> list[dict]:
     so that no setting is there twice; no L2 regularization is 0. Only an experiment
     that has a `warmup_fraction` has one in its settings.
 
-    Args:
-        parameters: those of a run, as `validate` returns them.
-
     Example:
         >>> grids = {"learning_rates": [0.1, 0.2], "weight_decay": {"lamb": [0, 1]}}
         >>> for setting in settings({"solvers": ["adam", "lamb"], **grids}):

@@ -111,13 +111,9 @@ class ImageExperiment(Experiment):
     def steps(self, trial: Trial, images: int) -> Steps:
         """The steps of a trial on a training set of so many images.
 
-        Its epochs are one stream of shuffled images, of which a step may take some
-        from the end of one and some from the start of the next: ImageNet's 90 epochs
-        are 7,038 steps of 16,384. The last step is filled up from one more epoch.
-        Images that are held out count too: the others are shown more often then.
-
-        Raises:
-            ParameterError: when not even one batch fits.
+        Its epochs are one stream of shuffled images: a step may take some from the end
+        of one and some from the start of the next, and ImageNet's 90 epochs are 7,038
+        steps of 16,384. Images that are held out count: others are shown more often.
         """
         per_step = trial.batch_size // self.batch_divisor
         if per_step > images:
@@ -134,21 +130,15 @@ class ImageExperiment(Experiment):
         )
 
     def micro_batches(self) -> tuple[int, int]:
-        """(images in a micro-batch, the most micro-batches that a step has).
-
-        A micro-batch is the smallest of the experiment's batches, of which all are
-        multiples.
-        """
+        """The smallest step's images, and how many times as many the largest has."""
         sizes = self._images_per_step()
         return sizes[0], sizes[-1] // sizes[0]
 
     def learning_rates_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
         """The learning rate of each step, shape (total,), float32."""
-        peak = trial.learning_rate
-        if self.base_batch_size:
-            peak = schedules.square_root_scaling(
-                peak, trial.batch_size, self.base_batch_size
-            )
+        peak, base = trial.learning_rate, self.base_batch_size
+        if base:
+            peak = schedules.square_root_scaling(peak, trial.batch_size, base)
         step = np.arange(steps.total)
         if trial.solver.endswith("+"):
             fraction = schedules.goyal(step, steps.total)
@@ -163,9 +153,6 @@ class ImageExperiment(Experiment):
 
         For adamw the fraction of the weights that the step takes off, for lars and
         lamb their λ, for others 0.
-
-        Raises:
-            ParameterError: when a step would take off all.
         """
         decay = trial.weight_decay or 0.0
         if trial.weight_decay_form == "times_learning_rate":

@@ -31,7 +31,7 @@ from lamb_keras.experiments.types import (
 )
 
 _rates = different(PositiveFloat)
-LearningRates = types.by_solver(_rates, types.one_or_several(PositiveFloat))
+LearningRates = types.by_solver(types.one_or_several(PositiveFloat), _rates)
 _decaying = [name for name in SOLVERS_AND_GOYALS if uses(name, "weight_decay")]
 WeightDecay = types.grid(NonNegativeFloat, _decaying)
 WeightDecayForm = types.one_or_several(types.one_of(WEIGHT_DECAY_FORMS))

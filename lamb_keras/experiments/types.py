@@ -11,16 +11,9 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
+import pydantic
 import yaml
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from lamb_keras.experiments.names import SOLVERS_AND_GOYALS
@@ -65,7 +58,8 @@ class ParameterError(ValueError):
 def adapter(kind) -> TypeAdapter:
     """The strict validator of a type, built when it is first used."""
     return TypeAdapter(
-        kind, config=ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
+        kind,
+        config=pydantic.ConfigDict(strict=True, allow_inf_nan=False, defer_build=True),
     )
 
 
@@ -79,13 +73,14 @@ def check(name: str, kind: TypeAdapter, value):
     """
     try:
         return kind.validate_python(_plain(value))
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         wrong = error.errors()[0]
     place, received, told = wrong["loc"], wrong["input"], wrong.get("ctx", {})
     if "index" in told:
         place, received = (*place, told["index"]), received[told["index"]]
     whole = "whole " * any(isinstance(told.get(each), int) for each in ("ge", "le"))
-    expected = _EXPECTED.get(wrong["type"], wrong["msg"]).format(**told, whole=whole)
+    template = _EXPECTED.get(wrong["type"])
+    expected = template.format(**told, whole=whole) if template else wrong["msg"]
     cure = how_to_write_a_number(received)
     if "names" in told:
         cure = did_you_mean(str(received), told["names"])
@@ -124,8 +119,8 @@ def _check_pattern(pattern):
     try:
         re.compile(pattern)
     except re.error as error:
-        reason = f"a regular expression; {error}"
-        raise PydanticCustomError("pattern", "{reason}", {"reason": reason}) from None
+        expected = f"a regular expression; {error}"
+        raise PydanticCustomError("pattern", expected) from None
     return pattern
 
 
@@ -140,22 +135,23 @@ def one_or_several(item):
     return _either(list, different(item), item)
 
 
-def by_solver(otherwise, each=None, users: Iterable[str] = SOLVERS_AND_GOYALS):
-    """One value, or a mapping of the solvers that use it to `each` one's own."""
-    mapping = dict[one_of(users), otherwise if each is None else each]
-    return _either(dict, Annotated[mapping, Field(min_length=1)], otherwise)
+def by_solver(item, otherwise=None, users: Iterable[str] = SOLVERS_AND_GOYALS):
+    """A mapping of the solvers that use it to items, or what is meant for all."""
+    mapping = Annotated[dict[one_of(users), item], Field(min_length=1)]
+    return _either(dict, mapping, otherwise or item)
 
 
 def grid(item, users: Iterable[str] = SOLVERS_AND_GOYALS):
-    """One value, a list of different ones, or these by solver."""
+    """One item, a list of different ones, or these by solver."""
     return by_solver(one_or_several(item), users=users)
 
 
 def _either(kind, first, second):
     # Told which of two types is meant, pydantic tells the errors of that one alone.
     return Annotated[
-        Annotated[first, Tag(_TAGS[0])] | Annotated[second, Tag(_TAGS[1])],
-        Discriminator(lambda value: _TAGS[not isinstance(value, kind)]),
+        Annotated[first, pydantic.Tag(_TAGS[0])]
+        | Annotated[second, pydantic.Tag(_TAGS[1])],
+        pydantic.Discriminator(lambda value: _TAGS[not isinstance(value, kind)]),
     ]
 
 
