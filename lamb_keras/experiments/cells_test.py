@@ -45,6 +45,9 @@ def test_a_cell_that_was_mended_and_run_again_is_fine():
     wrong, right = "# Parameters\nepoch = 3", "# Parameters\nepochs = 3"
     assert of(RENAMED, GIVEN).batch_divisor == 16
     assert of(GIVEN, wrong, right).epochs == 3
+    assert of(wrong, GIVEN).epochs == 30
+    # What one tries beside them is one's own.
+    assert of(GIVEN, "epochs = 3\nrates = [0.1]").epochs == 3
     # But what was fine and then changed is not.
     assert "batch_division" in refusal(GIVEN, RENAMED)
     assert "epoch" in refusal(GIVEN, right, wrong)
