@@ -1,8 +1,8 @@
 """The paper's learning-rate schedules, as functions of the step, and numbers of steps.
 
 The functions of a step compute in float32, with NumPy on a number or a NumPy array, and
-with JAX on an array of JAX, traced or not. For Keras there are `WarmupPolynomialDecay`
-and `GoyalSchedule`, imported when they are used: planning a training needs no Keras.
+with JAX on an array of JAX, traced or not. `lamb_keras.keras_schedules` has them for
+Keras; here is nothing that imports it, for to plan a training takes neither.
 
 BERT's pre-training takes 512,000,000 sequences: 1,000,000 steps of 512, or 15,625 of
 32,768. The first nine tenths of the steps, the first stage, have short sequences, the
@@ -20,14 +20,6 @@ import numpy as np
 _GOYAL_EPOCHS = 90
 _GOYAL_WARMUP = 5
 _GOYAL_DROPS = (30, 60, 80)
-
-
-def __getattr__(name):
-    if name in ("GoyalSchedule", "WarmupPolynomialDecay"):
-        from lamb_keras import keras_schedules
-
-        return getattr(keras_schedules, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):

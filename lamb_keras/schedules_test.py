@@ -6,10 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from lamb_keras.keras_schedules import GoyalSchedule, WarmupPolynomialDecay
 from lamb_keras.results import paper
 from lamb_keras.schedules import (
-    GoyalSchedule,
-    WarmupPolynomialDecay,
     goyal,
     linear_epoch_warmup,
     pretraining_rates,
