@@ -1,40 +1,20 @@
-"""The paper's learning-rate schedules, as functions of the step and for Keras.
+"""The paper's learning-rate schedules, as functions of the step, and numbers of steps.
 
-The functions of a step compute in float32, with NumPy on a number or a NumPy array,
-which costs the host next to nothing, and with JAX on an array of JAX, traced or not.
+The functions of a step compute in float32, with NumPy on a number or a NumPy array, and
+with JAX on an array of JAX, traced or not. `lamb_keras.keras_schedules` has them for
+Keras; here is nothing that imports it, for to plan a training takes neither.
+
+BERT's pre-training takes 512,000,000 sequences: 1,000,000 steps of 512, or 15,625 of
+32,768. The first nine tenths of the steps, the first stage, have short sequences, the
+others long ones. Only the mixed batch, "65536/32768", has a batch for each stage; its
+steps are published and are not quite those that the rule gives.
 """
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-import keras
 import numpy as np
-
-from lamb_keras.backend import require_jax
-from lamb_keras.stages import (
-    PretrainingSteps,
-    batches,
-    is_mixed,
-    pretraining_steps,
-    stage_steps,
-)
-
-require_jax()
-
-__all__ = [
-    "GoyalSchedule",
-    "PretrainingSteps",
-    "WarmupPolynomialDecay",
-    "goyal",
-    "linear_epoch_warmup",
-    "pretraining_rates",
-    "pretraining_steps",
-    "square_root_scaling",
-    "stage_steps",
-    "two_stages_with_rewarmup",
-    "warmup_polynomial_decay",
-]
 
 # Goyal et al.'s recipe for 90 epochs: up to epoch 5, a tenth at each of the others.
 _GOYAL_EPOCHS = 90
@@ -48,10 +28,9 @@ def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):
         (s + 1) / W              for s < W
         ((T - s) / (T - W))^p    after
 
-    Both are 1 where they meet and neither is 0 before T, so every step of a training
-    of T steps moves the weights. (The first author's MNIST script starts from a rate of
-    0 and drops from 1 to 1 - W/T at the end of the warm-up; the paper's text does not
-    ask for either.)
+    Both are 1 where they meet and neither is 0 before T: every step moves the weights.
+    (The first author's MNIST script starts from a rate of 0 and drops from 1 to 1 - W/T
+    after the warm-up; the paper's text does not ask for either.)
 
     Args:
         step: s, from 0; a number or an array, which may be traced.
@@ -62,8 +41,6 @@ def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):
     Example:
         >>> [float(warmup_polynomial_decay(s, 2, 6)) for s in range(6)]
         [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
-        >>> [float(warmup_polynomial_decay(s, 2, 6, power=0)) for s in range(6)]
-        [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     xp, step = _float32(step)
     left = xp.clip((total_steps - step) / (total_steps - warmup_steps), 0, 1)
@@ -74,13 +51,8 @@ def goyal(step, total_steps):
     """The fraction of the peak learning rate at `step` by the recipe of Goyal et al.
 
     A line up during the first 5/90 of the training, then 1, and a tenth of what it was
-    from 30/90, 60/90 and 80/90 on: for 90 epochs, from epochs 30, 60 and 80. The line
-    is that of `warmup_polynomial_decay`, of steps rounded to a whole number, so the
-    first step moves the weights too, and however few there are, one has the peak rate.
-
-    Args:
-        step: from 0; a number or an array, which may be traced.
-        total_steps: of the whole training.
+    from 30/90, 60/90 and 80/90 on. The warm-up is rounded to whole steps, so the first
+    step moves the weights, and however few there are, one has the peak rate.
 
     Example:
         >>> [round(float(goyal(s, 90)), 3) for s in (0, 4, 5, 29, 30, 60, 80, 89)]
@@ -111,16 +83,9 @@ def two_stages_with_rewarmup(
 ):
     """The schedule of a mixed batch, as a fraction of the first stage's peak.
 
-    Each stage has a `warmup_polynomial_decay` of its own: the first one's rate has come
-    down to nothing where the second stage begins, and there it is ramped up from zero
-    again (re-warm-up), and then decayed.
-
-    Args:
-        step: from 0; a number or an array, which may be traced.
-        warmup_steps: of the first stage's `first_steps`, with a rising rate.
-        second_warmup_steps: of the second stage's `second_steps`, with a rising rate.
-        second_peak: the second stage's peak over the first's.
-        power: of both decays.
+    Each stage has a `warmup_polynomial_decay` of its own: where the second begins, the
+    first one's rate has come down to nothing and is ramped up again (re-warm-up), to
+    `second_peak` of the first peak.
 
     Example:
         >>> [round(float(two_stages_with_rewarmup(s, 1, 3, 2, 4, 0.5)), 3)
@@ -135,50 +100,6 @@ def two_stages_with_rewarmup(
     return xp.where(step < first_steps, first, second_peak * second)
 
 
-def pretraining_rates(
-    batch_size, learning_rate, steps, base_batch_size=None, power=1.0
-):
-    """The learning rate of each step of BERT's pre-training, shape (total,), float32.
-
-    A plain batch has one warm-up and one decay over both stages; a mixed one has them
-    in each stage (`two_stages_with_rewarmup`). The paper gives neither the rates nor
-    the warm-ups of its mixed batch: here each stage has those of Table 4's rule at its
-    own batch, which is the rule's root and number of steps carried on to 65,536.
-
-    Args:
-        batch_size: a number, or the two of a mixed batch, such as "65536/32768".
-        learning_rate: the peak.
-        steps: the `PretrainingSteps`.
-        base_batch_size: the batch for which the rate is given, to be scaled by the
-            square root; None for every batch.
-        power: of the decay.
-
-    Example:
-        >>> steps = pretraining_steps(32768, 1 / 5)
-        >>> rates = pretraining_rates(32768, 0.005, steps, base_batch_size=32768)
-        >>> len(rates), float(rates.max()), int(rates.argmax()) + 1
-        (15625, 0.004999999888241291, 3125)
-    """
-    first, second = (
-        square_root_scaling(learning_rate, batch, base_batch_size or batch)
-        for batch in batches(batch_size)
-    )
-    step = np.arange(steps.total)
-    if is_mixed(batch_size):
-        fraction = two_stages_with_rewarmup(
-            step,
-            steps.warmup,
-            steps.first,
-            steps.second_warmup,
-            steps.second,
-            second / first,
-            power,
-        )
-    else:
-        fraction = warmup_polynomial_decay(step, steps.warmup, steps.total, power)
-    return np.asarray(first * fraction, "float32")
-
-
 def square_root_scaling(learning_rate, batch_size, base_batch_size):
     """The learning rate at a batch size, from that at another: × √(batch / base).
 
@@ -187,8 +108,6 @@ def square_root_scaling(learning_rate, batch_size, base_batch_size):
     Example:
         >>> square_root_scaling(0.005, 512, base_batch_size=32768)
         0.000625
-        >>> square_root_scaling(0.04, 8192, base_batch_size=32768)
-        0.02
     """
     return learning_rate * math.sqrt(batch_size / base_batch_size)
 
@@ -207,81 +126,131 @@ def linear_epoch_warmup(warmup, batch_size, base_batch_size):
     return warmup * batch_size / base_batch_size
 
 
-@keras.saving.register_keras_serializable(package="lamb_keras")
-class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """`warmup_polynomial_decay` times a peak learning rate, for any Keras optimizer.
+class PretrainingSteps(NamedTuple):
+    """The steps of both stages of a pre-training, and those with a rising rate.
 
-    Args:
-        learning_rate: the peak.
-        warmup_steps: steps of linear warm-up, fewer than `total_steps`.
-        total_steps: steps of the whole training; the rate is 0 from there on, unless
-            `power` is 0.
-        power: of the decay; 1 is a straight line, 0 a constant rate.
-
-    Raises:
-        ValueError: unless 0 <= warmup_steps < total_steps.
-
-    Example:
-        >>> schedule = WarmupPolynomialDecay(0.1, warmup_steps=2, total_steps=6)
-        >>> round(float(schedule(3)), 3)
-        0.075
+    Only a mixed batch has a second warm-up, where its second stage begins.
     """
 
-    def __init__(self, learning_rate, warmup_steps, total_steps, power=1.0):
-        super().__init__()
-        if not 0 <= warmup_steps < total_steps:
-            raise ValueError(
-                f"warmup_steps is {warmup_steps} and total_steps is {total_steps}; "
-                "expected 0 <= warmup_steps < total_steps."
-            )
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.total_steps = total_steps
-        self.power = power
+    first: int
+    second: int
+    warmup: int
+    second_warmup: int = 0
 
-    def __call__(self, step):
-        return self.learning_rate * warmup_polynomial_decay(
-            _jax_array(step), self.warmup_steps, self.total_steps, self.power
-        )
-
-    def get_config(self):
-        return {
-            "learning_rate": self.learning_rate,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
-            "power": self.power,
-        }
+    @property
+    def total(self) -> int:
+        """Of both stages."""
+        return self.first + self.second
 
 
-@keras.saving.register_keras_serializable(package="lamb_keras")
-class GoyalSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """`goyal` times a peak learning rate, for any Keras optimizer.
+def is_mixed(batch_size: int | str) -> bool:
+    """Whether a batch is a mixed one, of another size in the second stage."""
+    return isinstance(batch_size, str)
 
-    Args:
-        learning_rate: the peak.
-        total_steps: steps of the whole training.
 
-    Raises:
-        ValueError: unless total_steps >= 1.
+def stage_batches(batch_size: int | str) -> tuple[int, int]:
+    """The batch of the first stage and that of the second.
 
     Example:
-        >>> schedule = GoyalSchedule(0.1, total_steps=90)
-        >>> round(float(schedule(0)), 3), round(float(schedule(30)), 3)
-        (0.02, 0.01)
+        >>> stage_batches(512), stage_batches("65536/32768")
+        ((512, 512), (65536, 32768))
     """
+    if not is_mixed(batch_size):
+        return batch_size, batch_size
+    first, second = map(int, batch_size.split("/"))
+    return first, second
 
-    def __init__(self, learning_rate, total_steps):
-        super().__init__()
-        if total_steps < 1:
-            raise ValueError(f"total_steps is {total_steps}; expected at least 1.")
-        self.learning_rate = learning_rate
-        self.total_steps = total_steps
 
-    def __call__(self, step):
-        return self.learning_rate * goyal(_jax_array(step), self.total_steps)
+def stage_steps(total: int, second_stage: float = 0.1) -> tuple[int, int]:
+    """The steps of each stage, from those of both and the part of the second.
 
-    def get_config(self):
-        return {"learning_rate": self.learning_rate, "total_steps": self.total_steps}
+    Example:
+        >>> stage_steps(15625), stage_steps(1_000_000)
+        ((14063, 1562), (900000, 100000))
+    """
+    # A part that should be whole, such as 0.29 of 100, loses none to a float's last
+    # digit; any other is cut down.
+    second = math.floor(round(total * second_stage, 9))
+    return total - second, second
+
+
+def pretraining_steps(
+    batch_size: int | str,
+    warmup_fraction: float,
+    base_batch_size: int | None = None,
+    *,
+    sequences: int = 512_000_000,
+    second_stage: float = 0.1,
+    mixed_steps: Sequence[int] = (7037, 1562),
+    steps_divisor: float = 1.0,
+) -> PretrainingSteps:
+    """The lengths of a pre-training at a batch size, in steps.
+
+    A plain batch takes `sequences` / batch steps, the second stage a part of them, and
+    `warmup_fraction` of them raise the learning rate. With a `base_batch_size` it is
+    the base's fraction, and the warm-up lasts as many steps at every batch as there.
+
+    A mixed batch takes `mixed_steps`. Its first stage warms up as a plain training of
+    that batch would; its second warms up anew, over the fraction of its own steps.
+    `steps_divisor` makes all of these steps fewer.
+
+    Example:
+        >>> pretraining_steps(512, 1 / 5, base_batch_size=32768).warmup
+        3125
+        >>> pretraining_steps("65536/32768", 1 / 5, base_batch_size=32768)
+        PretrainingSteps(first=7037, second=1562, warmup=3125, second_warmup=312)
+    """
+    of_first, of_second = (
+        warmup_fraction * batch / (base_batch_size or batch)
+        for batch in stage_batches(batch_size)
+    )
+    total = sequences / stage_batches(batch_size)[0] / steps_divisor
+    # However short a training or a stage, a step after its warm-up remains.
+    if not is_mixed(batch_size):
+        first, second = stage_steps(max(round(total), 1), second_stage)
+        warmup = min(round(of_first * total), first + second - 1)
+        return PretrainingSteps(first, second, warmup)
+    first, second = (max(round(steps / steps_divisor), 1) for steps in mixed_steps)
+    return PretrainingSteps(
+        first,
+        second,
+        min(round(of_first * total), first - 1),
+        min(round(of_second * second), second - 1),
+    )
+
+
+def pretraining_rates(
+    batch_size, learning_rate, steps, base_batch_size=None, power=1.0
+):
+    """The learning rate of each step of BERT's pre-training, shape (total,), float32.
+
+    A plain batch has one warm-up and one decay over both stages; a mixed one has them
+    in each stage (`two_stages_with_rewarmup`). The paper gives neither rates nor
+    warm-ups of its mixed batch: each stage has those of Table 4's rule at its batch.
+
+    Args:
+        batch_size: a number, or the two of a mixed batch, such as "65536/32768".
+        learning_rate: the peak at `base_batch_size`, or at every batch if that is None.
+        steps: the `PretrainingSteps`.
+        power: of the decay.
+
+    Example:
+        >>> steps = pretraining_steps(32768, 1 / 5)
+        >>> rates = pretraining_rates(32768, 0.005, steps, base_batch_size=32768)
+        >>> len(rates), float(rates.max()), int(rates.argmax()) + 1
+        (15625, 0.004999999888241291, 3125)
+    """
+    first, second = (
+        square_root_scaling(learning_rate, batch, base_batch_size or batch)
+        for batch in stage_batches(batch_size)
+    )
+    step = np.arange(steps.total)
+    if is_mixed(batch_size):
+        lengths = (steps.warmup, steps.first, steps.second_warmup, steps.second)
+        fraction = two_stages_with_rewarmup(step, *lengths, second / first, power)
+    else:
+        fraction = warmup_polynomial_decay(step, steps.warmup, steps.total, power)
+    return np.asarray(first * fraction, "float32")
 
 
 def _rise(step, steps):
@@ -289,11 +258,6 @@ def _rise(step, steps):
 
 
 def _float32(step):
-    """(NumPy or jax.numpy, whichever `step` asks for, and `step` in float32)."""
-    xp = jnp if isinstance(step, jax.Array) else np
+    """(NumPy or jax.numpy, whichever `step` is an array of, and `step` in float32)."""
+    xp = step.__array_namespace__() if hasattr(step, "__array_namespace__") else np
     return xp, xp.asarray(step, "float32")
-
-
-def _jax_array(step):
-    # Keras gives the variable that counts.
-    return keras.ops.convert_to_tensor(step)

@@ -6,15 +6,15 @@ import keras
 import numpy as np
 import pytest
 
+from lamb_keras.keras_schedules import GoyalSchedule, WarmupPolynomialDecay
 from lamb_keras.results import paper
 from lamb_keras.schedules import (
-    GoyalSchedule,
-    WarmupPolynomialDecay,
     goyal,
     linear_epoch_warmup,
     pretraining_rates,
     pretraining_steps,
     square_root_scaling,
+    stage_steps,
     two_stages_with_rewarmup,
     warmup_polynomial_decay,
 )
@@ -25,16 +25,11 @@ IMAGENET_STEPS = 7038
 LENGTHS = (1, 2, 3, 9, 10, 89, 90, 97, IMAGENET_STEPS)
 
 
-def test_the_rate_rises_by_equal_steps_to_the_peak():
-    steps = np.arange(5)
-    np.testing.assert_allclose(
-        warmup_polynomial_decay(steps, 5, 20), [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-6
-    )
-
-
-def test_the_decay_starts_at_the_peak_and_ends_at_zero_after_the_last_step():
-    rates = warmup_polynomial_decay(np.arange(5, 21), 5, 20)
-    np.testing.assert_allclose(rates, 1 - np.arange(16) / 15, atol=1e-6)
+def test_the_rate_rises_by_equal_steps_to_the_peak_and_falls_to_zero_after_the_end():
+    rates = warmup_polynomial_decay(np.arange(26), 5, 20)
+    np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(rates[5:21], 1 - np.arange(16) / 15, atol=1e-6)
+    np.testing.assert_array_equal(rates[20:], 0)
 
 
 def test_no_step_of_the_training_has_a_rate_of_zero():
@@ -43,20 +38,10 @@ def test_no_step_of_the_training_has_a_rate_of_zero():
         assert np.all(np.asarray(rates) > 0) and np.max(rates) == 1
 
 
-def test_a_power_of_zero_holds_the_rate():
-    rates = warmup_polynomial_decay(np.arange(25), 5, 20, 0)
-    np.testing.assert_array_equal(rates[4:], 1)
-    np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-6)
-
-
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_the_power_bends_the_decay(power):
+@pytest.mark.parametrize("power", [0, 0.5, 1.0, 2.0])
+def test_the_power_bends_the_decay_and_0_holds_the_rate(power):
     halfway = float(warmup_polynomial_decay(10, 0, 20, power))
     assert halfway == pytest.approx(0.5**power)
-
-
-def test_the_rate_stays_zero_after_the_end():
-    assert float(warmup_polynomial_decay(25, 5, 20, 0.5)) == 0
 
 
 # Goyal's recipe
@@ -102,13 +87,6 @@ def test_square_root_scaling_gives_the_published_rates(number, rate):
     assert ours == pytest.approx([row["learning_rate"] for row in rows], rel=1e-12)
 
 
-def test_table_4_warms_up_for_3125_steps_at_every_batch_size():
-    for row in paper.tables()[4].labeled_rows().values():
-        ratio = linear_epoch_warmup(1 / 5, row["batch"], 32768)
-        assert ratio == pytest.approx(row["warmup_ratio"], rel=1e-12)
-        assert round(ratio * 15625 * 32768 / row["batch"]) == 3125
-
-
 def test_table_5_warms_up_for_782_steps_at_every_batch_size():
     for row in paper.tables()[5].labeled_rows().values():
         epochs = linear_epoch_warmup(20, row["batch"], 32768)
@@ -118,6 +96,54 @@ def test_table_5_warms_up_for_782_steps_at_every_batch_size():
 
 
 # BERT's two stages
+
+
+def of_table_4(batch, **more):
+    return pretraining_steps(batch, 1 / 5, base_batch_size=32768, **more)
+
+
+def test_every_batch_of_table_1_takes_its_published_steps():
+    rows = paper.tables()[1].labeled_rows().values()
+    assert len(rows) == 9
+    for row in rows:
+        assert of_table_4(row["batch_size"]).total == row["steps"]
+
+
+def test_the_stages_and_warmups_are_the_papers():
+    assert stage_steps(1_000_000) == (900_000, 100_000)
+    assert of_table_4(32768) == (14063, 1562, 3125, 0)
+    # A fifth of the second stage warms up anew.
+    assert of_table_4("65536/32768") == (7037, 1562, 3125, 312)
+    for row in paper.tables()[4].labeled_rows().values():
+        steps = of_table_4(row["batch"])
+        assert (steps.warmup, steps.second_warmup) == (3125, 0)
+        assert steps.warmup / steps.total == pytest.approx(row["warmup_ratio"])
+
+
+def test_without_a_base_the_warmup_is_a_fraction_at_every_batch():
+    assert pretraining_steps(16384, 0.05).warmup == 1562
+    assert pretraining_steps(512, 0.01).warmup == 10_000
+
+
+def test_a_divisor_shortens_all_of_it_alike():
+    lengths = [of_table_4(512 * 2**k, steps_divisor=195.3125) for k in range(7)]
+    assert [steps.total for steps in lengths] == [5120 // 2**k for k in range(7)]
+    assert {steps.warmup for steps in lengths} == {16}
+    assert lengths[-1][:2] == (72, 8)
+    assert of_table_4("65536/32768", steps_divisor=195.3125) == (36, 8, 16, 2)
+
+
+def test_however_short_a_step_after_the_warmup_remains():
+    steps = pretraining_steps(16384, 0.9, steps_divisor=31250)
+    assert (steps.total, steps.warmup) == (1, 0)
+    assert of_table_4("65536/32768", steps_divisor=1e6) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("total", "part"), [(100, 0.29), (30, 0.1), (10, 0.7), (15625, 0)]
+)
+def test_a_whole_part_of_the_steps_loses_none_to_rounding(total, part):
+    assert stage_steps(total, part)[1] == round(total * part)
 
 
 def test_a_plain_pretraining_is_one_warmup_and_one_decay_over_both_stages():
@@ -156,12 +182,6 @@ def test_the_mixed_batch_ramps_its_rate_up_from_zero_again():
     assert set(bends + 1) <= {3124, 3125, 7036, 7037, 7348, 7349}
 
 
-def test_a_rate_for_every_batch_is_not_scaled():
-    steps = pretraining_steps(16384, 0.1)
-    rates = pretraining_rates(16384, 0.0002, steps)
-    assert (rates.max(), int(rates.argmax()) + 1) == (pytest.approx(0.0002), 3125)
-
-
 def test_the_power_bends_the_decay_of_both_stages():
     halfway = [
         float(two_stages_with_rewarmup(s, 0, 10, 0, 20, 0.5, power=2)) for s in (5, 20)
@@ -192,37 +212,28 @@ def test_the_rates_of_numpy_are_those_of_jax(schedule):
     assert [float(schedule(int(s))) for s in steps] == on_host.tolist()
 
 
-@pytest.mark.parametrize(
-    "schedule, function",
-    [
-        (
-            WarmupPolynomialDecay(0.1, 2, 36),
-            lambda s: warmup_polynomial_decay(s, 2, 36),
-        ),
-        (GoyalSchedule(0.1, 36), lambda s: goyal(s, 36)),
-    ],
-    ids=["poly", "goyal"],
-)
-def test_keras_gives_each_step_of_a_training_its_rate(schedule, function):
+WARMUP = WarmupPolynomialDecay(0.1, warmup_steps=2, total_steps=36, power=0.5)
+GOYAL = GoyalSchedule(0.1, total_steps=36)
+
+
+@pytest.mark.parametrize("schedule", [WARMUP, GOYAL])
+def test_keras_gives_each_step_of_a_training_its_rate(schedule):
+    steps = np.arange(36)
+    fractions = goyal(steps, 36)
+    if schedule is WARMUP:
+        fractions = warmup_polynomial_decay(steps, 2, 36, 0.5)
     weight = keras.Variable([0.0])
     optimizer = keras.optimizers.SGD(schedule)
     optimizer.build([weight])
     step = jax.jit(lambda s, w: optimizer.stateless_apply(s, [-jnp.ones(1)], w))
     state, weights, path = [v.value for v in optimizer.variables], [weight.value], [0.0]
-    for _ in range(36):
+    for _ in steps:
         weights, state = step(state, weights)
         path.append(float(weights[0][0]))
-    np.testing.assert_allclose(np.diff(path), 0.1 * function(np.arange(36)), atol=1e-6)
+    np.testing.assert_allclose(np.diff(path), 0.1 * fractions, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        WarmupPolynomialDecay(0.1, warmup_steps=2, total_steps=6, power=0.5),
-        GoyalSchedule(0.1, total_steps=7),
-    ],
-    ids=lambda schedule: type(schedule).__name__,
-)
+@pytest.mark.parametrize("schedule", [WARMUP, GOYAL])
 def test_keras_survives_a_round_trip_of_the_schedule(schedule):
     copy = keras.optimizers.schedules.deserialize(
         keras.optimizers.schedules.serialize(schedule)

@@ -395,7 +395,5 @@ def test_without_a_package_of_its_own_a_project_runs_this_one(tiny):
     [decision] = decide(project.plan(), project.project)
     assert set(decision.run.key["code"]) == {
         "lamb_keras/__init__.py",
-        "lamb_keras/backend.py",
         "lamb_keras/schedules.py",
-        "lamb_keras/stages.py",
     }

@@ -159,7 +159,7 @@ def test_an_unknown_scale_is_answered_with_those_that_exist(tiny):
     ("setting", "sentence"),
     [
         ("sede=[1]", "--set: unknown parameter sede; did you mean seeds?"),
-        ("seeds=1", "--set: seeds is 1, expected a list of different whole numbers"),
+        ("seeds=1", "--set: seeds is 1, expected a list"),
         ("epochs=1e-3", "--set: epochs is 0.001, expected a whole number"),
         ("seeds", "--set 'seeds' is not of the form name=value"),
         ("table=7", "--set table: the table is chosen by --tables"),

@@ -1,14 +1,48 @@
 """What the BERT notebook is asked to run: its parameters, checked, and its trials."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import NamedTuple
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, WrapValidator
+from pydantic_core import PydanticCustomError
 
-from lamb_keras import experiments, schedules, stages
-from lamb_keras.data import text_data
-from lamb_keras.experiments import grids
+from lamb_keras import schedules
+from lamb_keras.experiments.grids import of_solver
+from lamb_keras.experiments.names import NOTEBOOKS
+from lamb_keras.experiments.schema import Experiment, WeightDecay, WeightDecayForm
+from lamb_keras.experiments.types import (
+    Divisor,
+    Fraction,
+    ParameterError,
+    Part,
+    Seeds,
+    Text,
+    Whole,
+    by_solver,
+    grid,
+    one_of,
+)
+
+# The marks of a window: one before the question and one after either text.
+SPECIAL_TOKENS = 3
+# Where all text is generated, there must be some of each.
+ARTICLES = ("articles", "question_articles", "dev_articles")
+
+
+def _two_stages(value, whole):
+    if not isinstance(value, str) or "/" not in value:
+        return whole(value)
+    sizes = re.fullmatch(r"\s*0*([1-9][0-9]*)\s*/\s*0*([1-9][0-9]*)\s*", value)
+    if not sizes or sizes[1] == sizes[2]:
+        raise PydanticCustomError("batches", "two different whole numbers around the /")
+    return f"{sizes[1]}/{sizes[2]}"
+
+
+# A number, or text such as 65536/32768, with one for each stage.
+Batch = Annotated[Whole, WrapValidator(_two_stages)]
+_two = Field(min_length=2, max_length=2)
 
 
 class Trial(NamedTuple):
@@ -57,40 +91,8 @@ class Stage(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BertExperiment:
+class BertExperiment(Experiment):
     """The parameters of the BERT experiment, under the names that its notebook uses.
-
-    Those that the image experiments have too mean the same (`ImageExperiment`).
-
-    Args:
-        dataset, articles, question_articles, dev_articles, dev_fraction,
-            validation_fraction, vocab_size, vocabulary: as of `data.library.open`.
-        sequence_lengths: of the two stages, in tokens.
-        layers, width, heads, dropout: of the net, as of `models.bert`.
-        preset: of KerasHub, whose weights are fine-tuned in place of a pre-training.
-        masking_rate: which part of the tokens is to be predicted.
-        batch_size: sequences in a step at the paper's scale; a text for two of them.
-        base_batch_size: the batch for which rates and warm-ups are given, maybe by
-            solver; at others the rate goes with the square root of the batch, and the
-            warm-up lasts as many steps. None: they are for every batch.
-        warmup_fraction: a grid: of the steps, how many raise the learning rate.
-        sequences: that the paper pre-trains on; steps are these over the batch.
-        second_stage: which part of the steps is at the second sequence length.
-        mixed_steps: the published steps of the two stages of the mixed batch.
-        batch_divisor: how many times smaller a step is at this scale.
-        steps_divisor: how many times fewer the steps are.
-        learning_rate_multiplier: of the learning rates at this scale, maybe by solver.
-        micro_batch_size: sequences computed at once; a larger batch adds up as many
-            gradients as it takes.
-        looks: how often a pre-training is looked at.
-        finetuning_learning_rate, finetuning_batch_size, finetuning_epochs,
-            finetuning_warmup: of the AdamW that fine-tunes on the questions.
-        finetuning_seeds: of the answer head and the order of the questions; a
-            fine-tuning each.
-        document_stride, max_question_length: as of `data.squad.features`.
-
-    Raises:
-        lamb_keras.experiments.ParameterError: for a value of a wrong type or range.
 
     Example:
         >>> experiment = BertExperiment(table=4, scale="paper", dataset="wikipedia",
@@ -104,101 +106,82 @@ class BertExperiment:
         [0.000625, 0.005]
     """
 
-    notebook: str = "bert_squad"
-    table: int
-    scale: str
-    dataset: str = "encyclopedia"
-    articles: int = 0
-    question_articles: int = 0
-    dev_articles: int = 0
-    dev_fraction: float = 0.2
-    validation_fraction: float = 0.05
-    vocab_size: int = 1000
-    vocabulary: str | None = None
-    sequence_lengths: list[int]
-    layers: int = 24
-    width: int = 1024
-    heads: int = 16
-    dropout: float = 0.1
-    preset: str | None = None
-    dtype_policy: str = "float32"
-    masking_rate: float = 0.15
-    solvers: list[str]
-    learning_rates: list | dict
-    batch_size: int | str | list | dict
-    base_batch_size: int | dict | None = None
-    warmup_fraction: float | list | dict = 0.0
-    decay_power: float = 1.0
-    weight_decay: float | list | dict = 0.01
-    weight_decay_form: str | list[str] = "times_learning_rate"
-    exclude_from_weight_decay: list[str] = field(default_factory=list)
-    global_clipnorm: float | None = None
-    packed_update: bool = False
-    sequences: int = 512_000_000
-    second_stage: float = 0.1
-    mixed_steps: list[int] = field(default_factory=lambda: [7037, 1562])
-    batch_divisor: int = 1
-    steps_divisor: float = 1.0
-    learning_rate_multiplier: float | dict = 1.0
-    micro_batch_size: int = 32
-    looks: int = 10
-    seeds: list[int] = field(default_factory=lambda: [0])
-    finetuning_learning_rate: float = 3e-5
-    finetuning_batch_size: int = 32
-    finetuning_epochs: int = 2
-    finetuning_warmup: float = 0.1
-    finetuning_seeds: list[int] = field(default_factory=lambda: [0])
-    document_stride: int = 128
-    max_question_length: int = 64
+    Trial = Trial
 
-    def __post_init__(self):
-        given = {name: v for name, v in asdict(self).items() if v is not None}
-        for name, value in experiments.validate(given).items():
-            object.__setattr__(self, name, value)
+    notebook: one_of(NOTEBOOKS) = "bert_squad"  # the experiment
+    # encyclopedia (generated), books or wikipedia (text files)
+    dataset: Text = "encyclopedia"
+    # generated ones to pre-train on; with text files, those added
+    articles: NonNegativeInt = 0
+    # generated ones with questions to fine-tune on, likewise
+    question_articles: NonNegativeInt = 0
+    # generated ones with questions to judge by, likewise
+    dev_articles: NonNegativeInt = 0
+    # of a real file's articles, to judge by where it has no dev file
+    dev_fraction: Part = 0.2
+    # of the text, held out to watch and to choose by
+    validation_fraction: Part = 0.05
+    vocab_size: Annotated[int, Field(ge=30)] = 1000  # word pieces; BERT's 30,522
+    # the path of a vocab.txt; None: word pieces trained on the text
+    vocabulary: Text | None = None
+    # tokens in the two stages; the paper's [128, 512]
+    sequence_lengths: Annotated[list[Annotated[int, Field(ge=16)]], _two]
+    layers: Whole = 24  # of the net; BERT-Large's 24
+    width: Whole = 1024  # of a layer; BERT-Large's 1,024
+    heads: Whole = 16  # of attention, which share the width; BERT-Large's 16
+    # the part of activations that training leaves out; BERT's 0.1
+    dropout: Fraction = 0.1
+    # of KerasHub, such as bert_large_en_uncased: fine-tuned, not trained
+    preset: Text | None = None
+    masking_rate: Part = 0.15  # the part of the tokens that is to be predicted
+    learning_rate_multiplier: by_solver(PositiveFloat) = 1.0  # at this scale
+    weight_decay: WeightDecay = 0.01  # of adamw, lars and lamb
+    weight_decay_form: WeightDecayForm = "times_learning_rate"  # of adamw
+    batch_size: grid(Batch)  # the paper's; "65536/32768" has one for each stage
+    # the batch that rates and warm-up are for, maybe by solver
+    base_batch_size: by_solver(Whole | None) = None
+    # of the steps, with a rising rate: a number, list or by solver
+    warmup_fraction: grid(Fraction) = 0.0
+    # that the paper trains on: 1,000,000 steps of 512
+    sequences: Whole = 512_000_000
+    second_stage: Fraction = 0.1  # the part of the steps with the longer sequences
+    # the paper's, of the two stages of the mixed batch
+    mixed_steps: Annotated[list[Whole], _two] = field(
+        default_factory=lambda: [7037, 1562]
+    )
+    steps_divisor: Divisor = 1.0  # how many times fewer steps than the paper's
+    # sequences computed at once; gradients of more are added up
+    micro_batch_size: Whole = 32
+    # at the held-out loss during a pre-training
+    looks: Annotated[int, Field(ge=2)] = 10
+    # of weights, order and masks; one pre-training each
+    seeds: Seeds = field(default_factory=[0].copy)
+    finetuning_learning_rate: PositiveFloat = 3e-5  # the peak; of AdamW
+    finetuning_batch_size: Whole = 32  # windows of text with a question in a step
+    finetuning_epochs: Whole = 2  # passes over the training questions
+    finetuning_warmup: Fraction = 0.1  # of the steps, with a rising rate
+    # of the answer head and the order; one fine-tuning each
+    finetuning_seeds: Seeds = field(default_factory=[0].copy)
+    document_stride: Whole = 128  # tokens from one window of a text to the next
+    max_question_length: Whole = 64  # tokens of a question that are kept
 
-    @classmethod
-    def of(cls, names: Mapping) -> "BertExperiment":
-        """The experiment whose parameters are among these names.
+    def open(self):
+        """The text and the questions: a `lamb_keras.data.text_data.TextDataset`."""
+        from lamb_keras.data import text_data
 
-        A notebook calls it with `globals()`, after its cell of parameters.
-        """
-        known = [each.name for each in fields(cls)]
-        return cls(**{name: names[name] for name in known if name in names})
-
-    def open(self) -> text_data.TextDataset:
-        """The text and the questions."""
-        names = (
-            "articles",
-            "question_articles",
-            "dev_articles",
-            "dev_fraction",
-            "validation_fraction",
-            "vocab_size",
-            "vocabulary",
-        )
-        return text_data.open(
-            self.dataset, **{name: getattr(self, name) for name in names}
-        )
-
-    def trials(self) -> list[Trial]:
-        """Every setting with every seed, in the order of the grids."""
-        return [
-            Trial(**{name: setting[name] for name in Trial._fields[:-1]}, seed=seed)
-            for setting in experiments.settings(asdict(self))
-            for seed in self.seeds
-        ]
+        names = [*ARTICLES, "dev_fraction", "validation_fraction", "vocab_size"]
+        sizes = {name: getattr(self, name) for name in (*names, "vocabulary")}
+        return text_data.open(self.dataset, **sizes)
 
     def stages(self, trial: Trial) -> tuple[Stage, Stage]:
         """The two stages of a trial at this scale; the second may have no steps."""
         steps = self._steps(trial, self.steps_divisor)
-        sizes = [
-            batch // self.batch_divisor for batch in stages.batches(trial.batch_size)
-        ]
+        batches = schedules.stage_batches(trial.batch_size)
+        sizes = [batch // self.batch_divisor for batch in batches]
+        both = zip(self.sequence_lengths, sizes, steps[:2], strict=True)
         return tuple(
             Stage(length, size, min(self.micro_batch_size, size), count)
-            for length, size, count in zip(
-                self.sequence_lengths, sizes, (steps.first, steps.second), strict=True
-            )
+            for length, size, count in both
         )
 
     def warmup_steps(self, trial: Trial) -> int:
@@ -212,8 +195,8 @@ class BertExperiment:
 
     def peak_learning_rate(self, trial: Trial) -> float:
         """The greatest learning rate of the first stage, at this scale."""
-        base = self._base(trial)
-        batch, _ = stages.batches(trial.batch_size)
+        base = of_solver(self.base_batch_size, trial.solver)
+        batch, _ = schedules.stage_batches(trial.batch_size)
         return schedules.square_root_scaling(self._rate(trial), batch, base or batch)
 
     def learning_rates_by_step(self, trial: Trial) -> np.ndarray:
@@ -222,7 +205,7 @@ class BertExperiment:
             trial.batch_size,
             self._rate(trial),
             self._steps(trial, self.steps_divisor),
-            self._base(trial),
+            of_solver(self.base_batch_size, trial.solver),
             self.decay_power,
         )
 
@@ -241,16 +224,102 @@ class BertExperiment:
         return schedules.pretraining_steps(
             trial.batch_size,
             trial.warmup_fraction,
-            self._base(trial),
+            of_solver(self.base_batch_size, trial.solver),
             sequences=self.sequences,
             second_stage=self.second_stage,
             mixed_steps=self.mixed_steps,
             steps_divisor=steps_divisor,
         )
 
-    def _base(self, trial):
-        return grids.of_solver(self.base_batch_size, trial.solver)
-
     def _rate(self, trial):
-        multiplier = grids.of_solver(self.learning_rate_multiplier, trial.solver)
+        multiplier = of_solver(self.learning_rate_multiplier, trial.solver)
         return trial.learning_rate * (multiplier or 1.0)
+
+    def _check_together(self):
+        if self.width % self.heads:
+            raise ParameterError(
+                f"width is {self.width} and heads {self.heads}, expected a multiple of "
+                "heads, which share it; choose another of the two",
+                ["width", "heads"],
+            )
+        first, second = self.sequence_lengths
+        if second < first:
+            raise ParameterError(
+                f"sequence_lengths is [{first}, {second}], expected the second stage's "
+                f"at least as long as the first's; write [{second}, {first}]",
+                ["sequence_lengths"],
+            )
+        for name in ARTICLES:
+            if self.dataset == "encyclopedia" and not getattr(self, name):
+                raise ParameterError(
+                    f"{name} is 0, expected at least 1 where all text is generated",
+                    [name, "dataset"],
+                )
+        room = second - SPECIAL_TOKENS - self.max_question_length
+        if room < self.document_stride:
+            raise ParameterError(
+                f"document_stride is {self.document_stride}, expected at most the "
+                f"{room} tokens of text that a window of {second} holds beside a "
+                f"question of {self.max_question_length} and {SPECIAL_TOKENS} marks; "
+                "lower document_stride or max_question_length",
+                ["document_stride", "max_question_length", "sequence_lengths"],
+            )
+        trials = {trial.batch_size: trial for trial in self.trials()}
+        mixed = list(filter(schedules.is_mixed, trials))
+        if len(mixed) > 1:
+            raise ParameterError(
+                f"batch_size has {' and '.join(mixed)}, expected one mixed batch at "
+                "most, whose steps mixed_steps are; run the other one by itself",
+                ["batch_size", "mixed_steps"],
+            )
+        for trial in self.trials():
+            self._check_batch(trial)
+        for trial in trials.values():
+            self._check_steps(trial)
+
+    def _check_batch(self, trial):
+        """Raises where one of a trial's two batches is none, or is all warm-up."""
+        micro = self.micro_batch_size
+        base = of_solver(self.base_batch_size, trial.solver)
+        for batch in schedules.stage_batches(trial.batch_size):
+            size = batch // self.batch_divisor
+            if not size:
+                raise ParameterError(
+                    f"batch_divisor is {self.batch_divisor} and batch_size {batch}, "
+                    "which leaves no sequence in a step; choose a smaller "
+                    "batch_divisor",
+                    ["batch_divisor", "batch_size"],
+                )
+            if size > micro and size % micro:
+                raise ParameterError(
+                    f"micro_batch_size is {micro} and a step of batch_size {batch} has "
+                    f"{size} sequences, expected a multiple of it, or no more than it; "
+                    "choose a micro_batch_size that divides them",
+                    ["micro_batch_size", "batch_divisor", "batch_size"],
+                )
+            part = trial.warmup_fraction * batch / (base or batch)
+            if part >= 1:
+                given = f" for base_batch_size {base}" if base else ""
+                raise ParameterError(
+                    f"warmup_fraction is {trial.warmup_fraction:g}{given}, which is "
+                    f"{part:g} of the steps at batch_size {batch} and leaves nothing "
+                    "after the warm-up; choose a smaller warmup_fraction",
+                    ["warmup_fraction", "base_batch_size", "batch_size"],
+                )
+
+    def _check_steps(self, trial):
+        """Raises where a trial has too few steps."""
+        steps, batch = self._steps(trial, self.steps_divisor), trial.batch_size
+        if self.second_stage and not steps.second:
+            raise ParameterError(
+                f"steps_divisor is {self.steps_divisor:g}, which leaves {steps.total} "
+                f"steps at batch_size {batch} and none of them to the second stage; "
+                "choose a smaller steps_divisor",
+                ["steps_divisor", "second_stage"],
+            )
+        if self.looks > steps.total:
+            raise ParameterError(
+                f"looks is {self.looks}, expected at most the {steps.total} steps at "
+                f"batch_size {batch}; choose fewer looks",
+                ["looks", "steps_divisor"],
+            )

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping
 
-from lamb_keras.experiments.schema import VOCABULARY
+from lamb_keras.experiments.names import uses
 
 # The parameters that may be grids, outermost first, by the name of one of their values.
 GRIDS = {
@@ -15,8 +15,6 @@ GRIDS = {
     "warmup_fraction": "warmup_fraction",
     "learning_rate": "learning_rates",
 }
-# What an experiment that has no such parameter has no such number of.
-OPTIONAL = ("warmup_fraction",)
 
 
 def settings(parameters: Mapping) -> list[dict]:
@@ -24,10 +22,8 @@ def settings(parameters: Mapping) -> list[dict]:
 
     A setting is a solver with its numbers as the table has them; a trial is a setting
     with a seed. What the solver does not use, or the parameters do not say, is None,
-    so that no setting is there twice; no L2 regularization is 0.
-
-    Args:
-        parameters: those of a run, as `validate` returns them.
+    so that no setting is there twice; no L2 regularization is 0. Only an experiment
+    that has a `warmup_fraction` has one in its settings.
 
     Example:
         >>> grids = {"learning_rates": [0.1, 0.2], "weight_decay": {"lamb": [0, 1]}}
@@ -41,11 +37,9 @@ def settings(parameters: Mapping) -> list[dict]:
         lamb 1 0.1
         lamb 1 0.2
     """
-    grids = {
-        number: name
-        for number, name in GRIDS.items()
-        if number not in OPTIONAL or name in parameters
-    }
+    grids = dict(GRIDS)
+    if "warmup_fraction" not in parameters:
+        del grids["warmup_fraction"]
     return [
         {"solver": solver, **dict(zip(grids, values, strict=True))}
         for solver in parameters.get("solvers") or [None]
@@ -71,7 +65,7 @@ def trials(parameters: Mapping) -> int:
 
 
 def of_solver(value, solver: str):
-    """A solver's value of a parameter that may be set by solver, but is no grid.
+    """A solver's value of a parameter that may be set by solver.
 
     Example:
         >>> of_solver({"adamw": 512, "lamb": 32768}, "lamb"), of_solver(None, "lamb")
@@ -82,11 +76,9 @@ def of_solver(value, solver: str):
 
 def _values(parameters, name, solver):
     """What a solver is to try of one grid."""
-    value = parameters.get(name)
-    if solver is not None and not VOCABULARY[name].used_by(solver):
+    value = of_solver(parameters.get(name), solver)
+    if solver is not None and not uses(solver, name):
         value = None
-    elif isinstance(value, Mapping):
-        value = value.get(solver)
     if value is None:
         return [0.0 if name == "l2_regularization" else None]
     return value if isinstance(value, list | tuple) else [value]

@@ -1,13 +1,25 @@
-"""What a notebook is asked to run: its parameters, checked, and its trials."""
+"""What an image notebook is asked to run: its parameters, checked, and its trials."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import Field, NonNegativeFloat
 
-from lamb_keras import experiments, schedules
+from lamb_keras import schedules
+from lamb_keras.experiments.names import AUGMENTATIONS
+from lamb_keras.experiments.schema import Experiment
+from lamb_keras.experiments.types import (
+    Divisor,
+    Fraction,
+    ParameterError,
+    Whole,
+    different,
+    grid,
+    one_of,
+    one_or_several,
+)
 
 
 class Trial(NamedTuple):
@@ -49,49 +61,12 @@ class Steps(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageExperiment:
+class ImageExperiment(Experiment):
     """The parameters of an image experiment, under the names that notebooks use.
 
-    Args:
-        notebook: the experiment; a table made for another notebook is refused.
-        table: the number of the paper's table that this fills.
-        scale: laptop, gpu or paper.
-        dataset: a name that `lamb_keras.data.load` knows.
-        solvers: the paper's names; a trailing "+" adds Goyal's learning-rate recipe.
-        learning_rates: a grid: a list, or a list for each solver.
-        batch_size: images in a step at the paper's scale, or several such numbers.
-        epochs: passes over the training images at the paper's scale.
-        seeds: of the initial weights, the order of the images and their augmentation;
-            a trial each.
-        validation_fraction: of the training images, held out to choose by.
-        batch_divisor: how many times smaller a step is at this scale.
-        epochs_divisor: how many times shorter the training is at this scale.
-        base_batch_size: the batch for which `learning_rates` and `warmup_epochs` are
-            given; at others the rate goes with the square root of the batch, and the
-            warm-up lasts as many steps. None: they are for every batch.
-        warmup_epochs: of `epochs`, how many raise the learning rate.
-        decay_power: of the polynomial decay that follows; 0 for a constant rate.
-        weight_decay: a grid: of the solvers that have one (adamw, lars, lamb).
-        weight_decay_form: of adamw: "per_step" takes `weight_decay` of the weights off
-            at each step, as TensorFlow 1 did, "times_learning_rate" that times the
-            learning rate, as Keras does; or both, as a list.
-        published_steps: of the paper's training. A decay per step is multiplied by
-            this over our steps, so that decay × steps is kept. None: it is as given.
-        l2_regularization: a grid: ½ · this · Σ w² is added to the loss, over all
-            weights but those of normalization layers.
-        label_smoothing: the part of a label that is spread over all classes.
-        nesterov: whether momentum is Nesterov's.
-        exclude_from_weight_decay: patterns of variable paths that LAMB and LARS
-            neither decay nor adapt.
-        global_clipnorm: the longest gradient that LAMB and LARS take as it is.
-        packed_update: whether LAMB and LARS update variables of one shape at once, in
-            far fewer kernels: see `lamb_keras.optimizers.Packed`.
-        augmentations: of the training images: crop, flip, cutout.
-        width, blocks: of the model, for models that have them.
-        dtype_policy: Keras's name of the precision the model computes in.
-
-    Raises:
-        lamb_keras.experiments.ParameterError: for a value of a wrong type or range.
+    At batches other than `base_batch_size` the rate goes with the square root of the
+    batch, and the warm-up lasts as many steps. AdamW's decay `per_step` is multiplied
+    by `published_steps` over ours, so that decay × steps is kept.
 
     Example:
         >>> experiment = ImageExperiment(
@@ -106,107 +81,64 @@ class ImageExperiment:
         Steps(images_per_step=64, warmup=22, total=674)
     """
 
-    notebook: str
-    table: int
-    scale: str
-    dataset: str
-    solvers: list[str]
-    learning_rates: list | dict
-    batch_size: int | list[int]
-    epochs: int
-    seeds: list[int]
-    validation_fraction: float
-    batch_divisor: int = 1
-    epochs_divisor: float = 1.0
-    base_batch_size: int | None = None
-    warmup_epochs: float = 0.0
-    decay_power: float = 1.0
-    weight_decay: float | list | dict = 0.0
-    weight_decay_form: str | list[str] = "per_step"
-    published_steps: int | None = None
-    l2_regularization: float | list | dict = 0.0
-    label_smoothing: float = 0.0
-    nesterov: bool = False
-    exclude_from_weight_decay: list[str] = field(default_factory=list)
-    global_clipnorm: float | None = None
-    packed_update: bool = False
-    augmentations: list[str] = field(default_factory=list)
-    width: int | None = None
-    blocks: list[int] | None = None
-    dtype_policy: str = "float32"
+    Trial = Trial
 
-    def __post_init__(self):
-        given = {name: v for name, v in asdict(self).items() if v is not None}
-        for name, value in experiments.validate(given).items():
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def of(cls, names: Mapping) -> "ImageExperiment":
-        """The experiment whose parameters are among these names.
-
-        A notebook calls it with `globals()`, after its cell of parameters.
-        """
-        known = [each.name for each in fields(cls)]
-        return cls(**{name: names[name] for name in known if name in names})
-
-    def trials(self) -> list[Trial]:
-        """Every setting with every seed, in the order of the grids."""
-        return [
-            Trial(**setting, seed=seed)
-            for setting in experiments.settings(asdict(self))
-            for seed in self.seeds
-        ]
+    # channels of the net's first stage; the paper's 64
+    width: Whole = None
+    # of each stage; the paper's [3, 4, 6, 3]
+    blocks: Annotated[list[Whole], Field(min_length=1)] = None
+    # the paper's: a decay per step grows as the training shrinks
+    published_steps: Whole | None = None
+    # half of this times the sum of squared weights, in the loss
+    l2_regularization: grid(NonNegativeFloat) = 0.0
+    # the part of a label that is spread over all classes
+    label_smoothing: Fraction = 0.0
+    nesterov: bool = False  # whether momentum is Nesterov's
+    batch_size: one_or_several(Whole)  # the paper's
+    # the batch that rates and warm-up are for; others by the rule
+    base_batch_size: Whole | None = None
+    epochs: Whole  # the paper's passes over the training images
+    epochs_divisor: Divisor = 1.0  # this scale trains epochs / epochs_divisor
+    warmup_epochs: NonNegativeFloat = 0.0  # of epochs, with a rising learning rate
+    # of crop, flip, cutout
+    augmentations: different(one_of(AUGMENTATIONS), 0) = field(default_factory=list)
 
     @property
     def periods(self) -> int:
-        """How often a training is looked at: after each of its epochs."""
+        """How often a training is evaluated: after each of its epochs."""
         return math.ceil(self.epochs / self.epochs_divisor)
 
     def steps(self, trial: Trial, images: int) -> Steps:
         """The steps of a trial on a training set of so many images.
 
-        Its epochs are one stream of shuffled images, of which a step may take some
-        from the end of one and some from the start of the next: ImageNet's 90 epochs
-        are 7,038 steps of 16,384. The last step is filled up from one more epoch.
-        Images that are held out count too: the others are shown more often then.
-
-        Raises:
-            lamb_keras.experiments.ParameterError: when not even one batch fits.
+        Its epochs are one stream of shuffled images: a step may take some from the end
+        of one and some from the start of the next, and ImageNet's 90 epochs are 7,038
+        steps of 16,384. Images that are held out count: others are shown more often.
         """
         per_step = trial.batch_size // self.batch_divisor
         if per_step > images:
-            raise experiments.ParameterError(
+            raise ParameterError(
                 f"batch_size {trial.batch_size} / batch_divisor {self.batch_divisor} "
                 f"is {per_step} images a step, but {self.dataset} has {images} to "
                 "train on: raise batch_divisor."
             )
         total = math.ceil(self.epochs / self.epochs_divisor * images / per_step)
-        warmup = self.warmup_epochs
-        if self.base_batch_size:
-            warmup = schedules.linear_epoch_warmup(
-                warmup, trial.batch_size, self.base_batch_size
-            )
+        warmup = self._warmup_epochs(trial.batch_size)
         # However short the training, a step after the warm-up remains.
         return Steps(
             per_step, min(round(total * warmup / self.epochs), total - 1), total
         )
 
     def micro_batches(self) -> tuple[int, int]:
-        """(images in a micro-batch, the most micro-batches that a step has).
-
-        A micro-batch is the smallest of the experiment's batches, of which all are
-        multiples.
-        """
-        batches = sorted({t.batch_size // self.batch_divisor for t in self.trials()})
-        return batches[0], batches[-1] // batches[0]
+        """The smallest step's images, and how many times as many the largest has."""
+        sizes = self._images_per_step()
+        return sizes[0], sizes[-1] // sizes[0]
 
     def learning_rates_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
         """The learning rate of each step, shape (total,), float32."""
-        peak = trial.learning_rate
-        if self.base_batch_size:
-            peak = schedules.square_root_scaling(
-                peak, trial.batch_size, self.base_batch_size
-            )
+        peak, base = trial.learning_rate, self.base_batch_size
+        if base:
+            peak = schedules.square_root_scaling(peak, trial.batch_size, base)
         step = np.arange(steps.total)
         if trial.solver.endswith("+"):
             fraction = schedules.goyal(step, steps.total)
@@ -221,26 +153,62 @@ class ImageExperiment:
 
         For adamw the fraction of the weights that the step takes off, for lars and
         lamb their λ, for others 0.
-
-        Raises:
-            lamb_keras.experiments.ParameterError: when a step would take off all.
         """
-        if trial.weight_decay is None:
-            return np.zeros(steps.total, "float32")
-        if trial.weight_decay_form is None:
-            return np.full(steps.total, trial.weight_decay, "float32")
+        decay = trial.weight_decay or 0.0
         if trial.weight_decay_form == "times_learning_rate":
-            return trial.weight_decay * self.learning_rates_by_step(trial, steps)
-        fraction = trial.weight_decay * self.decay_factor(steps)
-        if fraction >= 1:
-            raise experiments.ParameterError(
-                f"weight_decay {trial.weight_decay:g} per step, times published_steps "
-                f"{self.published_steps} over our {steps.total} steps, is "
-                f"{fraction:.3g} of the weights, expected less than 1: train longer "
-                "(a smaller epochs_divisor or a larger batch_divisor)."
-            )
-        return np.full(steps.total, fraction, "float32")
+            return decay * self.learning_rates_by_step(trial, steps)
+        if trial.weight_decay_form == "per_step":
+            decay *= self.decay_factor(steps)
+            if decay >= 1:
+                raise ParameterError(
+                    f"weight_decay {trial.weight_decay:g} per step, times "
+                    f"published_steps {self.published_steps} over our {steps.total} "
+                    f"steps, is {decay:.3g} of the weights, expected less than 1: "
+                    "train longer (a smaller epochs_divisor or a larger batch_divisor)."
+                )
+        return np.full(steps.total, decay, "float32")
 
     def decay_factor(self, steps: Steps) -> float:
         """How many times stronger a decay per step is in this shorter training."""
         return self.published_steps / steps.total if self.published_steps else 1.0
+
+    def _check_together(self):
+        batches = sorted({trial.batch_size for trial in self.trials()})
+        smallest, *larger = self._images_per_step()
+        if not smallest:
+            raise ParameterError(
+                f"batch_divisor is {self.batch_divisor} and batch_size {batches[0]}, "
+                "which leaves no image in a step; choose a smaller batch_divisor",
+                ["batch_divisor", "batch_size"],
+            )
+        if odd := [size for size in larger if size % smallest]:
+            raise ParameterError(
+                f"batch_size {batches} gives steps of {smallest} and {odd[0]} images, "
+                "expected multiples of the smallest, of which a step is made; "
+                "choose batch sizes that are",
+                ["batch_size", "batch_divisor"],
+            )
+        if self.epochs_divisor > self.epochs:
+            raise ParameterError(
+                f"epochs_divisor is {self.epochs_divisor:g} and epochs {self.epochs}, "
+                "which leaves less than one epoch of training; choose a smaller "
+                "epochs_divisor",
+                ["epochs_divisor", "epochs"],
+            )
+        if (warmup := self._warmup_epochs(batches[-1])) >= self.epochs:
+            given = f" at batch_size {batches[-1]}" if self.base_batch_size else ""
+            raise ParameterError(
+                f"warmup_epochs is {warmup:g}{given} and epochs {self.epochs}, which "
+                "leaves nothing after the warm-up; choose fewer warmup_epochs",
+                ["warmup_epochs", "epochs"],
+            )
+
+    def _images_per_step(self):
+        return sorted({t.batch_size // self.batch_divisor for t in self.trials()})
+
+    def _warmup_epochs(self, batch_size):
+        if not self.base_batch_size:
+            return self.warmup_epochs
+        return schedules.linear_epoch_warmup(
+            self.warmup_epochs, batch_size, self.base_batch_size
+        )

@@ -48,23 +48,6 @@ def test_no_two_trials_of_an_experiment_are_called_the_same():
         assert len({str(trial) for trial in trials}) == len(trials) > 2
 
 
-def test_imagenets_steps_are_the_papers():
-    steps = {t.batch_size: RESNET.steps(t, IMAGENET).total for t in RESNET.trials()}
-    assert steps[16384] == 7038 and steps[32768] == 3519
-
-
-def test_the_warm_up_is_as_many_steps_at_every_batch_size():
-    warmups = {RESNET.steps(trial, IMAGENET).warmup for trial in RESNET.trials()}
-    assert warmups == {782}
-
-
-def test_the_rate_goes_with_the_square_root_of_the_batch():
-    for trial in RESNET.trials():
-        steps = RESNET.steps(trial, IMAGENET)
-        peak = RESNET.learning_rates_by_step(trial, steps).max()
-        assert peak == pytest.approx(0.04 * (trial.batch_size / 32768) ** 0.5, rel=1e-6)
-
-
 def test_a_shorter_training_keeps_decay_times_steps():
     paper, short = adamw(), adamw(epochs_divisor=9)
     kept = []
@@ -102,17 +85,14 @@ def test_kerass_form_of_decay_follows_the_learning_rate():
     )
 
 
-def test_lambs_decay_is_its_own_affair():
+def test_lambs_decay_is_taken_as_given_and_adam_has_none():
     (trial, *_) = RESNET.trials()
     steps = RESNET.steps(trial, IMAGENET)
     assert set(RESNET.weight_decays_by_step(trial, steps)) == {np.float32(1.5)}
-
-
-def test_solvers_without_decay_have_none():
     experiment = dataclasses.replace(adamw(), solvers=["adam"])
-    assert experiment.trials() == [
-        Trial("adam", 16384, 0.001, None, None, 0.0, 0),
-    ]
+    (trial,) = experiment.trials()
+    assert trial == Trial("adam", 16384, 0.001, None, None, 0.0, 0)
+    assert set(experiment.weight_decays_by_step(trial, steps)) == {0}
 
 
 def test_goyals_recipe_is_in_fractions_of_the_training():
@@ -138,17 +118,7 @@ def test_a_warmup_as_long_as_the_training_leaves_a_step_of_decay():
     assert experiment.steps(trial, 16384).warmup == 1
 
 
-def test_batches_that_are_no_multiples_of_the_smallest_are_refused():
+def test_micro_batches_are_the_smallest_batch_of_which_all_are_multiples():
+    assert RESNET.micro_batches() == (512, 64)
     with pytest.raises(experiments.ParameterError, match="512 and 1000 .* multiples"):
         dataclasses.replace(RESNET, batch_size=[512, 1000])
-
-
-def test_micro_batches_are_the_smallest_batch():
-    assert RESNET.micro_batches() == (512, 64)
-
-
-def test_a_wrong_parameter_is_refused_in_a_sentence():
-    with pytest.raises(
-        experiments.ParameterError, match="epochs is 0, expected a whole"
-    ):
-        dataclasses.replace(RESNET, epochs=0)

@@ -1,223 +1,147 @@
-"""The names: of experiments, of solvers, and of parameters with what each may be."""
+"""The parameters that all experiments share, and the types of all parameters.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A parameter is a field of an experiment: here, in `ImageExperiment` or `BertExperiment`
+stand its name, type, range, default and comment, which its notebooks' cells have too.
+"""
 
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
+from typing import Annotated, ClassVar
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter
+
+from lamb_keras.experiments import types
+from lamb_keras.experiments.cells import assigned
+from lamb_keras.experiments.grids import settings
+from lamb_keras.experiments.names import (
+    DTYPE_POLICIES,
+    NOTEBOOKS,
+    SOLVERS_AND_GOYALS,
+    WEIGHT_DECAY_FORMS,
+    uses,
+)
 from lamb_keras.experiments.types import (
-    batch,
-    boolean,
-    by_solver,
-    one_of,
-    one_or_several,
-    optional,
-    pair,
-    real,
-    regular_expression,
-    several,
-    text,
-    whole,
+    ParameterError,
+    Part,
+    Seeds,
+    Text,
+    Whole,
+    different,
 )
 
-SOLVERS = ("momentum", "adagrad", "adam", "adamw", "lars", "lamb")
-# Those whose update has a weight decay; for the others the parameter is unused.
-DECAYING_SOLVERS = ("adamw", "lars", "lamb")
-WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
-AUGMENTATIONS = ("crop", "flip", "cutout")
-DTYPE_POLICIES = ("float32", "mixed_bfloat16")
+_rates = different(PositiveFloat)
+LearningRates = types.by_solver(types.one_or_several(PositiveFloat), _rates)
+_decaying = [name for name in SOLVERS_AND_GOYALS if uses(name, "weight_decay")]
+WeightDecay = types.grid(NonNegativeFloat, _decaying)
+WeightDecayForm = types.one_or_several(types.one_of(WEIGHT_DECAY_FORMS))
 
 
-@dataclass(frozen=True)
-class Notebook:
-    """An experiment: the tables it can fill and the data sets it can train on.
+@cache
+def parameters(experiment: type) -> Mapping[str, TypeAdapter]:
+    """The validators of an experiment's parameters, by name."""
+    return {each.name: types.adapter(each.type) for each in fields(experiment)}
 
-    Attributes:
-        pretrains: whether it pre-trains in two stages and then fine-tunes.
+
+def is_required(parameter) -> bool:
+    """Whether a field has no default."""
+    return parameter.default is parameter.default_factory is MISSING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The parameters of an experiment, checked one by one and together.
+
+    Raises:
+        ParameterError: for what no training can do, in one sentence.
     """
 
-    tables: tuple[int, ...]
-    datasets: tuple[str, ...]
-    pretrains: bool = False
+    Trial: ClassVar[type]  # a named tuple of the numbers of a setting, and a seed
 
+    notebook: types.one_of(NOTEBOOKS)  # the experiment
+    table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
+    scale: Text  # laptop, gpu or paper: how large the same table is run
+    dataset: Text  # one of those of the notebook
+    # the precision of the net, or mixed_bfloat16
+    dtype_policy: types.one_of(DTYPE_POLICIES) = "float32"
+    # momentum, adagrad, adam, adamw, lars, lamb; + adds Goyal's recipe
+    solvers: different(types.one_of(SOLVERS_AND_GOYALS))
+    learning_rates: LearningRates  # a list for all solvers, or {solver: list}
+    # of adamw, lars and lamb: a number, a list or {solver: list}
+    weight_decay: WeightDecay = 0.0
+    weight_decay_form: WeightDecayForm = "per_step"  # of adamw
+    # in LAMB and LARS, nor adapted
+    exclude_from_weight_decay: different(types.Pattern, 0) = field(default_factory=list)
+    # the longest gradient that LAMB and LARS take as it is
+    global_clipnorm: PositiveFloat | None = None
+    # whether LAMB and LARS update equal variables at once
+    packed_update: bool = False
+    batch_divisor: Whole = 1  # a step takes batch_size // batch_divisor
+    decay_power: NonNegativeFloat = 1.0  # of the polynomial decay that follows
+    seeds: Seeds  # of weights
+    validation_fraction: Part  # of the training images, held out to choose by
 
-NOTEBOOKS = {
-    "bert_squad": Notebook(
-        tables=(1, 2, 4, 8),
-        datasets=("encyclopedia", "books", "wikipedia"),
-        pretrains=True,
-    ),
-    "lenet_mnist": Notebook(tables=(7,), datasets=("digits", "mnist")),
-    "davidnet_cifar10": Notebook(tables=(6,), datasets=("digits", "cifar10")),
-    "resnet50_imagenet": Notebook(
-        tables=(3, 5, *range(9, 26)), datasets=("digits", "cifar10", "imagenet")
-    ),
-}
+    def __post_init__(self):
+        for each in fields(self):
+            value, adapter = getattr(self, each.name), parameters(type(self))[each.name]
+            if value is not None or each.default is not None:
+                value = types.check(each.name, adapter, value)
+            object.__setattr__(self, each.name, value)
+        check_together(vars(self))
+        self._check_together()
 
+    @classmethod
+    def of(cls, names: Mapping, own: Collection[str] = ()):
+        """The experiment whose parameters are among these names.
 
-@dataclass(frozen=True)
-class Parameter:
-    """What a parameter may be: a sentence for people and a conversion that checks.
-
-    Attributes:
-        expected: the sentence.
-        convert: the conversion, one of `kinds`.
-        solvers: those that use it, each also with a "+".
-
-    Example:
-        >>> VOCABULARY["epochs"].expected
-        'a whole number of at least 1'
-        >>> VOCABULARY["learning_rates"].convert([1, 0.1])
-        [1.0, 0.1]
-    """
-
-    expected: str
-    convert: Callable
-    solvers: tuple[str, ...] = SOLVERS
-
-    def used_by(self, solver: str) -> bool:
-        """Whether a solver, with or without a "+", uses this.
-
-        Example:
-            >>> VOCABULARY["weight_decay"].used_by("adamw+")
-            True
-            >>> VOCABULARY["weight_decay"].used_by("adam+")
-            False
+        A notebook calls it with `globals()`, after its cell of parameters. Of what that
+        cell sets, or Papermill's, all must be parameters, but for the notebook's `own`.
         """
-        return solver.removesuffix("+") in self.solvers
+        needed = [each.name for each in fields(cls) if is_required(each)]
+        known = [*parameters(cls), *own]
+        for name in assigned(names.get("In", ()), needed):
+            if name not in known:
+                raise ParameterError(types.unknown(name, names.get(name), known))
+        for name in needed:
+            if name not in names:
+                raise ParameterError(f"{name} is missing; add it to the parameters")
+        return cls(**{name: names[name] for name in parameters(cls) if name in names})
+
+    def trials(self) -> list:
+        """Every setting with every seed, in the order of the grids."""
+        names = self.Trial._fields[:-1]
+        return [
+            self.Trial(*(setting[name] for name in names), seed)
+            for setting in settings(asdict(self))
+            for seed in self.seeds
+        ]
+
+    def _check_together(self):
+        """Raises `ParameterError` for what is possible alone but not together."""
 
 
-def with_goyal(solvers):
-    """The names of solvers, and once more with the "+" of the Goyal recipe."""
-    return [*solvers, *(f"{name}+" for name in solvers)]
-
-
-def _grid(kind, otherwise, solvers=SOLVERS):
-    return by_solver(kind, otherwise, with_goyal(solvers), with_goyal(SOLVERS))
-
-
-def _each(kind):
-    every = with_goyal(SOLVERS)
-    return by_solver(kind, kind, every, every, grid=False)
-
-
-_positive = real(lambda number: number > 0)
-_not_negative = real(lambda number: number >= 0)
-_fraction = real(lambda number: 0 <= number < 1)
-_between = real(lambda number: 0 < number < 1)
-# What NumPy and JAX both take as a seed.
-_seeds = several(whole(0, 2**32 - 1))
-
-VOCABULARY = {
-    "notebook": Parameter("an experiment", one_of(NOTEBOOKS)),
-    "table": Parameter("the number of a table, 1 to 25", whole(1, 25)),
-    "scale": Parameter("the name of a scale, such as laptop", text),
-    "dataset": Parameter("the name of a data set", text),
-    "solvers": Parameter(
-        "a list of different solvers", several(one_of(with_goyal(SOLVERS)))
-    ),
-    "learning_rates": Parameter(
-        "a list of different numbers above 0, or such lists by solver",
-        _grid(_positive, several(_positive)),
-    ),
-    "weight_decay": Parameter(
-        "a number of at least 0, a list of different ones, or these by solver",
-        _grid(_not_negative, one_or_several(_not_negative), DECAYING_SOLVERS),
-        solvers=DECAYING_SOLVERS,
-    ),
-    "weight_decay_form": Parameter(
-        "per_step, times_learning_rate or a list of both",
-        one_or_several(one_of(WEIGHT_DECAY_FORMS)),
-        solvers=("adamw",),
-    ),
-    "published_steps": Parameter(
-        "a whole number of at least 1, or null", optional(whole(1))
-    ),
-    "l2_regularization": Parameter(
-        "a number of at least 0, a list of different ones, or these by solver",
-        _grid(_not_negative, one_or_several(_not_negative)),
-    ),
-    "label_smoothing": Parameter("a number of at least 0 and below 1", _fraction),
-    "batch_size": Parameter(
-        "a whole number of at least 1, two with a / between them for two stages, a "
-        "list of different ones, or these by solver",
-        _grid(batch, one_or_several(batch)),
-    ),
-    "base_batch_size": Parameter(
-        "a whole number of at least 1, or null, or these by solver",
-        _each(optional(whole(1))),
-    ),
-    "batch_divisor": Parameter("a whole number of at least 1", whole(1)),
-    "epochs": Parameter("a whole number of at least 1", whole(1)),
-    "epochs_divisor": Parameter(
-        "a number of at least 1", real(lambda number: number >= 1)
-    ),
-    "warmup_epochs": Parameter("a number of at least 0", _not_negative),
-    "decay_power": Parameter("a number of at least 0", _not_negative),
-    "nesterov": Parameter("true or false", boolean, solvers=("momentum",)),
-    "exclude_from_weight_decay": Parameter(
-        "a list of different regular expressions",
-        several(regular_expression, empty=True),
-        solvers=("lars", "lamb"),
-    ),
-    "global_clipnorm": Parameter(
-        "a number above 0, or null", optional(_positive), solvers=("lars", "lamb")
-    ),
-    "packed_update": Parameter("true or false", boolean, solvers=("lars", "lamb")),
-    "augmentations": Parameter(
-        f"a list of different ones of {', '.join(AUGMENTATIONS)}",
-        several(one_of(AUGMENTATIONS), empty=True),
-    ),
-    "width": Parameter("a whole number of at least 1", whole(1)),
-    "blocks": Parameter(
-        "a list of whole numbers of at least 1", several(whole(1), distinct=False)
-    ),
-    "dtype_policy": Parameter("the name of a precision", one_of(DTYPE_POLICIES)),
-    "seeds": Parameter(
-        "a list of different whole numbers from 0 to 4294967295", _seeds
-    ),
-    "validation_fraction": Parameter("a number between 0 and 1", _between),
-}
-
-# Those of an experiment that pre-trains and fine-tunes.
-VOCABULARY |= {
-    "articles": Parameter("a whole number of at least 0", whole(0)),
-    "question_articles": Parameter("a whole number of at least 0", whole(0)),
-    "dev_articles": Parameter("a whole number of at least 0", whole(0)),
-    "dev_fraction": Parameter("a number between 0 and 1", _between),
-    "vocab_size": Parameter("a whole number of at least 30", whole(30)),
-    "vocabulary": Parameter("the path of a vocab.txt, or null", optional(text)),
-    "sequence_lengths": Parameter(
-        "a list of two whole numbers of at least 16", pair(whole(16))
-    ),
-    "layers": Parameter("a whole number of at least 1", whole(1)),
-    "heads": Parameter("a whole number of at least 1", whole(1)),
-    "dropout": Parameter("a number of at least 0 and below 1", _fraction),
-    "preset": Parameter("the name of a KerasHub preset, or null", optional(text)),
-    "masking_rate": Parameter("a number between 0 and 1", _between),
-    "learning_rate_multiplier": Parameter(
-        "a number above 0, or such numbers by solver", _each(_positive)
-    ),
-    "warmup_fraction": Parameter(
-        "a number of at least 0 and below 1, a list of different ones, or these by "
-        "solver",
-        _grid(_fraction, one_or_several(_fraction)),
-    ),
-    "sequences": Parameter("a whole number of at least 1", whole(1)),
-    "second_stage": Parameter("a number of at least 0 and below 1", _fraction),
-    "mixed_steps": Parameter(
-        "a list of two whole numbers of at least 1", pair(whole(1))
-    ),
-    "steps_divisor": Parameter(
-        "a number of at least 1", real(lambda number: number >= 1)
-    ),
-    "micro_batch_size": Parameter("a whole number of at least 1", whole(1)),
-    "looks": Parameter("a whole number of at least 2", whole(2)),
-    "finetuning_learning_rate": Parameter("a number above 0", _positive),
-    "finetuning_batch_size": Parameter("a whole number of at least 1", whole(1)),
-    "finetuning_epochs": Parameter("a whole number of at least 1", whole(1)),
-    "finetuning_warmup": Parameter("a number of at least 0 and below 1", _fraction),
-    "finetuning_seeds": Parameter(
-        "a list of different whole numbers from 0 to 4294967295", _seeds
-    ),
-    "document_stride": Parameter("a whole number of at least 1", whole(1)),
-    "max_question_length": Parameter("a whole number of at least 1", whole(1)),
-}
+def check_together(given: Mapping) -> None:
+    """Raises `ParameterError` for what fits no experiment, of what is given."""
+    notebook, table, dataset = map(given.get, ("notebook", "table", "dataset"))
+    if notebook and table and table not in (tables := NOTEBOOKS[notebook].tables):
+        raise ParameterError(
+            f"{notebook} does not fill table {table}, expected "
+            f"{', '.join(map(str, tables))}",
+            ["table", "notebook"],
+        )
+    possible = [NOTEBOOKS[notebook]] if notebook else NOTEBOOKS.values()
+    datasets = list(dict.fromkeys(name for each in possible for name in each.datasets))
+    if dataset and dataset not in datasets:
+        cure = types.did_you_mean(dataset, datasets)
+        raise ParameterError(
+            f"unknown dataset {types.shown(dataset)}{cure}", ["dataset"]
+        )
+    for name, mapping in given.items():
+        of_solvers = isinstance(mapping, dict) and set(mapping) <= {*SOLVERS_AND_GOYALS}
+        for solver in given.get("solvers", ()) if of_solvers else ():
+            if uses(solver, name) and solver not in mapping:
+                raise ParameterError(
+                    f"{name} is set for {', '.join(mapping)}, expected {solver} as "
+                    f"well, which is one of the solvers; add {solver}: and its values",
+                    [name, "solvers"],
+                )

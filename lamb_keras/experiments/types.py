@@ -1,241 +1,191 @@
-"""What a parameter's value may be: conversions to plain types that check on the way.
+"""The types of parameters, and the one sentence by which a value is refused.
 
-A kind is a function from what was written to what is meant. It raises `Wrong` for
-anything else, with as much as it knows of how to mend that.
+The types are pydantic's, checked strictly: YAML 1.1 reads `1e-3` as text, and text is
+no number.
 """
 
 import difflib
 import math
-import numbers
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Annotated
 
-from lamb_keras import stages
+import pydantic
+import yaml
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from lamb_keras.experiments.names import SOLVERS_AND_GOYALS
+
+# What was expected, for pydantic's types of errors; our own say it themselves.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_too_short": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "too_short": "a length of at least {min_length}",
+    "too_long": "a length of at most {max_length}",
+    "greater_than": "a {whole}number above {gt:g}",
+    "greater_than_equal": "a {whole}number of at least {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a {whole}number of at most {le}",
+    "invalid-json-value": "text, a number or a list",
+}
+_TAGS = ("first", "second")  # of the types in `_either`
 
 
-class Wrong(Exception):
-    """A value that isn't what was expected.
+class ParameterError(ValueError):
+    """A parameter that no run may start with; its text is one sentence.
 
     Attributes:
-        value: what was received instead.
-        cure: how to mend it, if that is known, as the end of a sentence.
-        place: where in the parameter the value stands, such as "[lamb][1]".
+        names: of the parameters that could be mended, the likeliest first.
     """
 
-    def __init__(self, value, cure="", place=""):
-        super().__init__(value)
-        self.value, self.cure, self.place = value, cure, place
+    def __init__(self, sentence: str, names: Iterable[str] = ()):
+        super().__init__(sentence)
+        self.names = list(names)
+
+    def _render_traceback_(self):
+        # IPython shows this in place of thirty lines of frames.
+        return [f"{type(self).__name__}: {self}"]
 
 
-class WrongSolver(Wrong):
-    """A mapping by solver that names one for which there is nothing to say."""
+def adapter(kind) -> TypeAdapter:
+    """The strict validator of a type, built when it is first used."""
+    return TypeAdapter(
+        kind,
+        config=pydantic.ConfigDict(strict=True, allow_inf_nan=False, defer_build=True),
+    )
 
 
-def text(value):
-    """Any text but the empty one."""
-    if not isinstance(value, str) or not value:
-        raise Wrong(value)
-    return str(value)
+def check(name: str, kind: TypeAdapter, value):
+    """The value in its plain type, or a `ParameterError`.
+
+    Example:
+        >>> check("epochs", adapter(Annotated[int, Field(ge=1)]), 0)
+        Traceback (most recent call last):
+        lamb_keras...ParameterError: epochs is 0, expected a whole number of at least 1
+    """
+    try:
+        return kind.validate_python(_plain(value))
+    except pydantic.ValidationError as error:
+        wrong = error.errors()[0]
+    place, received, told = wrong["loc"], wrong["input"], wrong.get("ctx", {})
+    if "index" in told:
+        place, received = (*place, told["index"]), received[told["index"]]
+    whole = "whole " * any(isinstance(told.get(each), int) for each in ("ge", "le"))
+    template = _EXPECTED.get(wrong["type"])
+    expected = template.format(**told, whole=whole) if template else wrong["msg"]
+    cure = how_to_write_a_number(received)
+    if "names" in told:
+        cure = did_you_mean(str(received), told["names"])
+    elif wrong["type"] == "list_type":
+        cure = _in_brackets(received)
+    if "[key]" in place:
+        if received in SOLVERS_AND_GOYALS:
+            cure = f"; leave {received} out, which does not"
+        received = f"{name} is set for {shown_name(received)}"
+        expected = "solvers that use it"
+    else:
+        inside = "".join(f"[{part}]" for part in place if part not in _TAGS)
+        received = f"{name}{inside} is {shown(received)}"
+    raise ParameterError(f"{received}, expected {expected}{cure}", [name])
 
 
-def boolean(value):
-    """True or false."""
-    if not isinstance(value, bool):
-        raise Wrong(value)
-    return value
+def one_of(names: Iterable[str]):
+    """One of some names."""
+
+    def check_name(name):
+        if name not in names:
+            raise PydanticCustomError("name", "a known name", {"names": list(names)})
+        return name
+
+    return Annotated[str, AfterValidator(check_name)]
 
 
-def regular_expression(value):
-    """A pattern that `re` can compile."""
-    pattern = text(value)
+def _check_different(values):
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise PydanticCustomError("twice", "no value twice", {"index": index})
+    return values
+
+
+def _check_pattern(pattern):
     try:
         re.compile(pattern)
     except re.error as error:
-        raise Wrong(value, f"; {error}") from None
+        expected = f"a regular expression; {error}"
+        raise PydanticCustomError("pattern", expected) from None
     return pattern
 
 
-def whole(minimum, maximum=math.inf):
-    """A whole number from `minimum` to `maximum`.
-
-    Example:
-        >>> whole(1)(30)
-        30
-    """
-
-    def convert(value):
-        number = int(_number(value, numbers.Integral))
-        if not minimum <= number <= maximum:
-            raise Wrong(value)
-        return number
-
-    return convert
+def different(item, minimum: int = 1):
+    """A list of different items."""
+    validator = AfterValidator(_check_different)
+    return Annotated[list[item], Field(min_length=minimum), validator]
 
 
-def real(allowed):
-    """A finite number for which `allowed` is true.
-
-    Example:
-        >>> real(lambda number: number >= 0)(1)
-        1.0
-    """
-
-    def convert(value):
-        number = float(_number(value, numbers.Real))
-        if not (math.isfinite(number) and allowed(number)):
-            raise Wrong(value)
-        return number
-
-    return convert
+def one_or_several(item):
+    """One item, or a list of different ones."""
+    return _either(list, different(item), item)
 
 
-def one_of(names):
-    """One of some names; of another, the nearest one is the cure."""
-
-    def convert(value):
-        name = text(value)
-        if name not in names:
-            raise Wrong(value, did_you_mean(name, names))
-        return name
-
-    return convert
+def by_solver(item, otherwise=None, users: Iterable[str] = SOLVERS_AND_GOYALS):
+    """A mapping of the solvers that use it to items, or what is meant for all."""
+    mapping = Annotated[dict[one_of(users), item], Field(min_length=1)]
+    return _either(dict, mapping, otherwise or item)
 
 
-def optional(kind):
-    """What `kind` may be, or None."""
-    return lambda value: None if value is None else kind(value)
+def grid(item, users: Iterable[str] = SOLVERS_AND_GOYALS):
+    """One item, a list of different ones, or these by solver."""
+    return by_solver(one_or_several(item), users=users)
 
 
-def several(kind, distinct=True, empty=False):
-    """A list of what `kind` may be.
-
-    Example:
-        >>> several(whole(1), distinct=False)((3, 4, 6, 3))
-        [3, 4, 6, 3]
-    """
-
-    def convert(values):
-        if not isinstance(values, list | tuple):
-            raise Wrong(values, _in_brackets(values))
-        if not values and not empty:
-            raise Wrong(values)
-        converted = []
-        for index, value in enumerate(values):
-            converted.append(_at(index, kind, value))
-            if distinct and converted[-1] in converted[:-1]:
-                raise Wrong(value, "; it is there twice", f"[{index}]")
-        return converted
-
-    return convert
+def _either(kind, first, second):
+    # Told which of two types is meant, pydantic tells the errors of that one alone.
+    return Annotated[
+        Annotated[first, pydantic.Tag(_TAGS[0])]
+        | Annotated[second, pydantic.Tag(_TAGS[1])],
+        pydantic.Discriminator(lambda value: _TAGS[not isinstance(value, kind)]),
+    ]
 
 
-def pair(kind):
-    """A list of two of what `kind` may be.
-
-    Example:
-        >>> pair(whole(1))((7037, 1562))
-        [7037, 1562]
-    """
-    listed = several(kind, distinct=False)
-
-    def convert(values):
-        converted = listed(values)
-        if len(converted) != 2:
-            raise Wrong(values, f"; give two, not {len(converted)}")
-        return converted
-
-    return convert
+Whole = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+Pattern = Annotated[Text, AfterValidator(_check_pattern)]
+Divisor = Annotated[float, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]  # may be nothing, and not all
+Part = Annotated[float, Field(gt=0, lt=1)]
+# What NumPy and JAX both take as a seed.
+Seeds = different(Annotated[int, Field(ge=0, le=2**32 - 1)])
 
 
-def batch(value):
-    """A whole number from 1 up, or text with two, one for each stage of a training.
-
-    Example:
-        >>> batch(512), batch("65536 / 32768")
-        (512, '65536/32768')
-    """
-    if not isinstance(value, str):
-        return whole(1)(value)
-    parts = [part.strip() for part in value.split(stages.BETWEEN)]
-    if len(parts) != 2 or not all(re.fullmatch("0*[1-9][0-9]*", p) for p in parts):
-        raise Wrong(value, how_to_write_a_number(value))
-    first, second = map(int, parts)
-    if first == second:
-        raise Wrong(value, f"; write {first}, which is for both stages")
-    return f"{first}{stages.BETWEEN}{second}"
-
-
-def one_or_several(kind):
-    """What `kind` may be, or a list of different such values.
-
-    Example:
-        >>> one_or_several(whole(1))(512), one_or_several(whole(1))([512, 1024])
-        (512, [512, 1024])
-    """
-    listed = several(kind)
-    return lambda value: (listed if isinstance(value, list | tuple) else kind)(value)
-
-
-def by_solver(kind, otherwise, users, solvers, grid=True):
-    """A mapping of solvers to one or several of what `kind` may be.
-
-    Args:
-        kind: of each value.
-        otherwise: the kind of what is no mapping, and so is meant for all solvers.
-        users: the solvers that use the parameter.
-        solvers: all solvers that there are.
-        grid: whether a solver may have several values.
-
-    Example:
-        >>> convert = by_solver(whole(1), whole(1), ["lars", "lamb"], ["adam"])
-        >>> convert(3), convert({"lars": 3, "lamb": [4, 5]})
-        (3, {'lars': 3, 'lamb': [4, 5]})
-    """
-    values = one_or_several(kind) if grid else kind
-
-    def convert(value):
-        if not isinstance(value, Mapping):
-            return otherwise(value)
-        if not value:
-            raise Wrong(value)
-        for solver in value:
-            if solver in users:
-                continue
-            if solver in solvers:
-                raise WrongSolver(solver, f"; leave {solver} out, which does not")
-            raise WrongSolver(solver, did_you_mean(str(solver), users))
-        return {solver: _at(solver, values, each) for solver, each in value.items()}
-
-    return convert
-
-
-def how_to_write_a_number(written):
+def how_to_write_a_number(written) -> str:
     """The cure for a number that arrived as text, if it is one.
 
     Example:
         >>> how_to_write_a_number("1e-3")
-        '; YAML reads 1e-3 as text, so write 0.001 or 1.0e-3'
+        '; YAML reads 1e-3 as text, so write 0.001'
     """
     try:
-        number = float(written)
+        number = float(written) if isinstance(written, str) else math.nan
     except ValueError:
         return ""
     if not math.isfinite(number):
         return ""
-    mantissa, has_exponent, exponent = written.strip().lower().partition("e")
-    if not has_exponent:
+    if not isinstance(yaml.safe_load(written), str):
         return f"; write {written.strip()} without quotes"
-    # YAML 1.1 knows a float by its point and by the sign of its exponent.
-    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
-    exponent = exponent if exponent[0] in "+-" else f"+{exponent}"
-    exact, plain = f"{mantissa}e{exponent}", repr(number)
-    cure = exact if "e" in plain else f"{plain} or {exact}"
-    return f"; YAML reads {written.strip()} as text, so write {cure}"
+    plain = yaml.safe_dump(number).split()[0]
+    return f"; YAML reads {written.strip()} as text, so write {plain}"
 
 
-def did_you_mean(name, names):
-    """The nearest of the names there are, or all of them.
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The nearest of the names there are, or all of them, as the end of a sentence.
 
     Example:
         >>> did_you_mean("LAMB", ["lars", "lamb"])
@@ -243,14 +193,26 @@ def did_you_mean(name, names):
         >>> did_you_mean("sgd", ["lars", "lamb"])
         '; there are: lars, lamb'
     """
-    names = list(names)
     nearest = difflib.get_close_matches(name.lower(), names, n=1)
     if nearest:
         return f"; did you mean {nearest[0]}?"
     return f"; there are: {', '.join(names)}"
 
 
-def shown(value):
+def unknown(name: str, value, known: Iterable[str]) -> str:
+    """The refusal of a name that no parameter has, with the nearest that one has.
+
+    Example:
+        >>> unknown("learning_rte", 1, ["learning_rates"])
+        'unknown parameter learning_rte; did you mean learning_rates?'
+    """
+    cure = how_to_write_a_number(value)
+    also = f" (and{cure.removeprefix(';')})" if cure else ""
+    nearest = did_you_mean(str(name), known)
+    return f"unknown parameter {shown_name(name)}{nearest}{also}"
+
+
+def shown(value) -> str:
     """A value as a sentence has it, of bounded length and on one line.
 
     Example:
@@ -259,42 +221,27 @@ def shown(value):
     """
     if isinstance(value, str):
         return f"the text {reprlib.repr(value)}"
-    if value is None:
-        return "empty"
-    if isinstance(value, list | tuple) and not value:
-        return "an empty list"
-    if isinstance(value, Mapping) and not value:
-        return "an empty mapping"
-    return reprlib.repr(value)
+    empty = {"None": "empty", "[]": "an empty list", "{}": "an empty mapping"}
+    return empty.get(reprlib.repr(value)) or reprlib.repr(value)
 
 
-def shown_name(name):
-    """A name as a sentence has it: in quotes only if it is no name.
-
-    Example:
-        >>> shown_name("epochs"), shown_name("no name")
-        ('epochs', "'no name'")
-    """
+def shown_name(name) -> str:
+    """A name as a sentence has it: in quotes only if it is no name."""
     name = str(name)
-    return name if name.removesuffix("+").isidentifier() else reprlib.repr(name)
-
-
-def _number(value, kind):
-    if isinstance(value, str):
-        raise Wrong(value, how_to_write_a_number(value))
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise Wrong(value)
-    return value
-
-
-def _at(place, kind, value):
-    """`kind` of a value that stands at a place inside the parameter."""
-    try:
-        return kind(value)
-    except Wrong as wrong:
-        inside = f"[{place}]{wrong.place}"
-        raise Wrong(wrong.value, wrong.cure, inside) from None
+    is_plain = name.removesuffix("+").isidentifier() and len(name) < 50
+    return name if is_plain else reprlib.repr(name)
 
 
 def _in_brackets(value):
-    return f"; write [{value}]" if isinstance(value, str | int | float) else ""
+    is_plain = isinstance(value, int | float) or shown_name(value) == value
+    return f"; write [{value}]" if is_plain else ""
+
+
+def _plain(value):
+    """Lists for tuples and arrays, numbers for NumPy's, dictionaries for mappings."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    is_list = isinstance(value, list | tuple)
+    return [_plain(each) for each in value] if is_list else value

@@ -9,8 +9,8 @@ import pytest
 
 from lamb_keras import data, models
 from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.keras_schedules import WarmupPolynomialDecay
 from lamb_keras.optimizers import Lamb, Lars
-from lamb_keras.schedules import WarmupPolynomialDecay
 from lamb_keras.training import sweep
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.order import order
