@@ -69,7 +69,7 @@ def test_no_article_is_both_learned_from_and_judged_by():
     assert held_out and not held_out & {d.title for d in found.documents}
 
 
-def test_the_same_parameters_give_the_same_library_and_others_another():
+def test_the_same_parameters_give_the_same_data_and_others_another():
     one, again = (
         text_data.open("encyclopedia", **SMALL),
         text_data.open("encyclopedia", **SMALL),
@@ -135,7 +135,7 @@ def test_its_sequences_are_of_documents_that_are_not_held_out(folder):
 
 
 def test_the_batch_knows_its_files(folder):
-    for name in text_data.LIBRARIES[:2]:
+    for name in text_data.NAMES[:2]:
         data.check(name)
     before = data.fingerprint("books")
     assert data.fingerprint("encyclopedia") != before
@@ -184,7 +184,7 @@ def test_what_there_is_not_is_one_sentence(folder, name, options, message):
     not os.path.isdir(os.path.join(DATA, "books")),
     reason="LAMB_KERAS_DATA names no folder with books",
 )
-def test_the_novels_and_the_real_questions_are_a_library():
+def test_the_novels_and_the_real_questions_are_a_data_set():
     found = text_data.open("books", vocab_size=2000)
     assert len(found.train_questions) + len(found.dev_questions) == 1190
     assert not _titles(found.train_questions) & _titles(found.dev_questions)

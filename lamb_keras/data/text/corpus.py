@@ -1,6 +1,6 @@
 """Documents of sentences, read from text files.
 
-A document is a chapter of a file, or the whole file where none are to be seen. What
+A document is a chapter of a file, or the whole file where it has no headings. What
 precedes the first heading is a document too. Paragraphs end at blank lines.
 """
 
@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lamb_keras.data.images import DataError
@@ -33,57 +34,49 @@ _OPENING = "\"'“‘([_—-"
 
 
 class Document(NamedTuple):
-    """A text of its own: what is next to each other in it belongs together."""
+    """Sentences of one text, in its order."""
 
     title: str
     sentences: tuple[str, ...]
 
 
-class Parts(NamedTuple):
-    """Documents to train on and others to judge by."""
+def read(path: str | os.PathLike) -> list[Document]:
+    """The documents of a text file, or of all `*.txt` in a folder and its subfolders.
 
-    train: list[Document]
-    held_out: list[Document]
-
-
-def read(files: str | os.PathLike | Sequence) -> list[Document]:
-    """The documents in text files, in the order of the files' names.
-
-    Args:
-        files: a folder, of which all `*.txt` are read, in folders within it too; or
-            paths of files.
-
-    Raises:
-        lamb_keras.data.DataError: where there is no such folder or file, it is not
-            UTF-8, or there is no text in any.
+    A path that cannot be read, a file that is not UTF-8, and files without any text are
+    a `lamb_keras.data.DataError`.
     """
-    if isinstance(files, str | os.PathLike):
-        where = os.fspath(files)
-        paths = _text_files(where) if os.path.isdir(where) else [where]
-    else:
-        paths = [os.fspath(path) for path in files]
-        where = ", ".join(paths[:3]) or "the empty list of files"
-    documents = [document for path in paths for document in _read(path)]
+    folder = Path(path)
+    files = [folder]
+    if folder.is_dir():
+        files = sorted((f for f in folder.rglob("*.txt") if f.is_file()), key=str)
+    documents = [document for file in files for document in _documents(file)]
     if not documents:
         raise DataError(
-            f"{where} holds no text; expected *.txt files of prose in UTF-8, its "
-            "paragraphs parted by blank lines"
+            f"{path} holds no text; expected *.txt files of prose in UTF-8, paragraphs "
+            "parted by blank lines"
         )
     return documents
 
 
-def split(documents: Sequence[Document], held_out: float) -> Parts:
-    """Some of the documents apart, the same ones on every machine.
+def read_text(path: str | os.PathLike, expected: str) -> str:
+    """The text of a file in UTF-8; a `DataError` says what was expected."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        problem = "is not text in UTF-8"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    raise DataError(f"{path} {problem}; expected {expected}")
 
-    They are chosen by their content alone, each whole, so a document keeps its side
-    when others are added.
 
-    Args:
-        documents: of which some are held out.
-        held_out: about which part of them, more than 0 and less than 1.
+def split(
+    documents: Sequence[Document], fraction: float
+) -> tuple[list[Document], list[Document]]:
+    """(to train on, held out): about that fraction of the documents is held out.
 
-    Raises:
-        lamb_keras.data.DataError: where either part would be empty.
+    Each is chosen by its content alone, so that it stays where it is when others are
+    added, and on every machine. An empty part is a `DataError`.
 
     Example:
         >>> documents = [Document("", (f"Number {i}.",)) for i in range(100)]
@@ -91,33 +84,26 @@ def split(documents: Sequence[Document], held_out: float) -> Parts:
         >>> len(train), len(held_out)
         (91, 9)
     """
-    if not 0 < held_out < 1:
+    if not 0 < fraction < 1:
         raise DataError(
-            f"held_out is {held_out!r}; expected a number between 0 and 1, such as "
-            "0.05, the part of the documents to hold out"
+            f"the fraction of documents to hold out is {fraction!r}; expected a number "
+            "between 0 and 1, such as 0.05"
         )
-    parts = Parts([], [])
+    parts = train, held_out = [], []
     for document in documents:
         place = int(fingerprint([document])[:8], 16) / 16**8
-        parts[place < held_out].append(document)
+        parts[place < fraction].append(document)
     if not all(parts):
         raise DataError(
-            f"held_out {held_out} of {len(documents)} documents leaves "
-            f"{len(parts.train)} to train on and {len(parts.held_out)} to judge by; "
-            "expected some in both: add documents, or hold out another part"
+            f"holding out {fraction} of {len(documents)} documents leaves {len(train)} "
+            f"to train on and {len(held_out)} to evaluate on; expected some in both: "
+            "add documents, or hold out another fraction"
         )
     return parts
 
 
 def fingerprint(documents: Iterable[Document]) -> str:
-    r"""SHA-256 of all sentences and of where a document ends.
-
-    Example:
-        >>> one = [Document("", ("A.", "B."))]
-        >>> two = [Document("", ("A.",)), Document("", ("B.",))]
-        >>> fingerprint(one) == fingerprint(two)
-        False
-    """
+    """SHA-256 of all sentences and of where each document ends."""
     digest = hashlib.sha256()
     for document in documents:
         for sentence in document.sentences:
@@ -127,10 +113,10 @@ def fingerprint(documents: Iterable[Document]) -> str:
 
 
 def sentences(paragraph: str) -> list[str]:
-    """The sentences of a paragraph, its white space evened out.
+    """The sentences of a paragraph, each white space a single blank.
 
-    A full stop, question or exclamation mark and the quotes after it end one, if what
-    comes next may begin one: not a small letter, and not after an initial or a title.
+    A sentence ends at a full stop, question or exclamation mark and the quotes after
+    it, unless a small letter follows or an initial or an abbreviation precedes.
 
     Example:
         >>> sentences('"Is that you, Mr. Darcy?" asked she.  J. Bennet was 3.5 m away.')
@@ -139,13 +125,13 @@ def sentences(paragraph: str) -> list[str]:
     text = " ".join(paragraph.split())
     found, begin = [], 0
     for match in _END.finditer(text):
-        if _ends(text, match):
+        if _ends_sentence(text, match):
             found.append(text[begin : match.end()].rstrip())
             begin = match.end()
     return [*found, text[begin:]] if text[begin:] else found
 
 
-def _ends(text, match):
+def _ends_sentence(text, match):
     following = match["next"].lstrip(_OPENING)
     if following[:1].islower():
         return False
@@ -157,36 +143,14 @@ def _ends(text, match):
     return not initial and word.lower() not in _ABBREVIATIONS
 
 
-def _text_files(folder):
-    return sorted(
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.endswith(".txt")
-    )
-
-
-def _read(path):
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is not text in UTF-8; save it in that encoding"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); expected a folder of *.txt "
-            "files, or a text file"
-        ) from None
-    name = os.path.splitext(os.path.basename(path))[0]
-    title, found, documents = name, [], []
+def _documents(file):
+    text = read_text(file, "a folder of *.txt files, or a text file")
+    name = Path(file).stem
+    found = [(name, [])]
     for paragraph in re.split(r"\n\s*\n", text):
         paragraph = paragraph.strip()
         if "\n" not in paragraph and _HEADING.fullmatch(paragraph):
-            documents.append(Document(title, tuple(found)))
-            title, found = f"{name}: {paragraph}", []
+            found.append((f"{name}: {paragraph}", []))
         else:
-            found += sentences(paragraph)
-    documents.append(Document(title, tuple(found)))
-    return [document for document in documents if document.sentences]
+            found[-1][1].extend(sentences(paragraph))
+    return [Document(title, tuple(each)) for title, each in found if each]
