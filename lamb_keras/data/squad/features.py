@@ -7,6 +7,7 @@ A context that is too long for one window gets several, which overlap: each begi
 """
 
 import functools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -118,7 +119,7 @@ def features(
             "question_index": np.full(len(windows), index, np.int32),
         }
         starts = stride * np.arange(len(windows), dtype=np.int32)
-        spans = np.array(context.offsets, np.int32).reshape(-1, 2)
+        spans = _spans(each.context, context.offsets)
         parts.append(part | _places(each, spans, starts, width, begin, sequence_length))
     return Features(
         **{name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
@@ -152,6 +153,22 @@ def _places(question, spans, starts, width, begin, sequence_length):
         "start_positions": np.where(held, begin + first - starts, 0).astype(np.int32),
         "end_positions": np.where(held, begin + last - starts, 0).astype(np.int32),
     }
+
+
+def _spans(text, offsets):
+    """The characters of each token, int32, with the combining marks after its last.
+
+    An uncased tokenizer drops those, and leaves them to no token.
+    """
+    spans = np.array(offsets, np.int32).reshape(-1, 2)
+    if not text.isascii():
+        following = np.append(spans[1:, 0], len(text))
+        for token in np.flatnonzero(spans[:, 1] < following):
+            end = spans[token, 1]
+            while end < following[token] and unicodedata.category(text[end])[0] == "M":
+                end += 1
+            spans[token, 1] = end
+    return spans
 
 
 def _answer(question, spans):

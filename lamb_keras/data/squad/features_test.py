@@ -234,3 +234,22 @@ def test_word_pieces_find_an_answer_as_it_is_written(answer, sequence_length, st
     given = Question("1", "t", context, "?", [(answer, context.index(answer))])
     made = features([given], vocabulary, sequence_length, stride, 4).with_answers()
     assert found(made, [given]) == answer
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Beyonce\u0301",  # its accent a character of its own
+        "\u090f\u0932\u0935\u0947",  # Hindi, with a vowel sign
+        "\u0e2a\u0e35\u0e48",  # Thai, with a vowel and a tone
+        "\u062c\u062f\u0627\u064b",  # Arabic
+        "\u2764\ufe0f",  # a heart with a variation selector
+        "\ud55c",
+    ],
+)
+def test_the_last_letter_of_an_answer_keeps_its_combining_marks(answer, lowercase):
+    for context in (f"Who met {answer} there", f"Who met {answer}", f"{answer}, no?"):
+        vocabulary = wordpiece.train([Document("", (context,) * 3)], 200, lowercase)
+        given = Question("1", "t", context, "who", [(answer, context.index(answer))])
+        assert found(features([given], vocabulary, 64, 16, 8), [given]) == answer
