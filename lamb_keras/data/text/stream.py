@@ -42,7 +42,10 @@ def batches(
     # As in `imagenet`: else the second epoch of seed 0 were the first of seed 1.
     (order_seed,) = map(int, np.random.SeedSequence(seed).generate_state(1))
     numbers = grain.MapDataset.source(range(rows)).shuffle(order_seed).repeat()
-    numbers = numbers[process_index::process_count][start_step * here :].batch(here)
+    numbers = numbers[process_index::process_count][start_step * here :]
+    # An endless stream has no remainder, but without dropping it Grain counts one batch
+    # of one too many for `len`.
+    numbers = numbers.batch(here, drop_remainder=True)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
     taken = numbers.map(lambda rows: {name: a[rows] for name, a in arrays.items()})
     return iter(taken.to_iter_dataset(reading))

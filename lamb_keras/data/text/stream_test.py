@@ -44,6 +44,15 @@ def test_processes_together_have_the_rows_of_one():
         assert sorted(sum(parts, [])) == sorted(whole)
 
 
+@pytest.mark.parametrize("share", [{}, {"process_index": 1, "process_count": 2}])
+def test_a_batch_or_a_share_of_it_may_be_one_row(share):
+    size = share.get("process_count", 1)
+    found = rows(20, batch_size=size, **share)
+    assert [len(batch) for batch in found] == [1] * 20
+    assert sum(found, []) == sum(rows(20, batch_size=4 * size, **share)[:5], [])
+    assert rows(3, batch_size=size, start_step=7, **share) == found[7:10]
+
+
 def test_it_may_begin_at_any_step():
     assert rows(4, start_step=3) == rows(7)[3:]
 
