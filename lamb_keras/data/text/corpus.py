@@ -137,8 +137,9 @@ def _ends_sentence(text, match):
         return False
     if match["mark"] != "." or match["close"]:
         return True
-    word = text[: match.start()].rsplit(maxsplit=1)[-1:] or [""]
-    word = word[0].lstrip(_OPENING)
+    # Searched from the mark back: a copy of all before it would be quadratic.
+    end = match.start() - text.startswith(" ", match.start() - 1)
+    word = text[text.rfind(" ", 0, end) + 1 : end].lstrip(_OPENING)
     initial = len(word) == 1 and word.isupper() and word != "I"
     return not initial and word.lower() not in _ABBREVIATIONS
 

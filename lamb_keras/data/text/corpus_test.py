@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 
 import pytest
 
@@ -39,6 +40,13 @@ def test_no_character_but_white_space_is_lost():
     for _ in range(500):
         text = "".join(rng.choice("aB. !?\"'”\n1") for _ in range(40))
         assert " ".join(corpus.sentences(text)).split() == text.split()
+
+
+def test_a_long_paragraph_takes_a_time_in_proportion_to_its_length():
+    text = "The quick brown fox jumps over the lazy dog and goes home. " * 40_000
+    started = time.process_time()
+    assert len(corpus.sentences(text)) == 40_000
+    assert time.process_time() - started < 3  # was 5 s, and four times that for twice
 
 
 def write(folder, **files):

@@ -4,6 +4,7 @@ import collections
 import functools
 import hashlib
 import string
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -26,8 +27,9 @@ SPECIALS = Specials("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 class Vocabulary:
     """Word pieces, each at the place that is its id, and the tokenizer of a text.
 
-    Those that continue a word begin with "##". `lowercase` removes capitals and accents
-    first. A missing special token or a repeated token is a `DataError`.
+    Those that continue a word begin with "##". `lowercase` removes capitals first, and
+    accents, unless `strip_accents` says otherwise. A missing special token or a
+    repeated token is a `DataError`.
 
     Example:
         >>> vocabulary = Vocabulary((*SPECIALS, "look", "##ing", "up"))
@@ -40,6 +42,7 @@ class Vocabulary:
 
     tokens: tuple[str, ...] = field(repr=False)
     lowercase: bool = True
+    strip_accents: bool | None = None
 
     def __post_init__(self):
         missing = [token for token in SPECIALS if token not in self.tokens]
@@ -70,8 +73,10 @@ class Vocabulary:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        described = "\n".join([f"lowercase={self.lowercase}", *self.tokens])
-        return hashlib.sha256(described.encode()).hexdigest()
+        casing = f"lowercase={self.lowercase}"
+        if self.strip_accents is not None:
+            casing += f" strip_accents={self.strip_accents}"
+        return hashlib.sha256("\n".join([casing, *self.tokens]).encode()).hexdigest()
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """(ids, offsets): where each token begins and ends in the text's characters.
@@ -93,7 +98,7 @@ class Vocabulary:
         model = models.WordPiece(
             ids, unk_token=SPECIALS.unk, max_input_chars_per_word=100
         )
-        return _tokenizer(model, self.lowercase)
+        return _tokenizer(model, self.lowercase, self.strip_accents)
 
     @functools.cached_property
     def _tokenizer(self):
@@ -125,14 +130,29 @@ def train(documents, size: int, lowercase: bool = True) -> Vocabulary:
     return Vocabulary(tuple(arrays["tokens"].tolist()), lowercase)
 
 
-def load(vocab_file: str, lowercase: bool = True) -> Vocabulary:
-    """The vocabulary in a file of one token a line, as BERT's `vocab.txt` is."""
+def load(vocab_file: str) -> Vocabulary:
+    """The vocabulary in a file of one token a line, as BERT's `vocab.txt` is.
+
+    Its tokens tell its casing: capitals or accents that more than a few of them have
+    are not removed from a text, for then these tokens could not occur.
+    """
     expected = "a file of one token a line, as BERT's vocab.txt is"
     tokens = corpus.read_text(vocab_file, expected).split("\n")
     if not tokens[-1]:
         tokens.pop()
+    # Special ones, unused ones and some outliers apart.
+    words = [token for token in tokens if token[:1] + token[-1:] not in ("[]", "<>")]
+    capitals = sum(word != word.lower() for word in words)
+    accents = sum(
+        unicodedata.category(character) == "Mn"
+        for word in words
+        for character in unicodedata.normalize("NFD", word)
+    )
+    few = len(words) / 200
+    lowercase = capitals <= few
+    strip_accents = False if lowercase and accents > few else None
     try:
-        return Vocabulary(tuple(tokens), lowercase)
+        return Vocabulary(tuple(tokens), lowercase, strip_accents)
     except DataError as error:
         raise DataError(f"{vocab_file}: {error}") from None
 
@@ -189,10 +209,12 @@ def _characters(documents, tokenizer, lowercase):
     return sorted(first), sorted({*later, *letters})
 
 
-def _tokenizer(model, lowercase):
+def _tokenizer(model, lowercase, strip_accents=None):
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer

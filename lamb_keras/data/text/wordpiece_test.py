@@ -139,6 +139,33 @@ def test_a_line_separator_is_a_token_and_ends_no_line(tmp_path):
     assert wordpiece.load(write(tmp_path, tokens)).tokens == tuple(tokens)
 
 
+@pytest.mark.parametrize(
+    "tokens, text, expected",
+    [
+        (["Denver", "denver", "d"], "Denver denver", ["Denver", "denver"]),
+        (["##S", "u", "e"], "uS", ["u", "##S"]),  # a capital continues a word
+        (
+            ["denver", "cafe", "<S>", "[unused1]"],
+            "Denver Caf\u00e9",
+            ["denver", "cafe"],
+        ),
+        (["\u00fcber", "uber"], "\u00dcber", ["\u00fcber"]),  # uncased German
+        (["A", *(f"w{n}" for n in range(300))], "W7", ["w7"]),  # an outlier
+    ],
+)
+def test_a_vocabulary_keeps_the_casing_and_accents_that_its_tokens_have(
+    tmp_path, tokens, text, expected
+):
+    vocabulary = wordpiece.load(write(tmp_path, [*SPECIALS, *tokens]))
+    assert [vocabulary.tokens[i] for i in vocabulary.encode(text)[0]] == expected
+
+
+def test_a_trained_vocabulary_comes_back_from_its_file(tmp_path):
+    for lowercase in (True, False):
+        trained = wordpiece.train(DOCUMENTS, 800, lowercase)
+        assert wordpiece.load(write(tmp_path, trained.tokens)) == trained
+
+
 @pytest.mark.parametrize("missing", SPECIALS)
 def test_a_file_without_a_special_token_is_told(tmp_path, missing):
     path = write(tmp_path, [token for token in SPECIALS if token != missing])
