@@ -8,8 +8,11 @@ which generated articles may be added.
 import functools
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from lamb_keras.data import source, squad
 from lamb_keras.data.images import DataError
@@ -18,6 +21,9 @@ from lamb_keras.data.text.tokenized import tokenize
 
 # Of everything that is generated or drawn; trials have seeds of their own.
 _SEED = 0
+
+# Of the text, what its sentences have beyond a sequence's length: novels, far less.
+_BEYOND = 0.25
 
 _GENERATED = "encyclopedia"
 _TITLES = {
@@ -78,8 +84,20 @@ class TextDataset:
         }
 
     def sequences(self, length: int, count: int | None = None) -> pairs.PairData:
-        """Packed sentence pairs of the documents, by default one pass."""
+        """Packed sentence pairs of the documents, by default one pass.
+
+        Warns where much of the text is in sentences far beyond a sequence.
+        """
         tokens = tokenize(self.documents, self.vocabulary)
+        lengths = np.diff(tokens.sentences)
+        beyond = np.maximum(lengths - length, 0).sum() / max(lengths.sum(), 1)
+        if beyond > _BEYOND:
+            warnings.warn(
+                f"{beyond:.0%} of the text is in sentences beyond their first {length} "
+                f"tokens (the longest has {lengths.max():,}); sentences are told apart "
+                "by full stops and capitals, or by lines in lower case",
+                stacklevel=2,
+            )
         return pairs.pack(tokens, self.vocabulary, length, _SEED, examples=count)
 
     def held_out_sequences(self, length: int, most: int) -> pairs.PairData:

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -132,6 +133,18 @@ def test_its_sequences_are_of_documents_that_are_not_held_out(folder):
     assert sequences.token_ids.shape == (10, 32)
     assert len(found.held_out_sequences(32, most=3)) == 3
     assert 0 < found.unigram_entropy < np.log(200)
+
+
+def test_sentences_far_beyond_a_sequence_are_named(folder):
+    text = "\n\n".join(["The wind " + "and the rain " * 60 + "came."] * 3)
+    for name in "abcdef":
+        (folder / "books" / f"{name}.txt").write_text(f"{text} So {name}.")
+    found = text_data.open("books", vocab_size=200, validation_fraction=0.2)
+    with pytest.warns(UserWarning, match=r"first 16 tokens \(the longest has 18\d"):
+        found.sequences(16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found.sequences(256)
 
 
 def test_the_batch_knows_its_files(folder):

@@ -1,7 +1,9 @@
 """Documents of sentences, read from text files.
 
 A document is a chapter of a file, or the whole file where it has no headings. What
-precedes the first heading is a document too. Paragraphs end at blank lines.
+precedes the first heading is a document too. Paragraphs end at blank lines. In lower
+case, as BookCorpus comes, small letters begin sentences too, and where almost every
+line ends as a sentence does, each line is one.
 """
 
 import hashlib
@@ -31,6 +33,11 @@ _ABBREVIATIONS = frozenset(
 )
 _END = re.compile(r"""(?P<mark>[.!?…]+)(?P<close>["'”’)\]_]*)\s+(?=(?P<next>\S+))""")
 _OPENING = "\"'“‘([_—-"
+
+# A text is in lower case if fewer of its letters are capitals: in prose, 2 % and more
+# are; in lower case with "I" as it is, 0.5 %.
+_CAPITALS = 0.01
+_LINE_END = re.compile(r"""[.!?…][ "'”’)\]_]*$""")
 
 
 class Document(NamedTuple):
@@ -112,11 +119,12 @@ def fingerprint(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def sentences(paragraph: str) -> list[str]:
+def sentences(paragraph: str, lowercase: bool = False) -> list[str]:
     """The sentences of a paragraph, each white space a single blank.
 
     A sentence ends at a full stop, question or exclamation mark and the quotes after
-    it, unless a small letter follows or an initial or an abbreviation precedes.
+    it, unless an initial or an abbreviation precedes, or a small letter follows in a
+    text that is not in `lowercase`.
 
     Example:
         >>> sentences('"Is that you, Mr. Darcy?" asked she.  J. Bennet was 3.5 m away.')
@@ -125,22 +133,23 @@ def sentences(paragraph: str) -> list[str]:
     text = " ".join(paragraph.split())
     found, begin = [], 0
     for match in _END.finditer(text):
-        if _ends_sentence(text, match):
+        if _ends_sentence(text, match, lowercase):
             found.append(text[begin : match.end()].rstrip())
             begin = match.end()
     return [*found, text[begin:]] if text[begin:] else found
 
 
-def _ends_sentence(text, match):
+def _ends_sentence(text, match, lowercase):
     following = match["next"].lstrip(_OPENING)
-    if following[:1].islower():
+    if following[:1].islower() and not lowercase:
         return False
     if match["mark"] != "." or match["close"]:
         return True
     # Searched from the mark back: a copy of all before it would be quadratic.
     end = match.start() - text.startswith(" ", match.start() - 1)
     word = text[text.rfind(" ", 0, end) + 1 : end].lstrip(_OPENING)
-    initial = len(word) == 1 and word.isupper() and word != "I"
+    initial = len(word) == 1 and word not in ("I", "i")
+    initial = initial and (word.isupper() or lowercase and word.islower())
     return not initial and word.lower() not in _ABBREVIATIONS
 
 
@@ -148,10 +157,22 @@ def _documents(file):
     text = read_text(file, "a folder of *.txt files, or a text file")
     name = Path(file).stem
     found = [(name, [])]
-    for paragraph in re.split(r"\n\s*\n", text):
+    lowercase = sum(map(str.isupper, text)) < _CAPITALS * sum(map(str.isalpha, text))
+    lines = [" ".join(line.split()) for line in text.split("\n") if line.strip()]
+    by_line = lowercase and _are_sentences(lines)
+    for paragraph in lines if by_line else re.split(r"\n\s*\n", text):
         paragraph = paragraph.strip()
-        if "\n" not in paragraph and _HEADING.fullmatch(paragraph):
+        is_text = "\n" in paragraph or by_line and _LINE_END.search(paragraph)
+        if not is_text and _HEADING.fullmatch(paragraph):
             found.append((f"{name}: {paragraph}", []))
+        elif by_line:
+            found[-1][1].append(paragraph)
         else:
-            found[-1][1].extend(sentences(paragraph))
+            found[-1][1].extend(sentences(paragraph, lowercase))
     return [Document(title, tuple(each)) for title, each in found if each]
+
+
+def _are_sentences(lines):
+    ends = sum(bool(_LINE_END.search(line)) for line in lines)
+    count = sum(len(sentences(line, lowercase=True)) for line in lines)
+    return ends > 0.6 * len(lines) and count < 2 * len(lines)

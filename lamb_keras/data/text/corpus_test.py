@@ -65,6 +65,42 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     assert corpus.read(str(tmp_path / "b.txt")) == expected[1:]
 
 
+def test_a_sentence_a_line_in_lower_case_is_recognized(tmp_path):
+    lines = [
+        "usually , he would be tearing around , playing with his toys .",
+        "`` is that you , mr. darcy ? '' asked she .",
+        "but not today",
+        "i saw him . he did not see me .",
+        "but just one look at a minion sent him practically catatonic !",
+        "he left ...",
+    ]
+    write(tmp_path, a="\n".join([*lines, "chapter 2", *lines]) + "\n")
+    assert corpus.read(tmp_path) == [
+        Document("a", tuple(lines)),
+        Document("a: chapter 2", tuple(lines)),
+    ]
+    # Blank lines in between change nothing.
+    write(tmp_path, a="\n\n".join(lines))
+    assert corpus.read(tmp_path) == [Document("a", tuple(lines))]
+
+
+def test_sentences_in_lower_case_end_at_their_marks_where_lines_do_not(tmp_path):
+    text = "we met mr. j. bennet at\nlast. he was i. then\nhe left! so did\nwe, too."
+    write(tmp_path, a=text)
+    expected = ("we met mr. j. bennet at last.", "he was i.", "then he left!")
+    assert corpus.read(tmp_path) == [Document("a", (*expected, "so did we, too."))]
+
+
+def test_a_paragraph_a_line_in_lower_case_has_its_sentences(tmp_path):
+    write(tmp_path, a="he came. she left. it rained.\n\nwe met. so what? nothing.")
+    assert len(corpus.read(tmp_path)[0].sentences) == 6
+
+
+def test_lines_of_prose_are_not_taken_for_sentences(tmp_path):
+    write(tmp_path, a="He came. She left.\nIt rained. They met again.\n")
+    assert len(corpus.read(tmp_path)[0].sentences) == 4
+
+
 def test_folders_within_are_read_too(tmp_path):
     (tmp_path / "inner").mkdir()
     write(tmp_path / "inner", a="Text.")
@@ -85,7 +121,7 @@ def test_a_heading_begins_a_document(tmp_path, heading):
 
 @pytest.mark.parametrize(
     "line",
-    ["I said so.", "“Yes.”", "Part of it.", "Letter writing is fun.", "Chapter\nI"],
+    ["I said so.", "“Yes.”", "Part of it.", "Letter writing is fun.", "Chapter I\nSo"],
 )
 def test_a_short_paragraph_is_no_heading(tmp_path, line):
     write(tmp_path, a=f"Before.\n\n{line}\n\nAfter.")
