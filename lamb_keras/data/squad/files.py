@@ -42,7 +42,7 @@ class _Answer(BaseModel):
 
 
 class _Asked(BaseModel):
-    id: str
+    id: Annotated[str, Field(coerce_numbers_to_str=True)]
     question: str
     answers: Annotated[list[_Answer], Field(min_length=1)]
 
@@ -68,7 +68,7 @@ class _Paragraph(BaseModel):
 
 
 class _Article(BaseModel):
-    title: str
+    title: str | None = None
     paragraphs: list[_Paragraph]
 
 
@@ -98,21 +98,24 @@ def read(path_or_dict) -> list[Question]:
                 corpus.read_text(name, "SQuAD v1.1's JSON")
             )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        message = first["msg"].removeprefix("Value error, ")
+        faults = [
+            f"{'.'.join(map(str, each['loc'])) or 'file'}: "
+            + each["msg"].removeprefix("Value error, ")
+            for each in error.errors(include_url=False)
+        ]
         raise DataError(
-            f"{name} is not in SQuAD v1.1's JSON format: {place}: {message}"
+            f"{name} is not in SQuAD v1.1's JSON format, faults: {len(faults):,}, the "
+            f"first: {'; '.join(faults[:3])}"
         ) from None
     questions = [
         Question(
             id=asked.id,
-            title=article.title,
+            title=article.title or f"article {number} of {name}",
             context=paragraph.context,
             question=asked.question,
             answers=[(each.text, each.answer_start) for each in asked.answers],
         )
-        for article in file.data
+        for number, article in enumerate(file.data, 1)
         for paragraph in article.paragraphs
         for asked in paragraph.qas
     ]
@@ -120,11 +123,12 @@ def read(path_or_dict) -> list[Question]:
         raise DataError(
             f"{name} has no question, expected at least one; replace it by a full copy"
         )
-    id, count = Counter(each.id for each in questions).most_common(1)[0]
-    if count > 1:
+    counts = Counter(each.id for each in questions)
+    repeated = [id for id, count in counts.items() if count > 1]
+    if repeated:
         raise DataError(
-            f"{name} has {count} questions with the id {id!r}, expected an id of its "
-            "own for each; rename or take out the others"
+            f"{name} has ids of more than one question: {len(repeated):,}, the first: "
+            f"{', '.join(map(repr, repeated[:3]))}; expected an id of its own for each"
         )
     return questions
 

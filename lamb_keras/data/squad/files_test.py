@@ -94,14 +94,13 @@ BAD = {
     "a start that is no number": ((*ANSWER, "answer_start"), "21", "valid integer"),
     "a start that is a truth value": ((*ANSWER, "answer_start"), True, "valid integer"),
     "an answer that is a text": (ANSWER, "Elbe", "data.0.paragraphs.0.qas.0.answers.0"),
-    "a repeated id": ((*FIRST, "id"), "c", "has 2 questions with the id 'c'"),
-    "a number as an id": ((*FIRST, "id"), 7, "valid string"),
+    "a repeated id": ((*FIRST, "id"), "c", "more than one question: 1, the first: 'c'"),
+    "a list as an id": ((*FIRST, "id"), [7], "valid string"),
     "a paragraph without a context": (
         FIRST[:4],
         {"qas": [ELBE[0]]},
         "data.0.paragraphs.0.context: Field required",
     ),
-    "an article without a title": (FIRST[:2], {"paragraphs": []}, "title: Field requi"),
     "articles that are no list": (("data",), {"Elbe": "long"}, "data: Input should be"),
     "no articles": (("data",), [], "has no question, expected at least one"),
 }
@@ -118,6 +117,23 @@ def test_a_fault_in_a_file_is_named_with_its_place(tmp_path, path, value, expect
     file = tmp_path / "dev.json"
     file.write_text(json.dumps(content))
     assert refusal(file).startswith(str(file)) and expected in refusal(file)
+
+
+def test_all_faults_are_counted_and_the_first_three_named():
+    wrong = [qa(f"q{n}", "How?", ("hot", 12)) for n in range(40)]
+    right = [qa(f"r{n}", "How?", ("hot", 11)) for n in range(50)]
+    asked = [*right, *wrong, {"id": "x", "answers": []}]
+    message = refusal({"data": [{"paragraphs": [paragraph(SUN["context"], *asked)]}]})
+    assert "faults: 42, the first: data.0.paragraphs.0.qas.50: question 'q0'" in message
+    assert "'q2'" in message and "'q3'" not in message
+
+
+def test_whole_number_ids_and_missing_titles_are_no_faults():
+    asked = [paragraph(SUN["context"], qa(n, "How?", ("hot", 11))) for n in range(4)]
+    found = read({"data": [{"paragraphs": [each]} for each in asked]})
+    assert [each.id for each in found] == ["0", "1", "2", "3"]
+    train, held_out = split_by_article(found, 0.25)
+    assert (len(train), len(held_out)) == (3, 1)
 
 
 @pytest.mark.parametrize(
