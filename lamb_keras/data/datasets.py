@@ -56,7 +56,7 @@ def load(name: str) -> Images:
     return module.load()
 
 
-def check(name: str) -> None:
+def check(name: str, parameters=None) -> None:
     """Raises `DataError`, naming the file, where `load` would stumble over one.
 
     Of images or of text (`library`). Cheap enough to run before anything is started:
@@ -67,7 +67,7 @@ def check(name: str) -> None:
         >>> check("digits")
     """
     if name in text_data.LIBRARIES:
-        return text_data.check(name)
+        return text_data.check(name, parameters)
     _module(name).check()
 
 

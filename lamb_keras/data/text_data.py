@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def open(
     validation_fraction: float = 0.05,  # of the documents, to hold out
     vocab_size: int = 1000,  # of the vocabulary that is trained on the documents
     vocabulary: str | None = None,  # the file of another one, such as BERT's vocab.txt
+    _train=wordpiece.train,
 ) -> TextDataset:
     """The data set of that name.
 
@@ -175,7 +177,7 @@ def open(
     if vocabulary:
         vocabulary = wordpiece.load(vocabulary)
     else:
-        vocabulary = wordpiece.train(documents, vocab_size)
+        vocabulary = _train(documents, vocab_size)
     return TextDataset(
         name=name,
         title=_title(name, max(len(made), len(made_dev))),
@@ -190,9 +192,18 @@ def open(
     )
 
 
-def check(name: str) -> None:
-    """Raise `DataError`, naming the file, where `open` would."""
-    if name != _GENERATED:
+OPTIONS = tuple(name for name in open.__kwdefaults__ if name != "_train")
+
+
+def check(name: str, parameters: Mapping | None = None) -> None:
+    """Raise `DataError` where `open` would with these parameters of a run.
+
+    Other names among them are ignored. Without any, the files alone are read.
+    """
+    if parameters is not None:
+        chosen = {key: parameters[key] for key in OPTIONS if key in parameters}
+        open(name, **chosen, _train=lambda documents, size: None)
+    elif name != _GENERATED:
         corpus.read(_folder(name))
         for path in _squad_files():
             squad.read(path)

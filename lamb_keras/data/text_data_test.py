@@ -180,6 +180,26 @@ def test_damaged_files_are_one_sentence_before_anything_starts(folder, damage, m
 
 
 @pytest.mark.parametrize(
+    ("damage", "parameters", "message"),
+    [
+        (
+            lambda f: (f / "books" / "winds.txt").write_text("One text. " * 99),
+            {},
+            "0.05 of 1 documents leaves",
+        ),
+        (lambda f: None, {"validation_fraction": 1e-6}, "of 40 documents leaves 40"),
+        (lambda f: None, {"vocabulary": "none.txt"}, "none.txt cannot be read"),
+        (lambda f: None, {"dev_fraction": 2}, "fraction of articles to hold out is 2"),
+    ],
+)
+def test_a_check_opens_all_that_a_run_would_open(folder, damage, parameters, message):
+    data.check("books", {"validation_fraction": 0.2, "layers": 2})
+    damage(folder)
+    with pytest.raises(DataError, match=re.escape(message)):
+        data.check("books", {"layers": 2, **parameters})
+
+
+@pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("novels", {}, "there is no text 'novels'; there are: encyclopedia"),

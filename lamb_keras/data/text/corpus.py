@@ -83,7 +83,8 @@ def split(
     """(to train on, held out): about that fraction of the documents is held out.
 
     Each is chosen by its content alone, so that it stays where it is when others are
-    added, and on every machine. An empty part is a `DataError`.
+    added, and on every machine. A part of fewer than two, of which no pairs of segments
+    from different documents can be made, is a `DataError`.
 
     Example:
         >>> documents = [Document("", (f"Number {i}.",)) for i in range(100)]
@@ -100,11 +101,11 @@ def split(
     for document in documents:
         place = int(fingerprint([document])[:8], 16) / 16**8
         parts[place < fraction].append(document)
-    if not all(parts):
+    if min(len(train), len(held_out)) < 2:
         raise DataError(
             f"holding out {fraction} of {len(documents)} documents leaves {len(train)} "
-            f"to train on and {len(held_out)} to evaluate on; expected some in both: "
-            "add documents, or hold out another fraction"
+            f"to train on and {len(held_out)} to evaluate on; expected at least two in "
+            "both: add files or headings of chapters, or hold out another fraction"
         )
     return parts
 

@@ -164,9 +164,10 @@ def test_an_impossible_part_is_told(part):
         corpus.split(DOCUMENTS, part)
 
 
-def test_an_empty_part_is_told():
-    with pytest.raises(DataError, match="expected some in both"):
-        corpus.split(DOCUMENTS[:1], 0.1)
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_part_too_small_to_take_segments_from_two_documents_is_refused(count):
+    with pytest.raises(DataError, match="expected at least two in both"):
+        corpus.split(DOCUMENTS[:count], 0.5)
 
 
 BOOKS = os.path.join(os.environ.get("LAMB_KERAS_DATA") or "", "books")
