@@ -8,6 +8,7 @@ which generated articles may be added.
 import functools
 import hashlib
 import json
+import unicodedata
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,17 +48,22 @@ class TextDataset:
     train_questions: list[squad.Question]  # to fine-tune on
     dev_questions: list[squad.Question]  # to evaluate on, about other articles
     vocabulary: wordpiece.Vocabulary  # of the documents, or a given one
+    # Training questions left out since the paragraph they are on is evaluated on too.
+    dropped_questions: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
         """The number of documents, questions and tokens of the vocabulary."""
-        return {
+        sizes = {
             "documents": len(self.documents),
             "held_out_documents": len(self.held_out),
             "train_questions": len(self.train_questions),
             "dev_questions": len(self.dev_questions),
             "vocabulary": self.vocabulary.size,
         }
+        if self.dropped_questions:
+            sizes["dropped_questions"] = self.dropped_questions
+        return sizes
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -153,7 +159,7 @@ def open(
     `lamb_keras.data.DataError`.
 
     Example:
-        >>> dataset = open("encyclopedia", articles=40, question_articles=10,
+        >>> dataset = open("encyclopedia", articles=60, question_articles=10,
         ...                dev_articles=5, vocab_size=300)
         >>> dataset.sizes["train_questions"], dataset.sizes["dev_questions"]
         (60, 30)
@@ -173,6 +179,7 @@ def open(
     documents = documents + [each.document for each in made[:articles]]
     train = train + [q for each in made[:question_articles] for q in each.questions]
     dev = dev + [q for each in made_dev for q in each.questions]
+    train, dropped = _apart(train, dev)
     documents, held_out = corpus.split(documents, validation_fraction)
     if vocabulary:
         vocabulary = wordpiece.load(vocabulary)
@@ -189,6 +196,7 @@ def open(
         train_questions=train,
         dev_questions=dev,
         vocabulary=vocabulary,
+        dropped_questions=dropped,
     )
 
 
@@ -247,6 +255,25 @@ def _squad(dev_fraction):
     for path in _squad_files():
         (dev if path.name.startswith("dev") else train).extend(squad.read(path))
     return (train, dev) if dev else squad.split_by_article(train, dev_fraction)
+
+
+def _apart(train, dev):
+    """(training questions on none of the dev questions' paragraphs, number of others).
+
+    Files are compared by content: XQuAD, for one, is made of SQuAD's dev file.
+    """
+    evaluated = {_plain(each.context) for each in dev}
+    apart = [each for each in train if _plain(each.context) not in evaluated]
+    if train and not apart:
+        raise DataError(
+            f"all {len(train):,} questions to fine-tune on are on paragraphs of those "
+            "to evaluate on; take out the files that hold the same questions"
+        )
+    return apart, len(train) - len(apart)
+
+
+def _plain(text):
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _title(name, articles):

@@ -29,24 +29,8 @@ def folder(tmp_path, monkeypatch):
         for n in range(1, 41)
     ]
     (tmp_path / "books" / "winds.txt").write_text("\n\n".join(chapters))
-    articles = [
-        {
-            "title": f"Wind {n}",
-            "paragraphs": [
-                {
-                    "context": "It was a day of winds.",
-                    "qas": [
-                        {
-                            "id": f"{n}",
-                            "question": "What day was it?",
-                            "answers": [{"text": "winds", "answer_start": 16}],
-                        }
-                    ],
-                }
-            ],
-        }
-        for n in range(5)
-    ]
+    contexts = [f"It was a day of winds and of {n} doors." for n in range(5)]
+    articles = [_article(f"Wind {n}", each, str(n)) for n, each in enumerate(contexts)]
     _write(tmp_path / "squad" / "train.json", articles)
     monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
     return tmp_path
@@ -54,6 +38,13 @@ def folder(tmp_path, monkeypatch):
 
 def _write(path, articles):
     path.write_text(json.dumps({"version": "1.1", "data": articles}))
+
+
+def _article(title, context, id):
+    start = context.index("winds")
+    answers = [{"text": "winds", "answer_start": start}]
+    asked = {"id": id, "question": f"What {id}?", "answers": answers}
+    return {"title": title, "paragraphs": [{"context": context, "qas": [asked]}]}
 
 
 def _titles(questions):
@@ -108,13 +99,26 @@ def test_generated_questions_can_be_added_without_their_text(folder):
 
 
 def test_a_dev_file_is_what_is_judged_by(folder):
-    article = json.loads((folder / "squad" / "train.json").read_text())["data"][0]
-    article["title"] = "Wind 9"
-    article["paragraphs"][0]["qas"][0]["id"] = "9"
+    article = _article("Wind 9", "A day of other winds.", "9")
     _write(folder / "squad" / "dev-v1.1.json", [article])
     found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
     assert [question.id for question in found.dev_questions] == ["9"]
     assert len(found.train_questions) == 5
+
+
+def test_questions_on_paragraphs_that_are_evaluated_on_are_not_trained_on(folder):
+    same = "It was a  Day of winds and of {} doors."  # but for blanks and capitals
+    other = "Then it was a day of other winds."
+    dev = [_article("X", same.format(n), f"x{n}") for n in range(5)]
+    _write(folder / "squad" / "dev.json", dev)
+    with pytest.raises(DataError, match="all 5 questions to fine-tune on are on para"):
+        data.check("books", {"validation_fraction": 0.2})
+    _write(folder / "squad" / "more.json", [_article("Y", other, "y")])
+    found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
+    assert [each.id for each in found.train_questions] == ["y"]
+    assert (
+        found.sizes["dropped_questions"] == found.describe()["dropped_questions"] == 5
+    )
 
 
 def test_a_vocabulary_may_be_given(folder):
