@@ -47,9 +47,15 @@ class TextDataset:
     held_out: list[corpus.Document]  # to evaluate the masked language model on
     train_questions: list[squad.Question]  # to fine-tune on
     dev_questions: list[squad.Question]  # to evaluate on, about other articles
-    vocabulary: wordpiece.Vocabulary  # of the documents, or a given one
+    given_vocabulary: wordpiece.Vocabulary | None
+    vocab_size: int  # of the vocabulary that is trained where none is given
     # Training questions left out since the paragraph they are on is evaluated on too.
     dropped_questions: int = 0
+
+    @functools.cached_property
+    def vocabulary(self) -> wordpiece.Vocabulary:
+        """The given vocabulary, or one that is trained on the documents."""
+        return self.given_vocabulary or wordpiece.train(self.documents, self.vocab_size)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -151,7 +157,6 @@ def open(
     validation_fraction: float = 0.05,  # of the documents, to hold out
     vocab_size: int = 1000,  # of the vocabulary that is trained on the documents
     vocabulary: str | None = None,  # the file of another one, such as BERT's vocab.txt
-    _train=wordpiece.train,
 ) -> TextDataset:
     """The data set of that name.
 
@@ -159,7 +164,7 @@ def open(
     `lamb_keras.data.DataError`.
 
     Example:
-        >>> dataset = open("encyclopedia", articles=60, question_articles=10,
+        >>> dataset = open("encyclopedia", articles=80, question_articles=10,
         ...                dev_articles=5, vocab_size=300)
         >>> dataset.sizes["train_questions"], dataset.sizes["dev_questions"]
         (60, 30)
@@ -181,10 +186,6 @@ def open(
     dev = dev + [q for each in made_dev for q in each.questions]
     train, dropped = _apart(train, dev)
     documents, held_out = corpus.split(documents, validation_fraction)
-    if vocabulary:
-        vocabulary = wordpiece.load(vocabulary)
-    else:
-        vocabulary = _train(documents, vocab_size)
     return TextDataset(
         name=name,
         title=_title(name, max(len(made), len(made_dev))),
@@ -195,12 +196,13 @@ def open(
         held_out=held_out,
         train_questions=train,
         dev_questions=dev,
-        vocabulary=vocabulary,
+        given_vocabulary=wordpiece.load(vocabulary) if vocabulary else None,
+        vocab_size=vocab_size,
         dropped_questions=dropped,
     )
 
 
-OPTIONS = tuple(name for name in open.__kwdefaults__ if name != "_train")
+OPTIONS = tuple(open.__kwdefaults__)
 
 
 def check(name: str, parameters: Mapping | None = None) -> None:
@@ -209,8 +211,7 @@ def check(name: str, parameters: Mapping | None = None) -> None:
     Other names among them are ignored. Without any, the files alone are read.
     """
     if parameters is not None:
-        chosen = {key: parameters[key] for key in OPTIONS if key in parameters}
-        open(name, **chosen, _train=lambda documents, size: None)
+        open(name, **{key: parameters[key] for key in OPTIONS if key in parameters})
     elif name != _GENERATED:
         corpus.read(_folder(name))
         for path in _squad_files():

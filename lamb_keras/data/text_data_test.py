@@ -193,7 +193,6 @@ def test_damaged_files_are_one_sentence_before_anything_starts(folder, damage, m
         ),
         (lambda f: None, {"validation_fraction": 1e-6}, "of 40 documents leaves 40"),
         (lambda f: None, {"vocabulary": "none.txt"}, "none.txt cannot be read"),
-        (lambda f: None, {"dev_fraction": 2}, "fraction of articles to hold out is 2"),
     ],
 )
 def test_a_check_opens_all_that_a_run_would_open(folder, damage, parameters, message):

@@ -125,15 +125,6 @@ def test_of_overlapping_windows_the_one_with_most_context_counts(tokens, width, 
     assert not made.most_context[made.offsets[..., 0] < 0].any()
 
 
-def test_windows_with_answers_are_those_to_train_on():
-    made = features([question(7), question(19)], WORDS, 14, 3, 4)
-    held = made.with_answers()
-    assert 0 < len(held) < len(made)
-    np.testing.assert_array_equal(
-        held.token_ids, made.token_ids[made.start_positions > 0]
-    )
-
-
 def test_of_several_answers_the_first_is_trained_on():
     given = question(3)
     later = dataclasses.replace(given, answers=[*given.answers, ("w1", 4)])

@@ -196,12 +196,6 @@ def test_the_seed_alone_decides_which_articles_are_held_out():
     assert len(set(drawn)) > 1
 
 
-@pytest.mark.parametrize("fraction", [0, 1, 20, float("nan")])
-def test_a_fraction_that_is_none_is_refused(fraction):
-    with pytest.raises(DataError, match="expected a number between 0 and 1"):
-        split_by_article(questions(10), fraction)
-
-
 def test_a_single_article_cannot_be_split():
     with pytest.raises(
         DataError, match="on fewer than two articles, expected two or more"

@@ -92,11 +92,6 @@ def split(
         >>> len(train), len(held_out)
         (91, 9)
     """
-    if not 0 < fraction < 1:
-        raise DataError(
-            f"the fraction of documents to hold out is {fraction!r}; expected a number "
-            "between 0 and 1, such as 0.05"
-        )
     parts = train, held_out = [], []
     for document in documents:
         place = int(fingerprint([document])[:8], 16) / 16**8

@@ -158,12 +158,6 @@ def test_documents_held_out_stay_so_when_others_are_added():
     assert set(fewer[1]) == set(held_out) & set(DOCUMENTS[:500])
 
 
-@pytest.mark.parametrize("part", [0, 1, -0.1, float("nan")])
-def test_an_impossible_part_is_told(part):
-    with pytest.raises(DataError, match="fraction of documents to hold out is"):
-        corpus.split(DOCUMENTS, part)
-
-
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_part_too_small_to_take_segments_from_two_documents_is_refused(count):
     with pytest.raises(DataError, match="expected at least two in both"):

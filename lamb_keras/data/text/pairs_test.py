@@ -105,14 +105,6 @@ def test_as_many_rows_as_asked_for(examples):
     assert len(rows) > 0.9 * examples  # other passes make a few pairs again
 
 
-def test_ids_are_kept_in_two_bytes_where_they_fit():
-    assert pack().token_ids.dtype == np.int16
-    many = dataclasses.replace(
-        VOCABULARY, tokens=(*VOCABULARY.tokens, *(f"##{i}" for i in range(20_000)))
-    )
-    assert pairs.pack(DOCUMENTS, many, 64, 0).token_ids.dtype == np.int32
-
-
 def test_a_single_document_is_told():
     single = dataclasses.replace(DOCUMENTS, documents=DOCUMENTS.documents[:2])
     with pytest.raises(DataError, match="has 1 documents with text; expected at least"):

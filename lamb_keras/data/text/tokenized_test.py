@@ -35,15 +35,6 @@ def test_what_has_no_tokens_is_left_out(vocabulary):
     assert [len(each) for each in cut.document(1)] == [1, 2]
 
 
-def test_it_is_tokenized_once(vocabulary, monkeypatch):
-    first = tokenized.tokenize(DOCUMENTS, vocabulary)
-    monkeypatch.setattr(tokenized, "_tokenized", lambda *_: 1 / 0)
-    again = tokenized.tokenize(DOCUMENTS, vocabulary)
-    np.testing.assert_array_equal(first.token_ids, again.token_ids)
-    np.testing.assert_array_equal(first.sentences, again.sentences)
-    np.testing.assert_array_equal(first.documents, again.documents)
-
-
 def test_another_text_or_vocabulary_is_tokenized_anew(vocabulary, monkeypatch):
     tokenized.tokenize(DOCUMENTS, vocabulary)
     other = wordpiece.train(DOCUMENTS, 700)

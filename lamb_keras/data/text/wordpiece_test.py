@@ -36,13 +36,6 @@ def test_special_tokens_come_first(vocabulary):
     assert vocabulary.specials == (0, 1, 2, 3, 4)
 
 
-def test_a_known_word_is_one_piece_and_an_unknown_one_several(vocabulary):
-    known, _ = vocabulary.encode("The year in which")
-    assert [vocabulary.tokens[i] for i in known] == ["the", "year", "in", "which"]
-    unknown, _ = vocabulary.encode("xylyx")
-    assert len(unknown) > 1 and vocabulary.specials.unk not in unknown
-
-
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_pieces_are_the_text_at_their_offsets(text, lowercase):
@@ -75,11 +68,6 @@ def test_many_texts_are_cut_as_one_is(vocabulary):
     assert vocabulary.encode_all(TEXTS) == [vocabulary.encode(t)[0] for t in TEXTS]
 
 
-def test_capitals_count_where_they_are_kept():
-    vocabulary = wordpiece.train(DOCUMENTS, 800, lowercase=False)
-    assert vocabulary.encode("The")[0] != vocabulary.encode("the")[0]
-
-
 def test_every_process_trains_the_same(vocabulary, tmp_path, monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_CACHE", str(tmp_path / "another"))
     code = (
@@ -93,12 +81,6 @@ def test_every_process_trains_the_same(vocabulary, tmp_path, monkeypatch):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder
     )
     assert again.stdout.strip() == vocabulary.fingerprint, again.stderr
-
-
-def test_it_is_trained_once(vocabulary, cache_folder, monkeypatch):
-    monkeypatch.setattr(wordpiece, "_trained", lambda *_: 1 / 0)
-    assert wordpiece.train(DOCUMENTS, 800) == vocabulary
-    assert len(list(cache_folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("other", [(DOCUMENTS[:-1], 800), (DOCUMENTS, 801)])
