@@ -230,9 +230,15 @@ def check_data(runs):
     """Raises `BatchError` where a data set that these runs train on is damaged."""
     from lamb_keras import data
 
-    for dataset in sorted({run.parameters.get("dataset", "") for run in runs} - {""}):
+    distinct = {}  # by what of the parameters decides which data are read
+    for run in runs:
+        if dataset := run.parameters.get("dataset"):
+            chosen = [run.parameters.get(name) for name in data.text_data.OPTIONS]
+            of_text = dataset in data.text_data.NAMES
+            distinct[dataset, str(chosen) * of_text] = run.parameters
+    for (dataset, _), parameters in sorted(distinct.items()):
         try:
-            data.check(dataset)
+            data.check(dataset, parameters)
         except data.DataError as error:
             raise BatchError(str(error)) from error
 

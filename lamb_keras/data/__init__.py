@@ -63,14 +63,15 @@ def load(name: str) -> Images:
     return module.find() or module.download()
 
 
-def check(name: str) -> None:
+def check(name: str, parameters=None) -> None:
     """Raise `DataError`, naming the file, where `open` would stumble over one.
 
-    Of images or of texts. All is read and decoded, except ImageNet, which is listed;
-    what takes long is kept for `open`. Nothing is downloaded.
+    Of images or of texts, those with the run's `parameters`. All is read and decoded,
+    except ImageNet, which is listed; what takes long is kept for `open`. Nothing is
+    downloaded.
     """
-    if name in text_data.LIBRARIES:
-        text_data.check(name)
+    if name in text_data.NAMES:
+        text_data.check(name, parameters)
     else:
         _module(name).find()
 
@@ -82,7 +83,7 @@ def fingerprint(name: str) -> str:
         >>> fingerprint("digits") == load("digits").fingerprint
         True
     """
-    if name in text_data.LIBRARIES:
+    if name in text_data.NAMES:
         return text_data.fingerprint(name)
     found = _module(name).find()
     return found.fingerprint if found else f"keras.datasets.{name}"

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -28,24 +29,8 @@ def folder(tmp_path, monkeypatch):
         for n in range(1, 41)
     ]
     (tmp_path / "books" / "winds.txt").write_text("\n\n".join(chapters))
-    articles = [
-        {
-            "title": f"Wind {n}",
-            "paragraphs": [
-                {
-                    "context": "It was a day of winds.",
-                    "qas": [
-                        {
-                            "id": f"{n}",
-                            "question": "What day was it?",
-                            "answers": [{"text": "winds", "answer_start": 16}],
-                        }
-                    ],
-                }
-            ],
-        }
-        for n in range(5)
-    ]
+    contexts = [f"It was a day of winds and of {n} doors." for n in range(5)]
+    articles = [_article(f"Wind {n}", each, str(n)) for n, each in enumerate(contexts)]
     _write(tmp_path / "squad" / "train.json", articles)
     monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
     return tmp_path
@@ -53,6 +38,13 @@ def folder(tmp_path, monkeypatch):
 
 def _write(path, articles):
     path.write_text(json.dumps({"version": "1.1", "data": articles}))
+
+
+def _article(title, context, id):
+    start = context.index("winds")
+    answers = [{"text": "winds", "answer_start": start}]
+    asked = {"id": id, "question": f"What {id}?", "answers": answers}
+    return {"title": title, "paragraphs": [{"context": context, "qas": [asked]}]}
 
 
 def _titles(questions):
@@ -69,7 +61,7 @@ def test_no_article_is_both_learned_from_and_judged_by():
     assert held_out and not held_out & {d.title for d in found.documents}
 
 
-def test_the_same_parameters_give_the_same_library_and_others_another():
+def test_the_same_parameters_give_the_same_data_and_others_another():
     one, again = (
         text_data.open("encyclopedia", **SMALL),
         text_data.open("encyclopedia", **SMALL),
@@ -107,13 +99,26 @@ def test_generated_questions_can_be_added_without_their_text(folder):
 
 
 def test_a_dev_file_is_what_is_judged_by(folder):
-    article = json.loads((folder / "squad" / "train.json").read_text())["data"][0]
-    article["title"] = "Wind 9"
-    article["paragraphs"][0]["qas"][0]["id"] = "9"
+    article = _article("Wind 9", "A day of other winds.", "9")
     _write(folder / "squad" / "dev-v1.1.json", [article])
     found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
     assert [question.id for question in found.dev_questions] == ["9"]
     assert len(found.train_questions) == 5
+
+
+def test_questions_on_paragraphs_that_are_evaluated_on_are_not_trained_on(folder):
+    same = "It was a  Day of winds and of {} doors."  # but for blanks and capitals
+    other = "Then it was a day of other winds."
+    dev = [_article("X", same.format(n), f"x{n}") for n in range(5)]
+    _write(folder / "squad" / "dev.json", dev)
+    with pytest.raises(DataError, match="all 5 questions to fine-tune on are on para"):
+        data.check("books", {"validation_fraction": 0.2})
+    _write(folder / "squad" / "more.json", [_article("Y", other, "y")])
+    found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
+    assert [each.id for each in found.train_questions] == ["y"]
+    assert (
+        found.sizes["dropped_questions"] == found.describe()["dropped_questions"] == 5
+    )
 
 
 def test_a_vocabulary_may_be_given(folder):
@@ -134,8 +139,20 @@ def test_its_sequences_are_of_documents_that_are_not_held_out(folder):
     assert 0 < found.unigram_entropy < np.log(200)
 
 
+def test_sentences_far_beyond_a_sequence_are_named(folder):
+    text = "\n\n".join(["The wind " + "and the rain " * 60 + "came."] * 3)
+    for name in "abcdef":
+        (folder / "books" / f"{name}.txt").write_text(f"{text} So {name}.")
+    found = text_data.open("books", vocab_size=200, validation_fraction=0.2)
+    with pytest.warns(UserWarning, match=r"first 16 tokens \(the longest has 18\d"):
+        found.sequences(16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found.sequences(256)
+
+
 def test_the_batch_knows_its_files(folder):
-    for name in text_data.LIBRARIES[:2]:
+    for name in text_data.NAMES[:2]:
         data.check(name)
     before = data.fingerprint("books")
     assert data.fingerprint("encyclopedia") != before
@@ -167,6 +184,25 @@ def test_damaged_files_are_one_sentence_before_anything_starts(folder, damage, m
 
 
 @pytest.mark.parametrize(
+    ("damage", "parameters", "message"),
+    [
+        (
+            lambda f: (f / "books" / "winds.txt").write_text("One text. " * 99),
+            {},
+            "0.05 of 1 documents leaves",
+        ),
+        (lambda f: None, {"validation_fraction": 1e-6}, "of 40 documents leaves 40"),
+        (lambda f: None, {"vocabulary": "none.txt"}, "none.txt cannot be read"),
+    ],
+)
+def test_a_check_opens_all_that_a_run_would_open(folder, damage, parameters, message):
+    data.check("books", {"validation_fraction": 0.2, "layers": 2})
+    damage(folder)
+    with pytest.raises(DataError, match=re.escape(message)):
+        data.check("books", {"layers": 2, **parameters})
+
+
+@pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("novels", {}, "there is no text 'novels'; there are: encyclopedia"),
@@ -184,7 +220,7 @@ def test_what_there_is_not_is_one_sentence(folder, name, options, message):
     not os.path.isdir(os.path.join(DATA, "books")),
     reason="LAMB_KERAS_DATA names no folder with books",
 )
-def test_the_novels_and_the_real_questions_are_a_library():
+def test_the_novels_and_the_real_questions_are_a_data_set():
     found = text_data.open("books", vocab_size=2000)
     assert len(found.train_questions) + len(found.dev_questions) == 1190
     assert not _titles(found.train_questions) & _titles(found.dev_questions)

@@ -1,72 +1,58 @@
-"""Questions as a model is fed them: windows of tokens, each token with its place.
+"""Questions as a model reads them: windows of tokens, each token with its place.
 
     [CLS] question [SEP] window of the context [SEP] padding
 
 A context that is too long for one window gets several, which overlap: each begins
-`stride` tokens after the one before, until one reaches the context's end. Every token
-knows which characters of the context it stands for, so an answer found in tokens can be
-cut from the context itself.
+`stride` tokens after the one before, until one reaches the context's end.
 """
 
 import functools
-import numbers
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from lamb_keras.data.images import DataError
 from lamb_keras.data.squad.files import Question
+from lamb_keras.data.text.wordpiece import Vocabulary
 
-SPECIAL_TOKENS = 3  # [CLS] and two [SEP] in each window
+_SPECIALS = 3  # [CLS] and two [SEP] in each window
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Features:
-    """The windows of some questions, in the questions' order.
+    """The windows of some questions, in the questions' order."""
 
-    Args:
-        token_ids: int32, shape (windows, sequence_length).
-        segment_ids: as `token_ids`: 1 for the context and the [SEP] after it, else 0.
-        padding_mask: bool, as `token_ids`: True for all but padding.
-        offsets: int32, shape (windows, sequence_length, 2): the characters of the
-            context, from and to, that a token stands for; -1 outside the context.
-        most_context: bool, as `token_ids`: whether of all the windows that hold this
-            token of the context it is this one that has most context around it.
-        start_positions: int32, shape (windows,): the position in the window of the
-            first answer's first token; 0, the [CLS], where the window does not hold
-            all of that answer.
-        end_positions: of its last token, as `start_positions`.
-        question_index: int32, shape (windows,): which question a window is of.
-    """
-
-    token_ids: np.ndarray = field(repr=False)
-    segment_ids: np.ndarray = field(repr=False)
-    padding_mask: np.ndarray = field(repr=False)
-    offsets: np.ndarray = field(repr=False)
-    most_context: np.ndarray = field(repr=False)
-    start_positions: np.ndarray = field(repr=False)
-    end_positions: np.ndarray = field(repr=False)
-    question_index: np.ndarray = field(repr=False)
+    # int32, and bool for the masks, of shape (windows, sequence_length)
+    token_ids: np.ndarray
+    segment_ids: np.ndarray  # 1 for the context and the [SEP] after it
+    padding_mask: np.ndarray  # False in padding
+    # Whether of all windows with this token of the context, this one has most context
+    # around it.
+    most_context: np.ndarray
+    # (windows, sequence_length, 2): the characters of the context, from and to, that a
+    # token stands for; -1 outside the context
+    offsets: np.ndarray
+    # (windows,): the first and the last token of the first answer; 0, the [CLS], unless
+    # all of the answer is in the window
+    start_positions: np.ndarray
+    end_positions: np.ndarray
+    question_index: np.ndarray  # (windows,): which question a window is of
 
     def __len__(self):
         return len(self.token_ids)
-
-    @property
-    def lengths(self):
-        """The number of tokens in each window, padding apart: int, shape (windows,)."""
-        return self.padding_mask.sum(axis=1)
 
     def with_answers(self) -> "Features":
         """The windows to train on: those that hold an answer.
 
         The others would be trained to point at [CLS], which no question of SQuAD v1.1
-        has as its answer. All windows are judged.
+        has as its answer. All windows are evaluated.
         """
         return self.take(self.start_positions > 0)
 
     def take(self, windows) -> "Features":
-        """These windows alone: a mask, a slice or an array of their numbers."""
+        """Some of the windows, by mask, slice or numbers."""
         return Features(
             **{each.name: getattr(self, each.name)[windows] for each in fields(self)}
         )
@@ -74,134 +60,121 @@ class Features:
 
 def features(
     questions: Sequence[Question],
-    vocabulary,
-    sequence_length: int,
-    stride: int,
-    max_question_length: int,
+    vocabulary: Vocabulary,
+    sequence_length: int,  # tokens in a window
+    stride: int,  # tokens from the beginning of one window to that of the next
+    max_question_length: int,  # tokens; what a question has more is cut off
 ) -> Features:
-    """The windows of the questions, each context tokenized once.
+    """The windows of the questions, by `tokenizers`' truncation of the contexts.
 
-    An answer of up to w - stride + 1 tokens is held whole by some window, where a
-    window has room for w = sequence_length - 3 - (tokens of the question); one of up to
-    (w - stride) / 2 also by the window that has most context around its start.
-
-    Args:
-        questions: with their contexts and answers.
-        vocabulary: has the ids `pad`, `cls` and `sep`, and `encode(text)`, which gives
-            the ids of its tokens and the characters, from and to, of each.
-        sequence_length: tokens in a window.
-        stride: tokens from the beginning of one window to that of the next.
-        max_question_length: tokens of a question that are kept, the first ones.
-
-    Raises:
-        DataError: where the windows could be shorter than the stride, so that tokens
-            between them would be lost.
+    A window has room for w = sequence_length - 3 - (tokens of the question) tokens of
+    the context. An answer of up to w - stride + 1 tokens is whole in some window; one
+    of up to (w - stride) / 2 also in the one with most context around its start. Where
+    w could be less than the stride, tokens would be lost: that is a `DataError`.
 
     Example:
-        >>> class Characters:
-        ...     pad, cls, sep = 0, 1, 2
-        ...     def encode(self, text):
-        ...         return list(map(ord, text)), [(i, i + 1) for i in range(len(text))]
-        >>> question = Question("1", "letters", "abcdefg", "?", [("ef", 4)])
-        >>> made = features([question], Characters(), 8, 2, max_question_length=1)
+        >>> from lamb_keras.data.text.wordpiece import SPECIALS
+        >>> vocabulary = Vocabulary((*SPECIALS, *"abcdefg?"))
+        >>> question = Question("1", "letters", "a b c d e f g", "?", [("e f", 8)])
+        >>> made = features([question], vocabulary, 8, 2, max_question_length=1)
         >>> for ids, start in zip(made.token_ids, made.start_positions):
-        ...     print("".join("_[]"[id] if id < 3 else chr(id) for id in ids), start)
-        [?]abcd] 0
-        [?]cdef] 5
-        [?]efg]_ 3
+        ...     print(*[vocabulary.tokens[i] for i in ids], int(start))
+        [CLS] ? [SEP] a b c d [SEP] 0
+        [CLS] ? [SEP] c d e f [SEP] 5
+        [CLS] ? [SEP] e f g [SEP] [PAD] 3
         >>> made.offsets[2, :, 0].tolist()
-        [-1, -1, -1, 4, 5, 6, -1, -1]
+        [-1, -1, -1, 8, 10, 12, -1, -1]
     """
-    _check(sequence_length, stride, max_question_length)
-    encode = functools.cache(lambda context: _encode(vocabulary, context))
-    windows = []  # (question's number, its ids, width, number of window, first token)
-    for index, each in enumerate(questions):
-        question_ids, _ = _encode(vocabulary, each.question)
-        question_ids = question_ids[:max_question_length]
-        width = sequence_length - SPECIAL_TOKENS - len(question_ids)
-        starts = window_starts(len(encode(each.context)[0]), width, stride)
-        windows += [
-            (index, question_ids, width, number, start)
-            for number, start in enumerate(starts)
-        ]
+    from tokenizers import processors
 
-    shape = len(windows), sequence_length
-    token_ids = np.full(shape, vocabulary.pad, np.int32)
-    offsets = np.full((*shape, 2), -1, np.int32)
-    most_context = np.zeros(shape, bool)
-    answers = np.zeros((2, len(windows)), np.int32)
-    context_begins = np.zeros((len(windows), 1), np.int32)
-    lengths = np.zeros((len(windows), 1), np.int32)
-    for row, (index, question_ids, width, number, start) in enumerate(windows):
-        ids, spans = encode(questions[index].context)
-        inside = slice(start, start + width)
-        begin = 2 + len(question_ids)
-        end = begin + len(ids[inside])
-        token_ids[row, 0] = vocabulary.cls
-        token_ids[row, 1 : begin - 1] = question_ids
-        token_ids[row, [begin - 1, end]] = vocabulary.sep
-        token_ids[row, begin:end] = ids[inside]
-        offsets[row, begin:end] = spans[inside]
-        owner = _window_with_most_context(len(ids), width, stride)
-        most_context[row, begin:end] = owner[inside] == number
-        first, last = _answer(questions[index], spans)
-        if start <= first <= last < start + width:
-            answers[:, row] = first - start + begin, last - start + begin
-        context_begins[row], lengths[row] = begin, end + 1
-
+    _check(questions, sequence_length, stride, max_question_length)
+    encode = functools.cache(vocabulary.tokenizer().encode)
+    tokens, ids = vocabulary.tokens, vocabulary.specials
+    packer = vocabulary.tokenizer()
+    packer.post_processor = processors.BertProcessing(
+        (tokens[ids.sep], ids.sep), (tokens[ids.cls], ids.cls)
+    )
+    packer.enable_padding(length=sequence_length, pad_id=ids.pad)
     positions = np.arange(sequence_length)
-    padding_mask = positions < lengths
+    parts = []
+    for index, each in enumerate(questions):
+        question, context = encode(each.question), encode(each.context)
+        if len(question) > max_question_length:
+            end, _ = question.offsets[max_question_length]
+            question = encode(each.question[:end])
+        width = sequence_length - _SPECIALS - len(question)
+        # Its stride is the overlap of two windows.
+        packer.enable_truncation(
+            sequence_length, stride=width - stride, strategy="only_second"
+        )
+        first = packer.post_process(question, context)
+        windows = [first, *first.overflowing]
+        begin = 2 + len(question)  # of the context in each window
+        padding_mask = np.array([w.attention_mask for w in windows], bool)
+        part = {
+            "token_ids": np.array([window.ids for window in windows], np.int32),
+            # Not `type_ids`: of all windows but the first, they are wrong here.
+            "segment_ids": np.int32(padding_mask & (positions >= begin)),
+            "padding_mask": padding_mask,
+            "question_index": np.full(len(windows), index, np.int32),
+        }
+        starts = stride * np.arange(len(windows), dtype=np.int32)
+        spans = _spans(each.context, context.offsets)
+        parts.append(part | _places(each, spans, starts, width, begin, sequence_length))
     return Features(
-        token_ids=token_ids,
-        segment_ids=(padding_mask & (positions >= context_begins)).astype(np.int32),
-        padding_mask=padding_mask,
-        offsets=offsets,
-        most_context=most_context,
-        start_positions=answers[0],
-        end_positions=answers[1],
-        question_index=np.array([each[0] for each in windows], np.int32),
+        **{name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
     )
 
 
-def window_starts(tokens: int, width: int, stride: int) -> range:
-    """Where the windows on a context begin: every `stride`, until one reaches its end.
+def _places(question, spans, starts, width, begin, sequence_length):
+    """Where the windows' tokens are in the context, and where its answer is in them.
 
-    Example:
-        >>> list(window_starts(tokens=7, width=4, stride=2))
-        [0, 2, 4]
-        >>> list(window_starts(tokens=8, width=4, stride=2))
-        [0, 2, 4]
-        >>> list(window_starts(tokens=0, width=4, stride=2))
-        [0]
+    The windows start at these tokens of the context, of which `spans` has the
+    characters, and have `width` of them from the position `begin` on.
     """
-    return range(0, max(tokens - width, 0) + stride, stride)
+    token = np.arange(len(spans))
+    starts = starts[:, np.newaxis]
+    left, right = token - starts, np.minimum(starts + width, len(token)) - 1 - token
+    inside = np.minimum(left, right)  # how far; negative outside the window
+    window, number = np.nonzero(inside >= 0)
+    offsets = np.full((len(starts), sequence_length, 2), -1, np.int32)
+    offsets[window, begin + left[window, number]] = spans[number]
+    # Of windows with equally much, the first counts.
+    most_context = np.zeros((len(starts), sequence_length), bool)
+    window = inside.argmax(axis=0)
+    most_context[window, begin + left[window, token]] = True
+
+    first, last = _answer(question, spans)
+    starts = starts[:, 0]
+    held = (starts <= first) & (first <= last) & (last < starts + width)
+    return {
+        "most_context": most_context,
+        "offsets": offsets,
+        "start_positions": np.where(held, begin + first - starts, 0).astype(np.int32),
+        "end_positions": np.where(held, begin + last - starts, 0).astype(np.int32),
+    }
 
 
-@functools.lru_cache(1024)
-def _window_with_most_context(tokens, width, stride):
-    """The number, for each token, of the window that has most context around it.
+def _spans(text, offsets):
+    """The characters of each token, int32, with the combining marks after its last.
 
-    The context around it is as much as there is on its poorer side; of windows with
-    equally much, the first counts.
+    An uncased tokenizer drops those, and leaves them to no token.
     """
-    position = np.arange(tokens)
-    starts = np.array(window_starts(tokens, width, stride))[:, np.newaxis]
-    left, right = position - starts, np.minimum(starts + width, tokens) - 1 - position
-    # Negative where the window does not hold the token at all.
-    return np.minimum(left, right).argmax(axis=0)
-
-
-def _encode(vocabulary, text):
-    """(ids, spans): int32 of shape (tokens,) and (tokens, 2)."""
-    ids, spans = vocabulary.encode(text)
-    return np.array(ids, np.int32), np.array(spans, np.int32).reshape(-1, 2)
+    spans = np.array(offsets, np.int32).reshape(-1, 2)
+    if not text.isascii():
+        following = np.append(spans[1:, 0], len(text))
+        for token in np.flatnonzero(spans[:, 1] < following):
+            end = spans[token, 1]
+            while end < following[token] and unicodedata.category(text[end])[0] == "M":
+                end += 1
+            spans[token, 1] = end
+    return spans
 
 
 def _answer(question, spans):
     """The first and the last token that share a character with the first answer.
 
-    The last is before the first where no token does: the vocabulary may have dropped
-    all of its characters.
+    The last is before the first where the tokenizer has dropped all its characters.
     """
     text, start = question.answers[0]
     start, text = start + len(text) - len(text.lstrip()), text.strip()
@@ -210,19 +183,14 @@ def _answer(question, spans):
     return first, last
 
 
-def _check(sequence_length, stride, max_question_length):
-    for name, value in (
-        ("sequence_length", sequence_length),
-        ("stride", stride),
-        ("max_question_length", max_question_length),
-    ):
-        if not isinstance(value, numbers.Integral) or value < 1:
-            raise DataError(f"{name} is {value!r}; expected a whole number from 1 up")
-    width = sequence_length - SPECIAL_TOKENS - max_question_length
-    if width < stride:
+def _check(questions, sequence_length, stride, max_question_length):
+    if not questions:
+        raise DataError("there are no questions to make windows of; give at least one")
+    width = sequence_length - _SPECIALS - max_question_length
+    if min(stride, max_question_length) < 1 or width < stride:
         raise DataError(
             f"a window of {sequence_length} tokens has {max(width, 0)} left for the "
-            f"context beside a question of {max_question_length} and "
-            f"{SPECIAL_TOKENS} special tokens, expected at least the stride of "
-            f"{stride}; raise sequence_length or lower stride or max_question_length"
+            f"context beside a question of {max_question_length} and {_SPECIALS} "
+            f"special tokens, expected at least the stride of {stride}, and both from "
+            "1 up; raise sequence_length or lower stride or max_question_length"
         )

@@ -2,50 +2,21 @@
 
 import dataclasses
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tokenizers import BertWordPieceTokenizer
 
 from lamb_keras.data import DataError
 from lamb_keras.data.squad import Question, features
-from lamb_keras.data.squad.features import window_starts
+from lamb_keras.data.text import wordpiece
+from lamb_keras.data.text.corpus import Document
+from lamb_keras.data.text.wordpiece import SPECIALS, Vocabulary
 
-
-class Words:
-    """Every word a token, numbered from 10 as they come; `encoded` counts the texts."""
-
-    pad, unk, cls, sep, mask = range(5)
-
-    def __init__(self):
-        self.ids, self.encoded = {}, {}
-
-    def encode(self, text):
-        self.encoded[text] = self.encoded.get(text, 0) + 1
-        ids, offsets, end = [], [], 0
-        for word in text.split():
-            start = text.index(word, end)
-            end = start + len(word)
-            ids.append(self.ids.setdefault(word, 10 + len(self.ids)))
-            offsets.append((start, end))
-        return ids, offsets
-
-
-def word_pieces(texts, size):
-    """A WordPiece vocabulary trained on the texts."""
-    tokenizer = BertWordPieceTokenizer(lowercase=True)
-    tokenizer.train_from_iterator(texts, vocab_size=size, show_progress=False)
-
-    def encode(text):
-        encoded = tokenizer.encode(text, add_special_tokens=False)
-        return encoded.ids, encoded.offsets
-
-    special = {
-        name: tokenizer.token_to_id(f"[{name.upper()}]")
-        for name in ("pad", "unk", "cls", "sep", "mask")
-    }
-    return SimpleNamespace(size=size, encode=encode, **special)
+# Every word of the questions and contexts here is a token.
+WORDS = Vocabulary(
+    (*SPECIALS, *"what is it ? a b c d e f".split(), *(f"w{n}" for n in range(80)))
+)
+ID = {token: number for number, token in enumerate(WORDS.tokens)}
 
 
 def question(first=0, last=None, tokens=20, id="1", asked="what is it ?"):
@@ -56,62 +27,58 @@ def question(first=0, last=None, tokens=20, id="1", asked="what is it ?"):
     return Question(id, "title", "  ".join(words), asked, [(answer, start)])
 
 
+def found(made, questions, row=0):
+    """The text from the first to the last token of a window's answer."""
+    begin = made.offsets[row, made.start_positions[row], 0]
+    end = made.offsets[row, made.end_positions[row], 1]
+    return questions[made.question_index[row]].context[begin:end]
+
+
 def test_a_window_is_cls_question_sep_context_sep_padding():
-    words = Words()
-    made = features([question(1, 2, tokens=4)], words, 14, 2, 4)
-    assert len(made) == 1
-    asked = [words.ids[word] for word in "what is it ?".split()]
-    context = [words.ids[f"w{number}"] for number in range(4)]
-    expected = [words.cls, *asked, words.sep, *context, words.sep, *[words.pad] * 3]
-    assert made.token_ids.tolist() == [expected]
+    made = features([question(1, 2, tokens=4)], WORDS, 14, 2, 4)
+    text = "[CLS] what is it ? [SEP] w0 w1 w2 w3 [SEP] [PAD] [PAD] [PAD]"
+    assert made.token_ids.tolist() == [[ID[token] for token in text.split()]]
     assert made.segment_ids.tolist() == [[0] * 6 + [1] * 5 + [0] * 3]
     assert made.padding_mask.tolist() == [[True] * 11 + [False] * 3]
-    assert made.lengths.tolist() == [11]
     assert made.offsets[0, 6:10].tolist() == [[0, 2], [4, 6], [8, 10], [12, 14]]
     assert (made.offsets[0, :6] == -1).all() and (made.offsets[0, 10:] == -1).all()
     assert (made.start_positions, made.end_positions) == (7, 8)
     assert made.most_context[0].tolist() == [False] * 6 + [True] * 4 + [False] * 4
-    assert made.question_index.tolist() == [0]
 
 
-def test_the_arrays_are_what_a_model_takes():
-    made = features([question(3, id=id) for id in "ab"], Words(), 14, 3, 4)
-    windows = len(made)
+def test_the_arrays_have_a_row_for_every_window_in_the_questions_order():
+    asked = [question(3, id=str(n), asked="what is it ?"[3 * n :]) for n in range(4)]
+    made = features(asked, WORDS, 14, 3, 4)
     for each in dataclasses.fields(made):
         array = getattr(made, each.name)
         mask = each.name in ("padding_mask", "most_context")
         assert array.dtype == (bool if mask else np.int32)
-        assert array.shape[0] == windows
-    assert made.question_index.tolist() == [0] * (windows // 2) + [1] * (windows // 2)
+        assert array.shape[0] == len(made)
+    assert set(made.question_index) == {0, 1, 2, 3}
+    assert (np.diff(made.question_index) >= 0).all()
 
 
-@pytest.mark.parametrize(
-    "tokens, width, stride, expected",
-    [
-        (0, 5, 2, [0]),
-        (5, 5, 2, [0]),
-        (6, 5, 2, [0, 2]),
-        (7, 5, 2, [0, 2]),
-        (8, 5, 2, [0, 2, 4]),
-        (10, 5, 5, [0, 5]),
-        (11, 5, 5, [0, 5, 10]),
-    ],
-)
-def test_windows_begin_every_stride_until_one_reaches_the_end(
-    tokens, width, stride, expected
-):
-    assert list(window_starts(tokens, width, stride)) == expected
-
-
-def cases():
+def cases(count):
     """Contexts of many lengths in windows of many widths and strides."""
     draw = random.Random(0)
-    for _ in range(60):
+    for _ in range(count):
         width = draw.randint(1, 30)
         yield draw.randint(1, 80), width, draw.randint(1, width)
 
 
-@pytest.mark.parametrize("tokens, width, stride", list(cases()))
+@pytest.mark.parametrize("tokens, width, stride", [(8, 5, 2), (7, 5, 2), *cases(20)])
+def test_windows_begin_every_stride_until_one_reaches_the_end(tokens, width, stride):
+    made = features([question(tokens=tokens, asked="?")], WORDS, width + 4, stride, 1)
+    first = made.token_ids[:, 3] - ID["w0"]
+    assert first.tolist() == list(range(0, max(tokens - width, 0) + stride, stride))
+    lengths = made.padding_mask.sum(axis=1)
+    assert made.token_ids[-1, lengths[-1] - 2] == ID[f"w{tokens - 1}"]
+    # In each: the context and the last [SEP] are the second segment.
+    assert made.segment_ids.sum(axis=1).tolist() == (lengths - 3).tolist()
+    assert (made.segment_ids[~made.padding_mask] == 0).all()
+
+
+@pytest.mark.parametrize("tokens, width, stride", list(cases(30)))
 def test_the_windows_cover_every_answer_up_to_the_promised_length(
     tokens, width, stride
 ):
@@ -121,28 +88,26 @@ def test_the_windows_cover_every_answer_up_to_the_promised_length(
         for length in {1, longest}
         for first in range(tokens - length + 1)
     ]
-    made = features(asked, Words(), width + 4, stride, 1)
+    made = features(asked, WORDS, width + 4, stride, 1)
     held = made.with_answers()
     assert set(held.question_index) == set(range(len(asked)))
-    start = held.offsets[np.arange(len(held)), held.start_positions, 0]
-    end = held.offsets[np.arange(len(held)), held.end_positions, 1]
-    for index, one, other in zip(held.question_index, start, end, strict=True):
-        assert asked[index].context[one:other] == asked[index].references[0]
+    for row, index in enumerate(held.question_index):
+        assert found(held, asked, row) == asked[index].references[0]
     # A window that holds all of an answer says so.
     for row, index in enumerate(made.question_index):
         ((text, first),) = asked[index].answers
-        last = first + len(text)
         inside = made.offsets[row][made.offsets[row, :, 0] >= 0]
-        holds = inside.min() <= first and last <= inside.max()
+        holds = inside.min() <= first and first + len(text) <= inside.max()
         assert holds == (made.start_positions[row] > 0)
         assert holds == (made.end_positions[row] > 0)
 
 
-@pytest.mark.parametrize("tokens, width, stride", list(cases()))
+@pytest.mark.parametrize("tokens, width, stride", list(cases(40)))
 def test_of_overlapping_windows_the_one_with_most_context_counts(tokens, width, stride):
-    made = features([question(tokens=tokens, asked="?")], Words(), width + 4, stride, 1)
+    made = features([question(tokens=tokens, asked="?")], WORDS, width + 4, stride, 1)
     ranges = [range(s, min(s + width, tokens)) for s in range(0, tokens, stride)]
     ranges = ranges[: len(made)]
+    short = (width - stride) // 2
     for token in range(tokens):
         around = [
             min(token - each.start, each.stop - 1 - token) if token in each else -1
@@ -154,117 +119,88 @@ def test_of_overlapping_windows_the_one_with_most_context_counts(tokens, width, 
             if token in each and made.most_context[number, 3 + token - each.start]
         ]
         assert chosen == [around.index(max(around))]
+        # Which holds a short answer that begins here, too.
+        if short and token + short <= tokens:
+            assert token + short - 1 in ranges[chosen[0]]
     assert not made.most_context[made.offsets[..., 0] < 0].any()
-
-
-@pytest.mark.parametrize("tokens, width, stride", list(cases()))
-def test_a_short_answer_is_held_by_the_window_with_most_context_around_its_start(
-    tokens, width, stride
-):
-    made = features([question(tokens=tokens, asked="?")], Words(), width + 4, stride, 1)
-    rows, positions = np.nonzero(made.most_context)
-    length = (width - stride) // 2
-    numbers = made.token_ids - 11  # of the words; the question is the first to be met
-    for row, position in zip(rows, positions, strict=True):
-        if length and numbers[row, position] + length <= tokens:
-            assert made.offsets[row, position + length - 1, 0] > -1
-
-
-def test_windows_with_answers_are_those_to_train_on():
-    made = features([question(7), question(19)], Words(), 14, 3, 4)
-    held = made.with_answers()
-    assert 0 < len(held) < len(made)
-    assert (held.start_positions > 0).all() and (held.end_positions > 0).all()
-    np.testing.assert_array_equal(
-        held.token_ids, made.token_ids[made.start_positions > 0]
-    )
 
 
 def test_of_several_answers_the_first_is_trained_on():
     given = question(3)
     later = dataclasses.replace(given, answers=[*given.answers, ("w1", 4)])
-    first, same = (features([each], Words(), 30, 5, 4) for each in (given, later))
+    first, same = (features([each], WORDS, 30, 5, 4) for each in (given, later))
     assert first.start_positions.tolist() == same.start_positions.tolist() == [9]
 
 
 def test_a_long_question_keeps_its_beginning():
-    words = Words()
-    made = features([question(asked="a b c d e f")], words, 12, 4, 3)
-    asked = [words.ids[word] for word in "abc"]
-    assert (made.token_ids[:, :5] == [words.cls, *asked, words.sep]).all()
+    made = features([question(asked="a b c d e f")], WORDS, 12, 4, 3)
+    expected = [WORDS.specials.cls, *(ID[word] for word in "abc"), WORDS.specials.sep]
+    assert (made.token_ids[:, :5] == expected).all()
 
 
-def test_blanks_around_an_answer_and_parts_of_words_are_taken_to_whole_tokens():
-    context = "the 308s of  1912"
-    for answer, expected in {
-        " of  ": "of",
-        "308": "308s",
-        "08s o": "308s of",
-        "  1912": "1912",
-        "\t".join(["the"]): "the",
-    }.items():
-        given = Question("1", "t", context, "?", [(answer, context.index(answer))])
-        made = features([given], Words(), 12, 4, 1)
-        start = made.offsets[0, made.start_positions[0], 0]
-        end = made.offsets[0, made.end_positions[0], 1]
-        assert context[start:end] == expected
+def test_a_question_is_not_cut_within_a_character():
+    # Korean's one character is three tokens.
+    vocabulary = Vocabulary((*SPECIALS, "a", "\u1112", "##\u1161", "##\u11ab"))
+    asked = Question("1", "t", "a", "a \ud55c", [("a", 0)])
+    lengths = [
+        features([asked], vocabulary, 20, 4, most).padding_mask.sum() - 4
+        for most in range(1, 6)
+    ]
+    assert lengths == [1, 1, 1, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "answer, expected",
+    [(" w2  ", "w2"), ("w", "w1"), ("1  w", "w1  w2"), ("  w3", "w3")],
+)
+def test_blanks_around_an_answer_and_parts_of_words_become_whole_tokens(
+    answer, expected
+):
+    context = "w0  w1  w2  w3"
+    start = context.index(answer, 3)
+    given = Question("1", "t", context, "?", [(answer, start)])
+    assert found(features([given], WORDS, 12, 4, 1), [given]) == expected
 
 
 def test_an_answer_without_any_token_is_nowhere():
-    class Dropping(Words):
-        def encode(self, text):
-            kept = [
-                pair
-                for pair in zip(*super().encode(text), strict=True)
-                if pair[0] != 11
-            ]
-            return [id for id, _ in kept], [span for _, span in kept]
-
-    words = Dropping()
-    words.ids = {"w2": 11}
-    made = features([question(2, tokens=5, asked="?")], words, 12, 4, 1)
+    given = Question("1", "t", "w1 \u200b w2", "?", [("\u200b", 3)])
+    made = features([given], WORDS, 12, 4, 1)
     assert made.start_positions.tolist() == made.end_positions.tolist() == [0]
 
 
 def test_a_context_without_tokens_and_a_question_without_have_their_window():
-    given = Question("1", "t", " ", " ", [(" ", 0)])
-    words = Words()
-    made = features([given], words, 8, 4, 1)
-    assert made.token_ids.tolist() == [[words.cls, words.sep, words.sep] + [0] * 5]
+    made = features([Question("1", "t", " ", " ", [(" ", 0)])], WORDS, 8, 4, 1)
+    assert made.token_ids.tolist() == [[ID["[CLS]"], *[ID["[SEP]"]] * 2, *[0] * 5]]
     assert not made.most_context.any()
 
 
-def test_each_context_is_encoded_once():
-    words = Words()
-    asked = [question(id=str(n), tokens=20 + n % 3, asked=f"q{n}") for n in range(30)]
-    features(asked, words, 14, 3, 4)
-    assert len(words.encoded) == 33
-    assert set(words.encoded.values()) == {1}
-
-
-def test_no_questions_have_no_windows():
-    made = features([], Words(), 14, 3, 4)
-    assert len(made) == 0 and made.token_ids.shape == (0, 14)
+def test_special_tokens_may_have_any_ids():
+    tokens = "? w0 [SEP] [MASK] w1 [CLS] [UNK] [PAD]".split()
+    given = Question("1", "t", "w0 w1", "?", [("w1", 3)])
+    made = features([given], Vocabulary(tuple(tokens)), 7, 2, 1)
+    text = "[CLS] ? [SEP] w0 w1 [SEP] [PAD]"
+    assert made.token_ids.tolist() == [[tokens.index(each) for each in text.split()]]
 
 
 @pytest.mark.parametrize(
-    "sizes, expected",
+    "questions, sizes, expected",
     [
         (
+            [question()],
             (12, 4, 6),
             "a window of 12 tokens has 3 left for the context beside a question of 6 "
-            "and 3 special tokens, expected at least the stride of 4; raise "
-            "sequence_length or lower stride or max_question_length",
+            "and 3 special tokens, expected at least the stride of 4, and both from 1 "
+            "up; raise sequence_length or lower stride or max_question_length",
         ),
-        ((12, 1, 20), "a window of 12 tokens has 0 left"),
-        ((12, 0, 4), "stride is 0; expected a whole number from 1 up"),
-        ((12.0, 1, 4), "sequence_length is 12.0; expected a whole number from 1 up"),
-        ((12, 1, -1), "max_question_length is -1; expected a whole number from 1 up"),
+        ([question()], (12, 1, 20), "a window of 12 tokens has 0 left"),
+        ([question()], (12, 0, 4), "a window of 12 tokens has 5 left"),
+        ([question()], (12, 1, -1), "a window of 12 tokens has 10 left"),
+        ([], (12, 1, 4), "there are no questions"),
     ],
 )
-def test_windows_that_would_lose_tokens_are_refused(sizes, expected):
+def test_windows_that_would_lose_tokens_are_refused(questions, sizes, expected):
     with pytest.raises(DataError) as caught:
-        features([question()], Words(), *sizes)
+        features(questions, WORDS, *sizes)
     assert str(caught.value).startswith(expected)
 
 
@@ -285,9 +221,26 @@ def test_word_pieces_find_an_answer_as_it_is_written(answer, sequence_length, st
         "In  2010 Beyonc\u00e9\u2019s caf\u00e9 (\u00c9toile) \U0001f30a cost "
         "\u20ac5\u20137m, in \u4e1c\u4eac."
     )
-    words = word_pieces([context] * 3, size=200)
+    vocabulary = wordpiece.train([Document("", (context,) * 3)], 200)
     given = Question("1", "t", context, "?", [(answer, context.index(answer))])
-    made = features([given], words, sequence_length, stride, 4).with_answers()
-    start = made.offsets[0, made.start_positions[0], 0]
-    end = made.offsets[0, made.end_positions[0], 1]
-    assert context[start:end] == answer
+    made = features([given], vocabulary, sequence_length, stride, 4).with_answers()
+    assert found(made, [given]) == answer
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Beyonce\u0301",  # its accent a character of its own
+        "\u090f\u0932\u0935\u0947",  # Hindi, with a vowel sign
+        "\u0e2a\u0e35\u0e48",  # Thai, with a vowel and a tone
+        "\u062c\u062f\u0627\u064b",  # Arabic
+        "\u2764\ufe0f",  # a heart with a variation selector
+        "\ud55c",
+    ],
+)
+def test_the_last_letter_of_an_answer_keeps_its_combining_marks(answer, lowercase):
+    for context in (f"Who met {answer} there", f"Who met {answer}", f"{answer}, no?"):
+        vocabulary = wordpiece.train([Document("", (context,) * 3)], 200, lowercase)
+        given = Question("1", "t", context, "who", [(answer, context.index(answer))])
+        assert found(features([given], vocabulary, 64, 16, 8), [given]) == answer

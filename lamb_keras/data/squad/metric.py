@@ -1,8 +1,6 @@
 """F1 and exact match, as the official SQuAD v1.1 evaluation computes them.
 
-Both compare what is left of an answer after `normalize_answer`, and both take the best
-of a question's references. The evaluation of SQuAD 2.0 differs: there an empty
-prediction can be right.
+The evaluation of SQuAD 2.0 differs: there an empty prediction can be right.
 """
 
 import re
@@ -19,7 +17,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize_answer(text: str) -> str:
-    """Lower case, without punctuation, then without articles, single spaces.
+    """The text in lower case, without punctuation, then without articles.
 
     Example:
         >>> normalize_answer("The  Panthers' A-team, in a (small) U.S. town")
@@ -30,13 +28,13 @@ def normalize_answer(text: str) -> str:
 
 
 def f1(prediction: str, references: Sequence[str]) -> float:
-    """The best F1 of the prediction's words over the references, 0 to 1.
+    """The best F1 over the references, 0 to 1, of normalized words.
 
         F1 = 2 · precision · recall / (precision + recall)
            = 2 · shared / (words predicted + words in the reference)
 
-    Words are counted as often as both sides have them. Without a shared word it is 0,
-    also where both are empty.
+    A repeated word is shared as often as both sides have it. Without a shared word F1
+    is 0, even where both sides are empty.
 
     Example:
         >>> f1("the Denver Broncos", ["Broncos", "Carolina Panthers"])  # 2 · 1 / (2+1)
@@ -46,12 +44,7 @@ def f1(prediction: str, references: Sequence[str]) -> float:
 
 
 def exact_match(prediction: str, references: Sequence[str]) -> float:
-    """1.0 if the prediction is one of the references once normalized, else 0.0.
-
-    Example:
-        >>> exact_match("the Broncos!", ["Denver Broncos", "Broncos"])
-        1.0
-    """
+    """1.0 if the prediction equals a reference once both are normalized, else 0.0."""
     predicted = normalize_answer(prediction)
     return float(any(predicted == normalize_answer(each) for each in references))
 
@@ -59,32 +52,20 @@ def exact_match(prediction: str, references: Sequence[str]) -> float:
 def evaluate(
     questions: Sequence[Question], predictions: Mapping[str, str]
 ) -> dict[str, float]:
-    """The mean F1 and exact match over the questions, in percent.
+    """The mean "f1" and "exact_match" over the questions, in percent.
 
-    A question without a prediction counts as 0; a prediction for no question does not
-    count.
-
-    Args:
-        questions: with their references.
-        predictions: the text predicted for each question's id.
-
-    Example:
-        >>> answer = [("Denver Broncos", 0)]
-        >>> context = "Denver Broncos won."
-        >>> questions = [
-        ...     Question(id, "50", context, "Who?", answer) for id in ("1", "2")]
-        >>> evaluate(questions, {"1": "the Denver Broncos", "2": "Denver"})
-        {'f1': 83.33333333333333, 'exact_match': 50.0}
+    Predictions are texts by question's id. A question without one counts as 0; one for
+    no question is ignored.
     """
     if not questions:
-        raise DataError("there are no questions to judge; give at least one")
-    judged = [
+        raise DataError("there are no questions to evaluate; give at least one")
+    answered = [
         (predictions[each.id], each.references)
         for each in questions
         if each.id in predictions
     ]
     return {
-        name: 100 * sum(metric(*pair) for pair in judged) / len(questions)
+        name: 100 * sum(metric(*pair) for pair in answered) / len(questions)
         for name, metric in (("f1", f1), ("exact_match", exact_match))
     }
 
@@ -93,6 +74,4 @@ def _f1(prediction, reference):
     predicted = normalize_answer(prediction).split()
     expected = normalize_answer(reference).split()
     shared = (Counter(predicted) & Counter(expected)).total()
-    if not shared:
-        return 0.0
-    return 2 * shared / (len(predicted) + len(expected))
+    return 2 * shared / (len(predicted) + len(expected)) if shared else 0.0

@@ -1,13 +1,16 @@
 """Documents of sentences, read from text files.
 
-A document is a chapter of a file, or the whole file where none are to be seen. What
-precedes the first heading is a document too. Paragraphs end at blank lines.
+A document is a chapter of a file, or the whole file where it has no headings. What
+precedes the first heading is a document too. Paragraphs end at blank lines. In lower
+case, as BookCorpus comes, small letters begin sentences too, and where almost every
+line ends as a sentence does, each line is one.
 """
 
 import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lamb_keras.data.images import DataError
@@ -31,59 +34,57 @@ _ABBREVIATIONS = frozenset(
 _END = re.compile(r"""(?P<mark>[.!?…]+)(?P<close>["'”’)\]_]*)\s+(?=(?P<next>\S+))""")
 _OPENING = "\"'“‘([_—-"
 
+# A text is in lower case if fewer of its letters are capitals: in prose, 2 % and more
+# are; in lower case with "I" as it is, 0.5 %.
+_CAPITALS = 0.01
+_LINE_END = re.compile(r"""[.!?…][ "'”’)\]_]*$""")
+
 
 class Document(NamedTuple):
-    """A text of its own: what is next to each other in it belongs together."""
+    """Sentences of one text, in its order."""
 
     title: str
     sentences: tuple[str, ...]
 
 
-class Parts(NamedTuple):
-    """Documents to train on and others to judge by."""
+def read(path: str | os.PathLike) -> list[Document]:
+    """The documents of a text file, or of all `*.txt` in a folder and its subfolders.
 
-    train: list[Document]
-    held_out: list[Document]
-
-
-def read(files: str | os.PathLike | Sequence) -> list[Document]:
-    """The documents in text files, in the order of the files' names.
-
-    Args:
-        files: a folder, of which all `*.txt` are read, in folders within it too; or
-            paths of files.
-
-    Raises:
-        lamb_keras.data.DataError: where there is no such folder or file, it is not
-            UTF-8, or there is no text in any.
+    A path that cannot be read, a file that is not UTF-8, and files without any text are
+    a `lamb_keras.data.DataError`.
     """
-    if isinstance(files, str | os.PathLike):
-        where = os.fspath(files)
-        paths = _text_files(where) if os.path.isdir(where) else [where]
-    else:
-        paths = [os.fspath(path) for path in files]
-        where = ", ".join(paths[:3]) or "the empty list of files"
-    documents = [document for path in paths for document in _read(path)]
+    folder = Path(path)
+    files = [folder]
+    if folder.is_dir():
+        files = sorted((f for f in folder.rglob("*.txt") if f.is_file()), key=str)
+    documents = [document for file in files for document in _documents(file)]
     if not documents:
         raise DataError(
-            f"{where} holds no text; expected *.txt files of prose in UTF-8, its "
-            "paragraphs parted by blank lines"
+            f"{path} holds no text; expected *.txt files of prose in UTF-8, paragraphs "
+            "parted by blank lines"
         )
     return documents
 
 
-def split(documents: Sequence[Document], held_out: float) -> Parts:
-    """Some of the documents apart, the same ones on every machine.
+def read_text(path: str | os.PathLike, expected: str) -> str:
+    """The text of a file in UTF-8; a `DataError` says what was expected."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        problem = "is not text in UTF-8"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    raise DataError(f"{path} {problem}; expected {expected}")
 
-    They are chosen by their content alone, each whole, so a document keeps its side
-    when others are added.
 
-    Args:
-        documents: of which some are held out.
-        held_out: about which part of them, more than 0 and less than 1.
+def split(
+    documents: Sequence[Document], fraction: float
+) -> tuple[list[Document], list[Document]]:
+    """(to train on, held out): about that fraction of the documents is held out.
 
-    Raises:
-        lamb_keras.data.DataError: where either part would be empty.
+    Each is chosen by its content alone, so that it stays where it is when others are
+    added, and on every machine. A part of fewer than two, of which no pairs of segments
+    from different documents can be made, is a `DataError`.
 
     Example:
         >>> documents = [Document("", (f"Number {i}.",)) for i in range(100)]
@@ -91,33 +92,21 @@ def split(documents: Sequence[Document], held_out: float) -> Parts:
         >>> len(train), len(held_out)
         (91, 9)
     """
-    if not 0 < held_out < 1:
-        raise DataError(
-            f"held_out is {held_out!r}; expected a number between 0 and 1, such as "
-            "0.05, the part of the documents to hold out"
-        )
-    parts = Parts([], [])
+    parts = train, held_out = [], []
     for document in documents:
         place = int(fingerprint([document])[:8], 16) / 16**8
-        parts[place < held_out].append(document)
-    if not all(parts):
+        parts[place < fraction].append(document)
+    if min(len(train), len(held_out)) < 2:
         raise DataError(
-            f"held_out {held_out} of {len(documents)} documents leaves "
-            f"{len(parts.train)} to train on and {len(parts.held_out)} to judge by; "
-            "expected some in both: add documents, or hold out another part"
+            f"holding out {fraction} of {len(documents)} documents leaves {len(train)} "
+            f"to train on and {len(held_out)} to evaluate on; expected at least two in "
+            "both: add files or headings of chapters, or hold out another fraction"
         )
     return parts
 
 
 def fingerprint(documents: Iterable[Document]) -> str:
-    r"""SHA-256 of all sentences and of where a document ends.
-
-    Example:
-        >>> one = [Document("", ("A.", "B."))]
-        >>> two = [Document("", ("A.",)), Document("", ("B.",))]
-        >>> fingerprint(one) == fingerprint(two)
-        False
-    """
+    """SHA-256 of all sentences and of where each document ends."""
     digest = hashlib.sha256()
     for document in documents:
         for sentence in document.sentences:
@@ -126,11 +115,12 @@ def fingerprint(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def sentences(paragraph: str) -> list[str]:
-    """The sentences of a paragraph, its white space evened out.
+def sentences(paragraph: str, lowercase: bool = False) -> list[str]:
+    """The sentences of a paragraph, each white space a single blank.
 
-    A full stop, question or exclamation mark and the quotes after it end one, if what
-    comes next may begin one: not a small letter, and not after an initial or a title.
+    A sentence ends at a full stop, question or exclamation mark and the quotes after
+    it, unless an initial or an abbreviation precedes, or a small letter follows in a
+    text that is not in `lowercase`.
 
     Example:
         >>> sentences('"Is that you, Mr. Darcy?" asked she.  J. Bennet was 3.5 m away.')
@@ -139,54 +129,46 @@ def sentences(paragraph: str) -> list[str]:
     text = " ".join(paragraph.split())
     found, begin = [], 0
     for match in _END.finditer(text):
-        if _ends(text, match):
+        if _ends_sentence(text, match, lowercase):
             found.append(text[begin : match.end()].rstrip())
             begin = match.end()
     return [*found, text[begin:]] if text[begin:] else found
 
 
-def _ends(text, match):
+def _ends_sentence(text, match, lowercase):
     following = match["next"].lstrip(_OPENING)
-    if following[:1].islower():
+    if following[:1].islower() and not lowercase:
         return False
     if match["mark"] != "." or match["close"]:
         return True
-    word = text[: match.start()].rsplit(maxsplit=1)[-1:] or [""]
-    word = word[0].lstrip(_OPENING)
-    initial = len(word) == 1 and word.isupper() and word != "I"
+    # Searched from the mark back: a copy of all before it would be quadratic.
+    end = match.start() - text.startswith(" ", match.start() - 1)
+    word = text[text.rfind(" ", 0, end) + 1 : end].lstrip(_OPENING)
+    initial = len(word) == 1 and word not in ("I", "i")
+    initial = initial and (word.isupper() or lowercase and word.islower())
     return not initial and word.lower() not in _ABBREVIATIONS
 
 
-def _text_files(folder):
-    return sorted(
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.endswith(".txt")
-    )
-
-
-def _read(path):
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is not text in UTF-8; save it in that encoding"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); expected a folder of *.txt "
-            "files, or a text file"
-        ) from None
-    name = os.path.splitext(os.path.basename(path))[0]
-    title, found, documents = name, [], []
-    for paragraph in re.split(r"\n\s*\n", text):
+def _documents(file):
+    text = read_text(file, "a folder of *.txt files, or a text file")
+    name = Path(file).stem
+    found = [(name, [])]
+    lowercase = sum(map(str.isupper, text)) < _CAPITALS * sum(map(str.isalpha, text))
+    lines = [" ".join(line.split()) for line in text.split("\n") if line.strip()]
+    by_line = lowercase and _are_sentences(lines)
+    for paragraph in lines if by_line else re.split(r"\n\s*\n", text):
         paragraph = paragraph.strip()
-        if "\n" not in paragraph and _HEADING.fullmatch(paragraph):
-            documents.append(Document(title, tuple(found)))
-            title, found = f"{name}: {paragraph}", []
+        is_text = "\n" in paragraph or by_line and _LINE_END.search(paragraph)
+        if not is_text and _HEADING.fullmatch(paragraph):
+            found.append((f"{name}: {paragraph}", []))
+        elif by_line:
+            found[-1][1].append(paragraph)
         else:
-            found += sentences(paragraph)
-    documents.append(Document(title, tuple(found)))
-    return [document for document in documents if document.sentences]
+            found[-1][1].extend(sentences(paragraph, lowercase))
+    return [Document(title, tuple(each)) for title, each in found if each]
+
+
+def _are_sentences(lines):
+    ends = sum(bool(_LINE_END.search(line)) for line in lines)
+    count = sum(len(sentences(line, lowercase=True)) for line in lines)
+    return ends > 0.6 * len(lines) and count < 2 * len(lines)

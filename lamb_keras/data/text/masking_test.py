@@ -60,13 +60,6 @@ def test_no_special_token_is_chosen_or_put_anywhere():
         assert set(np.unique(masked.inputs[~special])) <= {MASK, *range(5, SIZE)}
 
 
-def test_what_is_not_chosen_stays():
-    masked = mask()
-    kept = np.ones(TOKENS.shape, bool)
-    kept[chosen(masked)] = False
-    np.testing.assert_array_equal(masked.inputs[kept], TOKENS[kept])
-
-
 def test_labels_are_the_tokens_that_stood_there():
     masked = mask()
     rows, slots = np.nonzero(masked.weights)
@@ -120,15 +113,6 @@ def test_eight_tenths_are_hidden_one_changed_and_one_left():
     each = others.sum() / 995
     # χ² of 995 kinds has mean 994 and deviation √(2 · 994) = 44.6.
     assert abs(((others - each) ** 2 / each).sum() - 994) < 4.5 * 44.6
-
-
-def test_every_place_is_chosen_alike_often():
-    tokens = np.full((20_000, LENGTH), 7)
-    rows, at = chosen(mask(tokens=tokens))
-    counts = np.bincount(at, minlength=LENGTH)
-    share = 10 / LENGTH
-    deviation = np.sqrt(20_000 * share * (1 - share))
-    assert np.abs(counts - 20_000 * share).max() < 4.5 * deviation
 
 
 def test_the_same_key_hides_the_same_and_another_something_else():

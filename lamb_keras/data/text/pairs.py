@@ -1,7 +1,7 @@
-"""Sequences to pre-train BERT on: two segments, and whether they belong together.
+"""Sequences to pre-train BERT on: [CLS] A [SEP] B [SEP], as Devlin et al. pack them.
 
-As Devlin et al. pack them: [CLS] A [SEP] B [SEP], A and B each one or more sentences,
-B what follows on A in its document or, half the time, from another document.
+A and B are one or more sentences each, and B continues A or, half the time, comes from
+another document.
 """
 
 from dataclasses import dataclass
@@ -12,25 +12,18 @@ from lamb_keras.data.images import DataError
 from lamb_keras.data.text.tokenized import Tokenized
 from lamb_keras.data.text.wordpiece import Vocabulary
 
-# [CLS] and two [SEP].
-_SPECIALS = 3
+_SPECIALS = 3  # [CLS] and two [SEP]
+_SHORT = 0.1  # of the sequences are meant to be shorter, as some texts are later
 
 
 @dataclass(frozen=True, eq=False)
 class PairData:
-    """Packed sequences, one a row.
+    """Packed sequences, one a row."""
 
-    Args:
-        token_ids: (n, length), int16 where the vocabulary allows it, else int32.
-        segment_ids: (n, length) int8; 1 in the second segment, 0 in padding too.
-        padding_mask: (n, length) bool; False in padding.
-        is_next: (n,) int8; 1 where the second segment follows on the first.
-    """
-
-    token_ids: np.ndarray
-    segment_ids: np.ndarray
-    padding_mask: np.ndarray
-    is_next: np.ndarray
+    token_ids: np.ndarray  # (n, length), int16 where the vocabulary allows, else int32
+    segment_ids: np.ndarray  # (n, length) int8; 1 in the second segment alone
+    padding_mask: np.ndarray  # (n, length) bool; False in padding
+    is_next: np.ndarray  # (n,) int8; 1 where the second segment continues the first
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -41,36 +34,22 @@ class PairData:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return dict(vars(self))
 
 
 def pack(
     documents: Tokenized,
     vocabulary: Vocabulary,
-    sequence_length: int,
+    sequence_length: int,  # of a row, special tokens included
     seed: int,
     *,
-    examples: int | None = None,
-    short: float = 0.1,
+    examples: int | None = None,  # rows, from as many passes as they take; or one pass
 ) -> PairData:
     """The documents as sentence pairs, the same for the same arguments.
 
-    A pass goes through all documents in a random order. Sentences that gave way to
-    another document's come again as the beginning of the next sequence. What is too
-    long is cut off at either end of the longer segment.
-
-    Args:
-        documents: at least two.
-        vocabulary: they were cut by.
-        sequence_length: of a row, special tokens included.
-        seed: of all choices.
-        examples: how many rows; as many passes as it takes, each with other pairs.
-            None: what one pass gives.
-        short: how often a sequence is meant to be shorter than it could be.
-
-    Raises:
-        lamb_keras.data.DataError: where there are fewer than two documents, or a row
-            has no room for two segments.
+    A pass takes all documents in random order. Sentences replaced by another
+    document's come again at the beginning of the next sequence. Too long a pair is
+    cut at a random end of its longer segment.
     """
     if len(documents) < 2:
         raise DataError(
@@ -83,26 +62,22 @@ def pack(
             f"expected at least {_SPECIALS + 2}"
         )
     rng = np.random.default_rng(seed)
-    texts = [
-        [sentence.tolist() for sentence in documents.document(i)]
-        for i in range(len(documents))
-    ]
+    texts = [documents.document(i) for i in range(len(documents))]
     room = sequence_length - _SPECIALS
-    pairs = []
-    while True:
+    pairs, passes = [], 0
+    while not passes if examples is None else len(pairs) < examples:
+        passes += 1
         for number in rng.permutation(len(texts)).tolist():
-            pairs += _pairs(texts, number, room, short, rng)
+            pairs += _pairs(texts, number, room, rng)
             if examples is not None and len(pairs) >= examples:
                 break
-        if examples is None or len(pairs) >= examples:
-            break
-    return _filled(pairs[:examples], vocabulary, sequence_length)
+    return _rows(pairs[:examples], vocabulary, sequence_length)
 
 
-def _pairs(texts, number, room, short, rng):
+def _pairs(texts, number, room, rng):
     """(first, second, is_next) of one document, each segment a list of tokens."""
     sentences = texts[number]
-    target = _target(room, short, rng)
+    target = _target(room, rng)
     found, chunk, length, i = [], [], 0, 0
     while i < len(sentences):
         chunk.append(sentences[i])
@@ -111,42 +86,36 @@ def _pairs(texts, number, room, short, rng):
         if length < target and i < len(sentences):
             continue
         cut = int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1
-        first = [token for sentence in chunk[:cut] for token in sentence]
+        first, rest = sum(chunk[:cut], []), sum(chunk[cut:], [])
         is_next = len(chunk) > 1 and rng.random() < 0.5
-        if is_next:
-            second = [token for sentence in chunk[cut:] for token in sentence]
-        else:
-            second = _elsewhere(texts, number, target - len(first), rng)
+        if not is_next:
+            rest = _elsewhere(texts, number, target - len(first), rng)
             i -= len(chunk) - cut
-        found.append((*_shortened(first, second, room, rng), is_next))
-        chunk, length, target = [], 0, _target(room, short, rng)
+        found.append((*_truncated(first, rest, room, rng), is_next))
+        chunk, length, target = [], 0, _target(room, rng)
     return found
 
 
-def _target(room, short, rng):
-    return int(rng.integers(2, room + 1)) if rng.random() < short else room
+def _target(room, rng):
+    return int(rng.integers(2, room + 1)) if rng.random() < _SHORT else room
 
 
 def _elsewhere(texts, number, enough, rng):
-    """Sentences one after another from another document, one at least."""
-    other = (number + int(rng.integers(1, len(texts)))) % len(texts)
+    """Successive sentences of another document, at least one."""
+    other = texts[(number + int(rng.integers(1, len(texts)))) % len(texts)]
     tokens = []
-    for sentence in texts[other][int(rng.integers(len(texts[other]))) :]:
+    for sentence in other[int(rng.integers(len(other))) :]:
         tokens += sentence
         if len(tokens) >= enough:
             break
     return tokens
 
 
-def _shortened(first, second, room, rng):
-    """Tokens taken off the longer segment, from a random end each, until both fit."""
-    too_many = len(first) + len(second) - room
-    if too_many <= 0:
-        return first, second
+def _truncated(first, second, room, rng):
+    """Both segments, less tokens at a random end of the longer one until they fit."""
     segments = [first, second]
-    lengths = [len(first), len(second)]
-    fronts = [0, 0]
-    for front in (rng.random(too_many) < 0.5).tolist():
+    lengths, fronts = [len(first), len(second)], [0, 0]
+    for front in (rng.random(max(sum(lengths) - room, 0)) < 0.5).tolist():
         longer = int(lengths[1] >= lengths[0])
         lengths[longer] -= 1
         fronts[longer] += front
@@ -156,14 +125,15 @@ def _shortened(first, second, room, rng):
     )
 
 
-def _filled(pairs, vocabulary, sequence_length):
-    shape = (len(pairs), sequence_length)
+def _rows(pairs, vocabulary, sequence_length):
+    shape = len(pairs), sequence_length
+    pad, _, cls, sep, _ = vocabulary.specials
     dtype = np.int16 if vocabulary.size <= np.iinfo(np.int16).max + 1 else np.int32
-    token_ids = np.full(shape, vocabulary.pad, dtype)
+    token_ids = np.full(shape, pad, dtype)
     segment_ids = np.zeros(shape, np.int8)
     padding_mask = np.zeros(shape, bool)
     for row, (first, second, _) in enumerate(pairs):
-        tokens = [vocabulary.cls, *first, vocabulary.sep, *second, vocabulary.sep]
+        tokens = [cls, *first, sep, *second, sep]
         token_ids[row, : len(tokens)] = tokens
         segment_ids[row, len(first) + 2 : len(tokens)] = 1
         padding_mask[row, : len(tokens)] = True

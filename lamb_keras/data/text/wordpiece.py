@@ -4,6 +4,7 @@ import collections
 import functools
 import hashlib
 import string
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,20 +17,19 @@ from lamb_keras.data.text import corpus
 # Of a corpus in many scripts, the most common ones.
 _MOST_CHARACTERS = 1000
 
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+# The special tokens, or their ids.
+Specials = collections.namedtuple("Specials", "pad unk cls sep mask")
+SPECIALS = Specials("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Word pieces, and what cuts a text into them.
+    """Word pieces, each at the place that is its id, and the tokenizer of a text.
 
-    Args:
-        tokens: the pieces; the place of each is its id. Those that go on with a word
-            begin with "##".
-        lowercase: whether capitals and accents are taken off first.
-
-    Raises:
-        lamb_keras.data.DataError: where a special token is missing.
+    Those that continue a word begin with "##". `lowercase` removes capitals first, and
+    accents, unless `strip_accents` says otherwise. A missing special token or a
+    repeated token is a `DataError`.
 
     Example:
         >>> vocabulary = Vocabulary((*SPECIALS, "look", "##ing", "up"))
@@ -42,6 +42,7 @@ class Vocabulary:
 
     tokens: tuple[str, ...] = field(repr=False)
     lowercase: bool = True
+    strip_accents: bool | None = None
 
     def __post_init__(self):
         missing = [token for token in SPECIALS if token not in self.tokens]
@@ -49,54 +50,38 @@ class Vocabulary:
             raise DataError(
                 f"the vocabulary of {len(self.tokens):,} tokens has no "
                 f"{' and no '.join(missing)}; expected all of {', '.join(SPECIALS)}, "
-                "as BERT's vocab.txt has them"
+                "as in BERT's vocab.txt"
+            )
+        token, count = collections.Counter(self.tokens).most_common(1)[0]
+        if count > 1:
+            raise DataError(
+                f"the vocabulary has the token {token!r} twice; expected every token "
+                "once, since its place is its id"
             )
 
     @property
     def size(self) -> int:
-        """How many tokens there are."""
         return len(self.tokens)
 
     @functools.cached_property
-    def specials(self) -> tuple[int, ...]:
-        """The ids of the special tokens, in the order of `SPECIALS`."""
-        return tuple(self.tokens.index(token) for token in SPECIALS)
-
-    @property
-    def pad(self) -> int:
-        """The id of what fills up a sequence."""
-        return self.specials[0]
-
-    @property
-    def unk(self) -> int:
-        """The id of a word that can't be put together."""
-        return self.specials[1]
-
-    @property
-    def cls(self) -> int:
-        """The id of a sequence's first token."""
-        return self.specials[2]
-
-    @property
-    def sep(self) -> int:
-        """The id of what ends a segment."""
-        return self.specials[3]
+    def specials(self) -> Specials:
+        return Specials(*map(self.tokens.index, SPECIALS))
 
     @property
     def mask(self) -> int:
-        """The id of what stands where a token is to be predicted."""
-        return self.specials[4]
+        return self.specials.mask
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the tokens and of the treatment of capitals."""
-        described = "\n".join([f"lowercase={self.lowercase}", *self.tokens])
-        return hashlib.sha256(described.encode()).hexdigest()
+        casing = f"lowercase={self.lowercase}"
+        if self.strip_accents is not None:
+            casing += f" strip_accents={self.strip_accents}"
+        return hashlib.sha256("\n".join([casing, *self.tokens]).encode()).hexdigest()
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """(ids, offsets): where in the text each begins and ends, in characters.
+        """(ids, offsets): where each token begins and ends in the text's characters.
 
-        No special tokens are added, and none is recognized in the text.
+        Special tokens are neither added nor recognized in the text.
         """
         encoded = self._tokenizer.encode(text)
         return encoded.ids, encoded.offsets
@@ -105,26 +90,26 @@ class Vocabulary:
         """The ids of each text, on all cores."""
         return [each.ids for each in self._tokenizer.encode_batch_fast(list(texts))]
 
-    @functools.cached_property
-    def _tokenizer(self):
+    def tokenizer(self):
+        """A new `tokenizers.Tokenizer` that `encode`s so, to be set up further."""
         from tokenizers import models
 
         ids = {token: i for i, token in enumerate(self.tokens)}
-        model = models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)
-        return _tokenizer(model, self.lowercase)
+        model = models.WordPiece(
+            ids, unk_token=SPECIALS.unk, max_input_chars_per_word=100
+        )
+        return _tokenizer(model, self.lowercase, self.strip_accents)
+
+    @functools.cached_property
+    def _tokenizer(self):
+        return self.tokenizer()
 
 
 def train(documents, size: int, lowercase: bool = True) -> Vocabulary:
-    """A vocabulary for these documents, the same every time; kept in the cache.
+    """The vocabulary of `corpus` documents, the same every time; kept in the cache.
 
-    Args:
-        documents: of `lamb_keras.data.text.corpus`.
-        size: at most so many tokens, special ones and single characters included.
-        lowercase: whether capitals and accents are taken off first.
-
-    Raises:
-        lamb_keras.data.DataError: where there is no text, or `size` leaves no room for
-            the single characters.
+    It has at most `size` tokens, special ones and single characters included; too small
+    a size, or documents without text, are a `DataError`.
 
     Example:
         >>> from lamb_keras.data.text.corpus import Document
@@ -139,56 +124,43 @@ def train(documents, size: int, lowercase: bool = True) -> Vocabulary:
         )
     key = f"{corpus.fingerprint(documents)} {size} {lowercase}"
     name = f"vocabulary-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-    kept = cache.remembered(
+    arrays = cache.remembered(
         name, ["tokens"], lambda: {"tokens": _trained(documents, size, lowercase)}
     )
-    return Vocabulary(tuple(kept["tokens"].tolist()), lowercase)
+    return Vocabulary(tuple(arrays["tokens"].tolist()), lowercase)
 
 
-def load(vocab_file: str, lowercase: bool = True) -> Vocabulary:
-    """The vocabulary in a file of a token a line, as BERT's `vocab.txt` is.
+def load(vocab_file: str) -> Vocabulary:
+    """The vocabulary in a file of one token a line, as BERT's `vocab.txt` is.
 
-    Args:
-        vocab_file: its path.
-        lowercase: whether it is that of an uncased model.
-
-    Raises:
-        lamb_keras.data.DataError: where there is no such file, or it is none.
+    Its tokens tell its casing: capitals or accents that more than a few of them have
+    are not removed from a text, for then these tokens could not occur.
     """
-    try:
-        with open(vocab_file, encoding="utf-8", newline="\n") as file:
-            tokens = [line.removesuffix("\r") for line in file.read().split("\n")]
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{vocab_file} is not text in UTF-8; expected a file of a token a line, "
-            "as BERT's vocab.txt is"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{vocab_file} cannot be read ({error.strerror}); expected a file of a "
-            "token a line, as BERT's vocab.txt is"
-        ) from None
+    expected = "a file of one token a line, as BERT's vocab.txt is"
+    tokens = corpus.read_text(vocab_file, expected).split("\n")
     if not tokens[-1]:
         tokens.pop()
-    missing = [token for token in SPECIALS if token not in tokens]
-    if missing:
-        raise DataError(
-            f"{vocab_file} has no {' and no '.join(missing)} among its {len(tokens):,} "
-            f"lines; expected all of {', '.join(SPECIALS)}, as in BERT's vocab.txt"
-        )
-    if len(set(tokens)) < len(tokens):
-        twice = next(token for token in tokens if tokens.count(token) > 1)
-        raise DataError(
-            f"{vocab_file} has the token {twice!r} twice; expected every token once, "
-            "since the line of a token is its id"
-        )
-    return Vocabulary(tuple(tokens), lowercase)
+    # Special ones, unused ones and some outliers apart.
+    words = [token for token in tokens if token[:1] + token[-1:] not in ("[]", "<>")]
+    capitals = sum(word != word.lower() for word in words)
+    accents = sum(
+        unicodedata.category(character) == "Mn"
+        for word in words
+        for character in unicodedata.normalize("NFD", word)
+    )
+    few = len(words) / 200
+    lowercase = capitals <= few
+    strip_accents = False if lowercase and accents > few else None
+    try:
+        return Vocabulary(tuple(tokens), lowercase, strip_accents)
+    except DataError as error:
+        raise DataError(f"{vocab_file}: {error}") from None
 
 
 def _trained(documents, size, lowercase):
     from tokenizers import models, trainers
 
-    tokenizer = _tokenizer(models.WordPiece(unk_token="[UNK]"), lowercase)
+    tokenizer = _tokenizer(models.WordPiece(unk_token=SPECIALS.unk), lowercase)
     first, later = _characters(documents, tokenizer, lowercase)
     smallest = len(SPECIALS) + len(first) + len(later)
     if size < smallest:
@@ -201,8 +173,8 @@ def _trained(documents, size, lowercase):
         min_frequency=2,
         initial_alphabet=first,
         limit_alphabet=len(first),
-        # Those that go on with a word would else be numbered in an order that every
-        # process draws anew, and pairs that are alike often are joined by number.
+        # Those that continue a word would else be numbered in an order that every
+        # process draws anew, and equally frequent pairs are joined by number.
         special_tokens=[*SPECIALS, *("##" + character for character in later)],
         show_progress=False,
     )
@@ -213,9 +185,9 @@ def _trained(documents, size, lowercase):
 
 
 def _characters(documents, tokenizer, lowercase):
-    """The characters a word may have, and of them those within a word, in order.
+    """The sorted characters of the words, and those that continue one.
 
-    What a question may have is among them though the corpus has it nowhere.
+    Letters, digits and punctuation are always among them: a question may have them.
     """
     normalize = tokenizer.normalizer.normalize_str
     words = tokenizer.pre_tokenizer.pre_tokenize_str
@@ -224,25 +196,25 @@ def _characters(documents, tokenizer, lowercase):
         for document in documents
         for word, _ in words(normalize("\n".join(document.sentences)))
     )
-    every = collections.Counter()
+    frequency = collections.Counter()
     for word, count in counts.items():
         for character in word:
-            every[character] += count
-    common = sorted(every, key=lambda c: (-every[c], c))[:_MOST_CHARACTERS]
+            frequency[character] += count
+    common = sorted(frequency, key=lambda c: (-frequency[c], c))[:_MOST_CHARACTERS]
     letters = string.digits + string.ascii_lowercase
     if not lowercase:
         letters += string.ascii_uppercase
     later = {c for word in counts for c in word[1:]} & set(common)
-    return (
-        sorted({*common, *letters, *string.punctuation}),
-        sorted({*later, *letters}),
-    )
+    first = {*common, *letters, *string.punctuation}
+    return sorted(first), sorted({*later, *letters})
 
 
-def _tokenizer(model, lowercase):
+def _tokenizer(model, lowercase, strip_accents=None):
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer

@@ -9,9 +9,9 @@ import pytest
 from lamb_keras.data import DataError
 from lamb_keras.data.text import encyclopedia, wordpiece
 from lamb_keras.data.text.corpus import Document
-from lamb_keras.data.text.wordpiece import SPECIALS, Vocabulary
+from lamb_keras.data.text.wordpiece import SPECIALS
 
-DOCUMENTS = encyclopedia.generate(seed=0, articles=50).documents
+DOCUMENTS = [each.document for each in encyclopedia.articles("train", 0, 50)]
 TEXTS = [
     "The Bek flows to Tarby.",
     "  Élan:  naïve\tcafé – 1,234.5 “ok” ",
@@ -34,15 +34,6 @@ def test_it_has_at_most_the_size_asked_for(vocabulary):
 def test_special_tokens_come_first(vocabulary):
     assert vocabulary.tokens[:5] == SPECIALS
     assert vocabulary.specials == (0, 1, 2, 3, 4)
-    ids = vocabulary.pad, vocabulary.unk, vocabulary.cls, vocabulary.sep
-    assert (*ids, vocabulary.mask) == (0, 1, 2, 3, 4)
-
-
-def test_a_known_word_is_one_piece_and_an_unknown_one_several(vocabulary):
-    known, _ = vocabulary.encode("The year in which")
-    assert [vocabulary.tokens[i] for i in known] == ["the", "year", "in", "which"]
-    unknown, _ = vocabulary.encode("xylyx")
-    assert len(unknown) > 1 and vocabulary.unk not in unknown
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -58,7 +49,7 @@ def test_pieces_are_the_text_at_their_offsets(text, lowercase):
         piece = text[begin:stop].translate(str.maketrans("Ééï", "Eei"))
         if lowercase:
             piece = piece.lower()
-        if i != vocabulary.unk:
+        if i != vocabulary.specials.unk:
             assert piece.isascii() is False or piece == vocabulary.tokens[i].lstrip("#")
     covered = "".join(text[begin:stop] for begin, stop in offsets)
     dropped = "\u0000\ufffd\u200b"
@@ -70,23 +61,19 @@ def test_pieces_are_the_text_at_their_offsets(text, lowercase):
 
 def test_a_special_token_in_a_text_is_none(vocabulary):
     ids, _ = vocabulary.encode("[MASK] [PAD] [SEP]")
-    assert not set(ids) & {vocabulary.mask, vocabulary.pad, vocabulary.sep}
+    assert not set(ids) & {0, 2, 3, 4}
 
 
 def test_many_texts_are_cut_as_one_is(vocabulary):
     assert vocabulary.encode_all(TEXTS) == [vocabulary.encode(t)[0] for t in TEXTS]
 
 
-def test_capitals_count_where_they_are_kept():
-    vocabulary = wordpiece.train(DOCUMENTS, 800, lowercase=False)
-    assert vocabulary.encode("The")[0] != vocabulary.encode("the")[0]
-
-
 def test_every_process_trains_the_same(vocabulary, tmp_path, monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_CACHE", str(tmp_path / "another"))
     code = (
         "from lamb_keras.data.text import encyclopedia, wordpiece\n"
-        "documents = encyclopedia.generate(seed=0, articles=50).documents\n"
+        "articles = encyclopedia.articles('train', 0, 50)\n"
+        "documents = [each.document for each in articles]\n"
         "print(wordpiece.train(documents, 800).fingerprint)"
     )
     folder = Path(wordpiece.__file__).parents[3]
@@ -94,12 +81,6 @@ def test_every_process_trains_the_same(vocabulary, tmp_path, monkeypatch):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder
     )
     assert again.stdout.strip() == vocabulary.fingerprint, again.stderr
-
-
-def test_it_is_trained_once(vocabulary, cache_folder, monkeypatch):
-    monkeypatch.setattr(wordpiece, "_trained", lambda *_: 1 / 0)
-    assert wordpiece.train(DOCUMENTS, 800) == vocabulary
-    assert len(list(cache_folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("other", [(DOCUMENTS[:-1], 800), (DOCUMENTS, 801)])
@@ -140,17 +121,42 @@ def test_a_line_separator_is_a_token_and_ends_no_line(tmp_path):
     assert wordpiece.load(write(tmp_path, tokens)).tokens == tuple(tokens)
 
 
+@pytest.mark.parametrize(
+    "tokens, text, expected",
+    [
+        (["Denver", "denver", "d"], "Denver denver", ["Denver", "denver"]),
+        (["##S", "u", "e"], "uS", ["u", "##S"]),  # a capital continues a word
+        (
+            ["denver", "cafe", "<S>", "[unused1]"],
+            "Denver Caf\u00e9",
+            ["denver", "cafe"],
+        ),
+        (["\u00fcber", "uber"], "\u00dcber", ["\u00fcber"]),  # uncased German
+        (["A", *(f"w{n}" for n in range(300))], "W7", ["w7"]),  # an outlier
+    ],
+)
+def test_a_vocabulary_keeps_the_casing_and_accents_that_its_tokens_have(
+    tmp_path, tokens, text, expected
+):
+    vocabulary = wordpiece.load(write(tmp_path, [*SPECIALS, *tokens]))
+    assert [vocabulary.tokens[i] for i in vocabulary.encode(text)[0]] == expected
+
+
+def test_a_trained_vocabulary_comes_back_from_its_file(tmp_path):
+    for lowercase in (True, False):
+        trained = wordpiece.train(DOCUMENTS, 800, lowercase)
+        assert wordpiece.load(write(tmp_path, trained.tokens)) == trained
+
+
 @pytest.mark.parametrize("missing", SPECIALS)
 def test_a_file_without_a_special_token_is_told(tmp_path, missing):
     path = write(tmp_path, [token for token in SPECIALS if token != missing])
     with pytest.raises(DataError) as caught:
         wordpiece.load(path)
     assert str(caught.value) == (
-        f"{path} has no {missing} among its 4 lines; expected all of [PAD], [UNK], "
-        "[CLS], [SEP], [MASK], as in BERT's vocab.txt"
+        f"{path}: the vocabulary of 4 tokens has no {missing}; expected all of [PAD], "
+        "[UNK], [CLS], [SEP], [MASK], as in BERT's vocab.txt"
     )
-    with pytest.raises(DataError, match="has no"):
-        Vocabulary(tuple(token for token in SPECIALS if token != missing))
 
 
 def test_a_token_twice_is_told(tmp_path):
