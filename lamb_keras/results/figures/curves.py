@@ -219,7 +219,8 @@ def _pretrainings(axes, curves, metric):
     """A line a setting over the part of its pre-training: the mean over its seeds."""
     rows = style.table(curves)
     rows["part"] = rows.step / rows.steps
-    rows["line"] = style.names(rows, style.varying(rows))
+    numbers = {"batch_size", "warmup_fraction", "learning_rate"}
+    rows["line"] = style.names(rows, numbers.intersection(style.varying(rows)))
     for name, properties in style.lines(rows).items():
         style.mean(axes, rows[rows.line == name], "part", metric, **properties)
     # A stage ends with an evaluation; what diverged in the first has no second.

@@ -185,7 +185,7 @@ def log_axis(axis, values) -> None:
         return
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     decades = np.log10(values.max() / values.min())
-    few = LogLocator(subs=(1, 2, 5)) if decades > 0.7 else MaxNLocator(4)
+    few = LogLocator(subs=(1, 2, 5)) if decades > 0.4 else MaxNLocator(4)
     axis.set_major_locator(LogLocator() if decades > 1.7 else few)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -8,8 +8,12 @@ from lamb_keras.results import paper, pretraining, statistics
 from lamb_keras.results.figures import style
 
 LABELS = {"learning_rate": "learning rate", "batch_size": "batch size of the paper"}
-# What is drawn of a table, top-5 accuracy behind top-1.
-METRICS = ("test_accuracy", "test_top5", "f1")
+# What is drawn of a table; lines of a second metric are hollow.
+METRICS = {
+    "test_accuracy": "top-1 accuracy",
+    "test_top5": "top-5 accuracy",
+    "f1": "SQuAD F1",
+}
 SMALL = {"fontweight": "normal", "fontsize": 9}
 
 
@@ -50,7 +54,7 @@ def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
         for _, line in own.groupby("setting"):
             mean = line.groupby("x").value.mean()
             axes.plot(mean, color=style.color(solver), alpha=0.35, linewidth=1)
-        _draw(axes, best[best.solver == solver], lines[solver])
+        _draw(axes, best[best.solver == solver], lines[solver] | {"label": None})
         style.crosses(axes, own.x[own.value.isna()].unique())
         if chosen and solver in chosen:
             _ring(axes, own, chosen[solver])
@@ -158,30 +162,27 @@ def f1_by_batch(trials, table: int):
 def _ours(trials, table):
     """Our points: one a trial and metric, NaN where it diverged."""
     own = [trial for trial in trials if trial["solver"] == table.solver] or trials
-    metrics = {column.metric: column.label for column in _columns(table)}
+    held = {table.column(name).metric for name in table.results}
     rows = pd.DataFrame(
         trial | {"value": trial.get(metric), "metric": label, "extra": False}
-        for metric, label in metrics.items()
+        for metric, label in METRICS.items()
         for trial in own
+        if metric in held
     )
     return rows.assign(value=_of_finished(rows, rows.value))
 
 
 def _theirs(table):
     """The paper's points, NaN where it prints "diverged"."""
+    metrics = {name: table.column(name).metric for name in table.results}
     return pd.DataFrame(
         table.numbers_of(cell.row, cell.column)
         | {"value": pd.to_numeric(cell.published, errors="coerce")}
-        | {"metric": column.label, "extra": cell.extra}
-        for column in _columns(table)
+        | {"metric": label, "extra": cell.extra}
+        for metric, label in METRICS.items()
         for cell in table.cells()
-        if cell.column == column.name
+        if metrics[cell.column] == metric
     )
-
-
-def _columns(table):
-    columns = [c for c in map(table.column, table.results) if c.metric in METRICS]
-    return sorted(columns, key=lambda column: METRICS.index(column.metric))
 
 
 def _panels(panels, table, chance=(), one_scale=True):
@@ -228,6 +229,8 @@ def _panels(panels, table, chance=(), one_scale=True):
             axes.tick_params(axis="x", rotation=30)
     else:
         style.log_axis(grid[0].xaxis, places)
+        if len(places) < 5:
+            grid[0].set_xticks(places)
         for axes, level in zip(grid, chance, strict=False):
             axes.axhline(level, label="chance", **style.DOTTED)
     style.legend(figure, grid)
