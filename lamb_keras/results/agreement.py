@@ -18,18 +18,11 @@ CLASSES = 10
 
 
 def verdict(findings: Sequence[Finding]) -> str | None:
-    """What the findings of a table come to; None if nothing could be compared.
-
-    Example:
-        >>> verdict([Finding("", True), Finding("", None), Finding("", False)])
-        'agrees in part'
-    """
+    """What the findings of a table come to; None if nothing could be compared."""
     judged = {finding.agrees for finding in findings} - {None}
-    if not judged:
-        return None
     if len(judged) == 2:
         return "agrees in part"
-    return "agrees" if judged == {True} else "differs"
+    return {True: "agrees", False: "differs"}[judged.pop()] if judged else None
 
 
 def compare(

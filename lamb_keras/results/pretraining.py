@@ -87,13 +87,7 @@ def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> lis
 
 
 def once(trials: Iterable[dict]) -> list[dict]:
-    """One trial of each pre-training, for what does not depend on the fine-tuning.
-
-    Example:
-        >>> trial = {"solver": "lamb", "seed": 0, "minutes": 1.5}
-        >>> len(once([trial | {"finetuning_seed": n} for n in range(3)]))
-        1
-    """
+    """One trial of each pre-training, for what does not depend on the fine-tuning."""
     first = {}
     for trial in trials:
         first.setdefault((_setting(trial), trial["seed"]), trial)

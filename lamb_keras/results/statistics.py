@@ -27,28 +27,16 @@ CHANCE_BAND = 2
 
 
 class Choice(NamedTuple):
-    """The setting chosen among those tried, and the trials that speak for it.
-
-    Attributes:
-        setting: the hyperparameters of the chosen setting.
-        status: "run", or "diverged" or "failed" where no trial finished.
-        trials: the finished trials of the chosen setting.
-        settings_tried: how many settings were compared.
-    """
+    """The setting chosen among those tried, and the trials that speak for it."""
 
     setting: dict
-    status: str
-    trials: list[dict]
+    status: str  # "run", or "diverged" or "failed" where no trial finished
+    trials: list[dict]  # the finished ones of the chosen setting
     settings_tried: int
 
 
 def is_finite(value) -> bool:
-    """Whether a value is a number, neither infinite nor NaN.
-
-    Example:
-        >>> is_finite(1), is_finite(math.nan), is_finite("diverged"), is_finite(None)
-        (True, False, False, False)
-    """
+    """Whether a value is a number, neither infinite nor NaN."""
     return isinstance(value, float | int) and math.isfinite(value)
 
 
@@ -63,35 +51,18 @@ def at_chance(value, classes: int) -> bool:
 
 
 def count(number: int, noun: str) -> str:
-    """So many of something, in words.
-
-    Example:
-        >>> count(1, "setting"), count(2, "setting")
-        ('1 setting', '2 settings')
-    """
+    """So many of something, in words: "1 setting", "2 settings"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def mean(values: Iterable[float]) -> float:
-    """The arithmetic mean, not rounded on the way; NaN if a value is not finite.
-
-    Example:
-        >>> mean([0.1] * 10)
-        0.1
-    """
+    """The arithmetic mean, not rounded on the way; NaN if a value is not finite."""
     values = list(values)
     return float(statistics.mean(values)) if all(map(is_finite, values)) else math.nan
 
 
 def spread(values: Iterable[float]) -> float | None:
-    """The sample standard deviation (n - 1); None of a single value, which has none.
-
-    Example:
-        >>> spread([1.0, 2.0, 3.0])
-        1.0
-        >>> spread([1.0]) is None
-        True
-    """
+    """The sample standard deviation (n - 1); None of a single value, which has none."""
     values = list(values)
     if len(values) < 2:
         return None
@@ -164,13 +135,7 @@ def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str,
 
 
 def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
-    """The trials of each form of weight decay, in the order in which the forms come.
-
-    Example:
-        >>> forms = ("per_step", "times_learning_rate", None)
-        >>> list(by_form([{"weight_decay_form": form} for form in forms]))
-        ['per_step', 'times_learning_rate']
-    """
+    """The trials of each form of weight decay, in the order in which the forms come."""
     with_form = [trial for trial in trials if trial.get("weight_decay_form")]
     return _groups(with_form, lambda trial: trial["weight_decay_form"])
 
@@ -179,11 +144,6 @@ def of_first_form(trials: Sequence[dict]) -> list[dict]:
     """The trials of the weight decay form that comes first, and those that have none.
 
     A run may try AdamW's other form too; its own table is made of the first.
-
-    Example:
-        >>> forms = ("per_step", "times_learning_rate", None)
-        >>> len(of_first_form([{"weight_decay_form": form} for form in forms]))
-        2
     """
     first = next(iter(by_form(trials)), None)
     return [t for t in trials if t.get("weight_decay_form") in (None, first)]
@@ -232,13 +192,7 @@ def best(
     by: str = "validation_accuracy",
     tuned: Sequence[str] = SETTING,
 ) -> dict:
-    """What a cell says of the best setting among these trials, by a held-out metric.
-
-    Example:
-        >>> best([{"learning_rate": 0.1, "seed": 0, "outcome": "finished",
-        ...        "validation_accuracy": 0.9, "test_accuracy": 0.8}])["value"]
-        0.8
-    """
+    """What a cell says of the best setting among these trials, by a held-out metric."""
     if by == metric or by.startswith("test"):
         raise ValueError(
             f"the setting would be chosen by {by!r}, a metric of the test set; choose "
@@ -269,16 +223,9 @@ def _cell(choice, trials, metric):
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
-    trials, first = of_first_form(trials), {}
-    for trial in trials:
-        first.setdefault(trial["solver"], trial)
-
-    def name(trial):
-        return published.label_of(trial) + _unlike(
-            trial, first[trial["solver"]], published
-        )
-
-    groups = _groups(trials, name)
+    trials = of_first_form(trials)
+    first = {trial["solver"]: trial for trial in reversed(trials)}
+    groups = _groups(trials, lambda trial: _row(trial, first, published))
     for row, group in groups.items():
         _check_seeds(group, f"table {published.number}, row {row}")
     return [
@@ -290,15 +237,16 @@ def _rows(trials, published):
     ]
 
 
-def _unlike(trial, first, published):
-    """What makes a trial another one than that which the paper's row stands for."""
-    solver = trial["solver"]
-    words = [] if solver == published.solver else [solver]
+def _row(trial, first, published):
+    """The name of a trial's row, and what makes it another one than the paper's."""
+    solver, name = trial["solver"], published.label_of(trial)
+    if solver != published.solver:
+        name += f", {solver}"
     keys = {published.column(key).field for key in published.keys}
-    for name in SETTING:
-        if name not in keys and trial.get(name) != first.get(name):
-            words.append(f"{name.replace('_', ' ')} {trial[name]}")
-    return "".join(f", {word}" for word in words)
+    for number in SETTING:
+        if number not in keys and trial.get(number) != first[solver].get(number):
+            name += f", {number.replace('_', ' ')} {trial[number]}"
+    return name
 
 
 def _by_solver(trials):

@@ -46,17 +46,13 @@ def learning_curves(curves):
     figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(10, 3.8))
     for name, properties in style.lines(rows).items():
         of_line = rows[rows.line == name]
-        style.mean(loss, of_line, "epoch", "train_loss", "spread", **properties)
-        style.mean(
-            accuracy, of_line, "epoch", "validation_accuracy", "spread", **properties
-        )
-    for axes in (loss, accuracy):
-        axes.set_xlabel("epoch")
+        for axes, metric in ((loss, "train_loss"), (accuracy, "validation_accuracy")):
+            style.mean(axes, of_line, "epoch", metric, "spread", **properties)
+    for axes, label in ((loss, "training loss"), (accuracy, "held-out accuracy")):
+        axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.log_axis(loss.yaxis, rows.train_loss)
     style.room(accuracy, rows.validation_accuracy)
-    loss.set_ylabel("training loss")
-    accuracy.set_ylabel("held-out accuracy")
     style.legend(figure, [loss])
     return figure
 
@@ -91,7 +87,7 @@ def trust_ratios(rows):
         else:
             properties |= {"linestyle": (0, (3, 2)), "linewidth": 1.4}
         _ratios(axes, rows[rows.layer == layer], **properties)
-    _ratio_axes(axes, rows)
+    style.log_axis(axes.yaxis, rows.trust_ratio)
     title = f"{len(named)} of {len(layers)} layers named"
     axes.legend(
         loc="center left",
@@ -109,14 +105,6 @@ def trust_ratios_by_type(rows):
 
     Args:
         rows: dicts with step, layer (a variable's path) and trust_ratio.
-
-    Example:
-        >>> figure = trust_ratios_by_type(
-        ...     [{"step": s, "layer": layer, "trust_ratio": 10.0 / s}
-        ...      for s in (1, 2, 3)
-        ...      for layer in ("token_embedding/embeddings", "pooled_dense/kernel")])
-        >>> [text.get_text() for text in figure.legends[0].get_texts()]
-        ['embeddings (1)', 'heads (1)']
     """
     rows = style.table(rows)
     rows = rows[~rows.layer.str.endswith("bias")]
@@ -127,23 +115,15 @@ def trust_ratios_by_type(rows):
         if kind in kinds:
             label = f"{kind} ({kinds[kind].layer.nunique()})"
             _ratios(axes, kinds[kind], "range", color=color, label=label, linewidth=2.2)
-    _ratio_axes(axes, rows)
+    style.log_axis(axes.yaxis, rows.trust_ratio)
     style.legend(figure, [axes], columns=3)
     return figure
 
 
 def _ratios(axes, rows, band=None, **properties):
-    style.mean(axes, rows, _time(rows), "trust_ratio", band, **properties)
-
-
-def _ratio_axes(axes, rows):
-    style.log_axis(axes.yaxis, rows.trust_ratio)
-    axes.set(xlabel=_time(rows), ylabel="trust ratio")
-    axes.margins(x=0.01)
-
-
-def _time(rows):
-    return "epoch" if "epoch" in rows else "step"
+    time = "epoch" if "epoch" in rows else "step"
+    style.mean(axes, rows, time, "trust_ratio", band, **properties)
+    axes.set(xlabel=time, ylabel="trust ratio", xmargin=0.01)
 
 
 def kind_of_layer(path: str) -> str:
@@ -171,14 +151,6 @@ def pretraining_curves(curves, unigram_entropy=None):
             stage, step, steps (of the whole pre-training), train_loss and
             validation_loss.
         unigram_entropy: in nats; the loss of guessing words by their frequency, dotted.
-
-    Example:
-        >>> point = {"solver": "lamb", "batch_size": 512, "seed": 0, "steps": 10}
-        >>> figure = pretraining_curves(
-        ...     [point | {"stage": 1 + s // 9, "step": s, "train_loss": 9 / s,
-        ...               "validation_loss": 10 / s} for s in (3, 6, 9)], 5.5)
-        >>> [axes.get_ylabel() for axes in figure.axes]
-        ['training loss, both tasks', 'held-out loss, words']
     """
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True)
     for axes, metric in zip(panels, ("train_loss", "validation_loss"), strict=True):
@@ -197,14 +169,6 @@ def masked_language_model(curves):
     """The part of the masked words of held-out text that is predicted right.
 
     `curves` are as of `pretraining_curves`, with validation_accuracy.
-
-    Example:
-        >>> point = {"solver": "lamb", "batch_size": 512, "seed": 0, "steps": 10}
-        >>> figure = masked_language_model(
-        ...     [point | {"stage": 1, "step": s, "validation_accuracy": s / 20}
-        ...      for s in (3, 6, 9)])
-        >>> figure.axes[0].get_ylabel()
-        'held-out masked words predicted'
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.9))
     _pretrainings(axes, curves, "validation_accuracy")

@@ -121,16 +121,7 @@ def sweep(trials, table: int, classes: int):
 
 @style.figure
 def forms(trials, table: int):
-    """What either form of AdamW's weight decay gives, beside the paper's values.
-
-    Example:
-        >>> trials = [{"solver": "adamw+", "learning_rate": 0.001, "weight_decay": 0.01,
-        ...            "weight_decay_form": form, "l2_regularization": 0.0, "seed": 0,
-        ...            "outcome": "finished", "test_accuracy": 0.9}
-        ...           for form in ("per_step", "times_learning_rate")]
-        >>> [axes.get_title(loc="left") for axes in forms(trials, 23).axes]
-        ['the paper', 'ours, per step', 'ours, times learning rate']
-    """
+    """What either form of AdamW's weight decay gives, beside the paper's values."""
     published = paper.tables()[table]
     panels = {"the paper": _theirs(published)}
     for form, of_form in statistics.by_form(trials).items():
@@ -145,13 +136,6 @@ def f1_by_batch(trials, table: int):
     A line a solver; in Table 8, whose batch is always the same, F1 by learning rate, a
     line a warm-up. Points are fine-tunings, the line is their mean, crosses are what
     diverged. Of a tuned solver the chosen settings are shown.
-
-    Example:
-        >>> trials = [{"solver": "lamb", "batch_size": batch, "learning_rate": 0.005,
-        ...            "seed": 0, "outcome": "finished", "validation_accuracy": 0.4,
-        ...            "f1": 60.0} for batch in (512, 1024)]
-        >>> [axes.get_title(loc="left") for axes in f1_by_batch(trials, 4).axes]
-        ['ours', 'the paper']
     """
     published = paper.tables()[table]
     ours = _ours(pretraining.of_chosen(trials, trials, table), published)
