@@ -91,9 +91,12 @@ def lose(numbers, published):
             ["ours: adamw = lamb."],
         ),
         (
-            solvers(adam=0.4, lamb=None),
+            solvers(spread=None, adam=0.4, lamb=None),
             "differs",
-            ["ours: adam, lamb (diverged).", "adam before lamb, which diverged."],
+            [
+                "ours: adam, lamb (diverged).",
+                "(1 beyond the spread over seeds); adam before lamb, which diverged.",
+            ],
         ),
         (
             recipes(same, same),
@@ -174,6 +177,19 @@ def test_the_papers_own_curve_agrees_with_itself(number):
     findings = agreement.compare(*like)
     assert agreement.verdict(findings) == "agrees"
     assert "equal: 1.00" in findings[1].words
+
+
+@pytest.mark.parametrize(("rate", "near"), [(0.001, True), (0.0008, True), (0.006, 0)])
+def test_another_best_rate_differs_and_a_neighbor_agrees(rate, near):
+    highest, *_ = agreement.compare(*sweep(11, peak(rate)))
+    assert highest.agrees == near
+
+
+def test_ours_agree_where_at_most_half_of_what_trains_in_the_paper_does_not():
+    for lost, agrees in ((5, True), (6, False)):
+        rates = sorted(row[0] for row in paper.tables()[11].rows)[lost:]
+        few = sweep(11, lambda n, _, rates=rates: 0.1 + (n["learning_rate"] in rates))
+        assert agreement.compare(*few)[-1].agrees is agrees
 
 
 def test_among_nothing_but_noise_there_is_neither_a_best_setting_nor_an_order():

@@ -34,6 +34,10 @@ def test_the_mean_over_seeds_is_drawn_within_a_band_of_one_spread():
     assert line.get_ydata().tolist() == [3.0, 1.0]
     band = loss.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == 1.0 and band.max() == pytest.approx(3 + math.sqrt(2))
+    # Nowhere below a tenth of the mean, where a logarithmic axis would never end.
+    rows = curve("lamb", 0.1, [8.0]) + curve("lamb", 0.1, [0.0], seed=1)
+    loss = figures.learning_curves(rows).axes[0]
+    assert loss.collections[0].get_paths()[0].vertices[:, 1].min() == 0.4
 
 
 def test_a_line_is_named_by_rate_and_decay():
