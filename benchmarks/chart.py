@@ -3,13 +3,13 @@
 import matplotlib.pyplot as plt
 import seaborn as sns
 
-from lamb_keras.results.figures import look
+from lamb_keras.results.figures import style
 
 # How the names of ours begin.
 _OURS = ("lamb_keras.", "same, ")
 
 
-@look.figure
+@style.figure
 def chart(measured):
     """The time of an update of every optimizer, in times of the memory floor.
 
@@ -34,23 +34,23 @@ def chart(measured):
         if "kernels_to_floor" in measured[name]
     }
     ours = [name.startswith(_OURS) for name in names]
-    palette = [look.color("lamb") if each else look.FAINT for each in ours]
+    palette = [style.color("lamb") if each else style.FAINT for each in ours]
     sns.barplot(
         x=times, y=names, hue=names, palette=palette, legend=False, width=0.7, ax=axes
     )
     for bars, time in zip(axes.containers, times, strict=True):
-        axes.bar_label(bars, [f"{time:.2f}"], padding=4, color=look.INK, fontsize=9)
+        axes.bar_label(bars, [f"{time:.2f}"], padding=4, color=style.INK, fontsize=9)
     if alone:
         axes.plot(
             list(alone.values()),
             list(alone),
             "o",
-            color=look.INK,
+            color=style.INK,
             markersize=5,
             label="the kernels alone",
         )
         axes.legend(loc="lower right")
-    axes.axvline(1, color=look.INK, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.axvline(1, color=style.INK, linewidth=1.2, linestyle=(0, (4, 3)))
     axes.set(xlabel="time of an update / time of the memory floor", ylabel="")
     axes.set_xlim(0, 1.1 * max(*times, 1))
     sns.despine(ax=axes, left=True)

@@ -8,29 +8,21 @@ rule is the same for all tables and stands as a constant in the module that uses
 from collections.abc import Sequence
 
 from lamb_keras.results import large_batches, order_of_solvers, paper, shape_of_sweeps
-from lamb_keras.results.finding import Finding, is_number
+from lamb_keras.results.finding import Finding
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
+from lamb_keras.results.statistics import is_finite
 
 # Of data sets that do not say it: all that a run could have used then have ten.
 CLASSES = 10
-# Judged by F1, which is no accuracy and has no chance level.
-BERT = "bert_squad"
 
 
 def verdict(findings: Sequence[Finding]) -> str | None:
-    """What the findings of a table come to; None if nothing could be compared.
-
-    Example:
-        >>> verdict([Finding("", True), Finding("", None), Finding("", False)])
-        'agrees in part'
-    """
+    """What the findings of a table come to; None if nothing could be compared."""
     judged = {finding.agrees for finding in findings} - {None}
-    if not judged:
-        return None
     if len(judged) == 2:
         return "agrees in part"
-    return "agrees" if judged == {True} else "differs"
+    return {True: "agrees", False: "differs"}[judged.pop()] if judged else None
 
 
 def compare(
@@ -52,24 +44,23 @@ def compare(
         Best first, the paper: lamb, adam; ours: lamb, adam.
         The one pair is in the paper's order.
     """
-    if table.experiment == BERT:
+    metrics = [table.column(name).metric for name in table.results]
+    if "f1" in metrics:
         return large_batches.findings(table, results, found)
     measured = [
         result
         for result in results
-        if is_number(result.published)
-        and (is_number(result.ours) or result.status == "diverged")
+        if is_finite(result.published)
+        and (is_finite(result.ours) or result.status == "diverged")
     ]
-    if len(measured) < 2 or not all(table.column(c).metric for c in table.results):
+    if len(measured) < 2 or not all(metrics):
         return []
     if table.solver is None:
         return order_of_solvers.findings(table, measured)
-    return shape_of_sweeps.findings(table, measured, _classes(measured, found))
-
-
-def _classes(results, found):
-    names = {result.run for result in results}
-    runs = [run for run in found if run.name in names]
-    return next(
-        (run.dataset["classes"] for run in runs if "classes" in run.dataset), CLASSES
-    )
+    names = {result.run for result in measured}
+    classes = [
+        r.dataset["classes"]
+        for r in found
+        if r.name in names and "classes" in r.dataset
+    ]
+    return shape_of_sweeps.findings(table, measured, (classes or [CLASSES])[0])

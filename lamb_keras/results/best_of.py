@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from lamb_keras.results import paper, statistics
 from lamb_keras.results.runs import Run
 
-# Settings that stand in two tables are told apart by the table.
+# The table comes last: of equal settings it decides between tables.
 TUNED = (*statistics.SETTING, "table")
 
 
@@ -24,40 +24,32 @@ def derived(runs: Iterable[Run]) -> dict[tuple, dict | None]:
         >>> derived([])[3, "adam", "default"] is None
         True
     """
-    latest = {}
-    for run in sorted(runs, key=lambda run: run.started):
-        if run.succeeded and run.scraps.get("trials"):
-            latest[run.table] = run
+    latest = {
+        run.table: run
+        for run in sorted(runs, key=lambda run: run.started)
+        if run.succeeded and run.scraps.get("trials")
+    }
     return {
-        (table.number, row, column): _best(
-            [latest.get(number) for number in sources], table.column(column).metric
-        )
+        (table.number, row, column): _best(sources, latest, table.column(column).metric)
         for table in paper.tables().values()
         for (row, column), sources in table.best_of.items()
     }
 
 
-def _best(sources, metric):
-    if not all(sources):
-        return None
+def _best(sources, runs, metric):
+    # Of further solvers and forms, which someone tried besides, no table is made.
     trials = [
-        {**trial, "table": run.table} for run in sources for trial in _own_trials(run)
+        trial | {"table": number}
+        for number in sources
+        if number in runs
+        for trial in statistics.of_first_form(runs[number].scraps["trials"])
+        if trial["solver"] == paper.tables()[number].solver
     ]
-    if not trials:
+    if not trials or not set(sources) <= set(runs):
         return None
+    number = statistics.choose(trials, tuned=TUNED).setting["table"]
     found = statistics.best(trials, metric, tuned=TUNED)
     # The choice names its table even where there was only one to choose from.
-    number = statistics.choose(trials, tuned=TUNED).setting["table"]
     found["chosen"] = {"table": number} | found["chosen"]
-    run = next(run for run in sources if run.table == number)
+    run = runs[number]
     return found | {"run": run.name, "dataset": run.dataset.get("name")}
-
-
-def _own_trials(run):
-    """The trials that the table of a run is made of: of its solver, in its first form.
-
-    Further solvers and forms are what someone tried besides.
-    """
-    solver = paper.tables()[run.table].solver
-    trials = statistics.of_first_form(run.scraps["trials"])
-    return [trial for trial in trials if trial["solver"] == solver]

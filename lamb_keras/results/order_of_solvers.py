@@ -4,14 +4,15 @@ import itertools
 import math
 from collections import Counter
 
-from lamb_keras.results.finding import Finding, count, is_number, low
+from lamb_keras.results.finding import Finding, low, within_spread
+from lamb_keras.results.statistics import count, is_finite
 
 # What a swap of two solvers is beside the larger spread of the two.
-SWAPS = BEYOND, WITHIN, UNKNOWN = (
-    "beyond the spread over seeds",
-    "within the spread over seeds",
-    "of single seeds, which tell no spread",
-)
+SWAPS = {
+    False: "beyond the spread over seeds",
+    True: "within the spread over seeds",
+    None: "of single seeds, which tell no spread",
+}
 SWAPS_TOLD = 5
 
 
@@ -19,71 +20,63 @@ def findings(table, results):
     """Findings of a table that compares solvers."""
     column = table.column(table.results[0])
     entries = {table.entry(result.row, result.column): result for result in results}
-    paper_says = {name: result.published for name, result in entries.items()}
+    theirs = {name: result.published for name, result in entries.items()}
     ours = {name: low(result.ours) for name, result in entries.items()}
     order = (
-        f"Best first, the paper: {_ranked(column, paper_says)}; "
+        f"Best first, the paper: {_ranked(column, theirs)}; "
         f"ours: {_ranked(column, ours)}."
     )
-    pairs = _pairs(column, entries, paper_says, ours)
+    pairs = _pairs(column, entries, theirs, ours)
     return [Finding(order), pairs, *_gains(table, results)]
 
 
 def _ranked(column, values):
     """Names by falling value; "=" between those that are shown as equal."""
-    ordered = sorted(values, key=values.get, reverse=True)
-    words = ""
-    for before, name in itertools.pairwise([None, *ordered]):
-        if before is not None:
-            equal = column.write(values[before]) == column.write(values[name])
-            words += " = " if equal else ", "
+    words, before = "", None
+    for name in sorted(values, key=values.get, reverse=True):
+        shown = column.write(values[name])
+        words += "" if before is None else " = " if shown == before else ", "
         words += name if values[name] > -math.inf else f"{name} (diverged)"
+        before = shown
     return words
 
 
-def _pairs(column, entries, published, ours):
+def _pairs(column, entries, theirs, ours):
     """How many pairs of solvers stand the other way round, and by how much."""
     pairs = [
-        sorted(pair, key=published.get, reverse=True)
+        sorted(pair, key=theirs.get, reverse=True)
         for pair in itertools.combinations(entries, 2)
-        if column.write(published[pair[0]]) != column.write(published[pair[1]])
+        if column.write(theirs[pair[0]]) != column.write(theirs[pair[1]])
     ]
-    swapped = [
-        (better, worse)
-        for better, worse in pairs
-        if ours[worse] > ours[better]
-        and column.write(ours[worse]) != column.write(ours[better])
-    ]
-    every = f"All {len(pairs)} pairs are" if len(pairs) > 1 else "The one pair is"
-    if not swapped:
+    swaps = {
+        (behind, ahead): ours[ahead] - ours[behind]
+        for behind, ahead in pairs
+        if ours[ahead] > ours[behind]
+        and column.write(ours[ahead]) != column.write(ours[behind])
+    }
+    if not swaps:
+        every = f"All {len(pairs)} pairs are" if len(pairs) > 1 else "The one pair is"
         return Finding(f"{every} in the paper's order.", True)
-    gaps = {pair: ours[pair[1]] - ours[pair[0]] for pair in swapped}
-    judged = Counter(
-        _judge(gaps[pair], [entries[n].spread for n in pair]) for pair in gaps
+    judged = Counter()
+    for pair, gap in swaps.items():
+        within = within_spread(gap, *map(entries.get, pair))
+        # What diverged is beyond any spread, known or not.
+        judged[within if math.isfinite(gap) else False] += 1
+    widest = sorted(swaps, key=swaps.get, reverse=True)
+    told = [
+        f"{ahead} before {behind} by {column.write(swaps[behind, ahead])}"
+        if math.isfinite(swaps[behind, ahead])
+        else f"{ahead} before {behind}, which diverged"
+        for behind, ahead in widest[:SWAPS_TOLD]
+    ]
+    counts = ", ".join(
+        f"{judged[k]} {words}" for k, words in SWAPS.items() if judged[k]
     )
-    counts = ", ".join(f"{judged[words]} {words}" for words in SWAPS if judged[words])
-    widest = sorted(gaps, key=gaps.get, reverse=True)
-    told = [_told(column, pair, gaps[pair]) for pair in widest[:SWAPS_TOLD]]
     words = (
-        f"Swapped: {len(swapped)} of {count(len(pairs), 'pair')} ({counts}); "
+        f"Swapped: {len(swaps)} of {count(len(pairs), 'pair')} ({counts}); "
         f"{'the widest ' if len(widest) > SWAPS_TOLD else ''}{', '.join(told)}."
     )
-    return Finding(words, judged[WITHIN] == len(swapped))
-
-
-def _told(column, pair, gap):
-    behind, ahead = pair
-    if not math.isfinite(gap):
-        return f"{ahead} before {behind}, which diverged"
-    return f"{ahead} before {behind} by {column.write(gap)}"
-
-
-def _judge(gap, spreads):
-    """Whether the spread over seeds could explain a swap of two solvers."""
-    known = [spread for spread in spreads if is_number(spread)]
-    if not known and math.isfinite(gap):
-        return UNKNOWN
-    return WITHIN if known and gap <= max(known) else BEYOND
+    return Finding(words, judged[True] == len(swaps))
 
 
 def _gains(table, results):
@@ -91,23 +84,22 @@ def _gains(table, results):
     if len(table.results) != 2:
         return []
     column = table.column(table.results[1])
-    by_place = {(result.row, result.column): result for result in results}
-    gains = {}
-    for row in dict.fromkeys(result.row for result in results):
-        both = [by_place.get((row, name)) for name in table.results]
-        if all(both) and all(is_number(result.ours) for result in both):
-            gains[row] = [
-                both[1].published - both[0].published,
-                both[1].ours - both[0].ours,
-            ]
+    plain, with_recipe = (
+        {r.row: r for r in results if r.column == name and is_finite(r.ours)}
+        for name in table.results
+    )
+    gains = {
+        row: (after.published - before.published, after.ours - before.ours)
+        for row, before in plain.items()
+        if (after := with_recipe.get(row))
+    }
     if not gains:
         return []
     words = "; ".join(
-        f"{row} {_signed(column, paper_gains)} in the paper, "
-        f"{_signed(column, ours)} in ours"
-        for row, (paper_gains, ours) in gains.items()
+        f"{row} {_signed(column, theirs)} in the paper, {_signed(column, ours)} in ours"
+        for row, (theirs, ours) in gains.items()
     )
-    alike = all(published * ours > 0 for published, ours in gains.values())
+    alike = all(theirs * ours > 0 for theirs, ours in gains.values())
     return [Finding(f"What “{column.suffix}” adds: {words}.", alike)]
 
 

@@ -5,10 +5,10 @@ the pre-training's and `finetuning_seed` its own. A pre-training that diverged i
 trial, which was never fine-tuned.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 
 from lamb_keras.results import paper, statistics
+from lamb_keras.results.statistics import count, is_finite
 
 
 def cells(trials: Sequence[dict], table: int) -> list[dict]:
@@ -36,18 +36,31 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
         1 LAMB, 512 time_minutes 1.5
         2 LAMB 512 61.0
     """
-    own = paper.tables()[table]
-    return [
-        cell
-        for number in (table, *own.fills)
-        for cell in _cells(trials, paper.tables()[number], also=number != table)
-    ]
+    own, made = paper.tables()[table], []
+    for published in (own, *(paper.tables()[number] for number in own.fills)):
+        places = {
+            place: group
+            for place, group in _places(trials, published).items()
+            if published is own or place[0] in published.labeled_rows()
+        }
+        rows = len({row for row, _ in places})
+        for (row, column), group in places.items():
+            place = {"table": published.number, "row": row, "column": column}
+            cell = place | _cell(group, published.column(column).metric)
+            if cell["settings_tried"] > 1:
+                cell["chosen"] |= _peak(cell["chosen"], group)
+            else:
+                # Nothing was chosen; in a table of settings a row is one of so many.
+                cell["chosen"] = {}
+                cell |= {"settings": rows} if published.solver else {}
+            made.append(cell)
+    return made
 
 
 def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> list[dict]:
     """Of curves, those of the settings that cells of the table are made of.
 
-    Each is told the steps of its whole pre-training.
+    Each gets the `steps` of its whole pre-training.
 
     Args:
         curves: rows with the numbers of a setting.
@@ -62,31 +75,22 @@ def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> lis
         >>> [row["learning_rate"] for row in of_chosen(curves, trials, table=2)]
         [0.2]
     """
-    names = ("solver", *statistics.SETTING)
     steps = {}
     for group in _places(trials, paper.tables()[table]).values():
         setting = {"solver": group[0]["solver"]} | statistics.choose(group).setting
-        steps[tuple(map(setting.get, names))] = group[0].get("steps")
+        steps[_setting(setting)] = group[0].get("steps")
     return [
-        {**row, "steps": steps[key]}
+        row | {"steps": steps[_setting(row)]}
         for row in curves
-        for key in [tuple(map(row.get, names))]
-        if key in steps
+        if _setting(row) in steps
     ]
 
 
 def once(trials: Iterable[dict]) -> list[dict]:
-    """One trial of each pre-training, for what does not depend on the fine-tuning.
-
-    Example:
-        >>> trial = {"solver": "lamb", "seed": 0, "minutes": 1.5}
-        >>> len(once([trial | {"finetuning_seed": n} for n in range(3)]))
-        1
-    """
+    """One trial of each pre-training, for what does not depend on the fine-tuning."""
     first = {}
     for trial in trials:
-        numbers = tuple(trial.get(name) for name in ("solver", *statistics.SETTING))
-        first.setdefault((*numbers, trial["seed"]), trial)
+        first.setdefault((_setting(trial), trial["seed"]), trial)
     return list(first.values())
 
 
@@ -112,93 +116,51 @@ guessing words by their frequency.
 fine-tuning, without pre-training 21.000 ± 1.414 over 2, of an untrained net 4.000: \
 pre-training adds 40.000.
     """
-    sentences = [_of_loss(trials, references), _of_f1(trials, references)]
-    return [sentence for sentence in sentences if sentence]
-
-
-def _of_loss(trials, references):
+    sentences, every = [], once(trials)
     entropy = references.get("unigram_entropy")
-    every = once(trials)
-    losses = [trial.get("validation_loss") for trial in every]
-    losses = sorted(filter(_is_finite, losses))
-    if not losses or not _is_finite(entropy):
-        return None
-    best, worst = entropy - losses[0], entropy - losses[-1]
-    guessed = f"the {entropy:.3f} of guessing words by their frequency"
-    if len(losses) == 1:
-        return (
-            f"The held-out loss on masked words ends at {losses[0]:.3f}, "
-            f"{_apart(best)} {guessed}."
+    losses = sorted(filter(is_finite, (t.get("validation_loss") for t in every)))
+    if losses and is_finite(entropy):
+        low, high = losses[0], losses[-1]
+        ends = f"at {low:.3f}, {_nats(entropy - low)}"
+        if len(losses) > 1:
+            ends = (
+                f"between {low:.3f} and {high:.3f} ({len(losses)} of {len(every)} "
+                f"pre-trainings came through), from {_nats(entropy - low)} to "
+                f"{_nats(entropy - high)}"
+            )
+        sentences.append(
+            f"The held-out loss on masked words ends {ends} the {entropy:.3f} of "
+            "guessing words by their frequency."
         )
-    return (
-        f"The held-out loss on masked words ends between {losses[0]:.3f} and "
-        f"{losses[-1]:.3f} ({len(losses)} of {len(every)} pre-trainings came through), "
-        f"from {_apart(best)} to {_apart(worst)} {guessed}."
-    )
-
-
-def _apart(nats):
-    return f"{abs(nats):.3f} nats {'below' if nats >= 0 else 'above'}"
-
-
-def _of_f1(trials, references):
     finished = [trial for trial in trials if trial["outcome"] == "finished"]
     without = [row["f1"] for row in references.get("without_pretraining", ())]
     untrained = references.get("untrained", {}).get("f1")
-    if not finished or not without or not _is_finite(untrained):
-        return None
-    best = max(finished, key=lambda trial: trial["validation_accuracy"])
-    names = ("solver", "seed", *statistics.SETTING)
-    same = [t for t in finished if all(t.get(n) == best.get(n) for n in names)]
-    ours = [trial["f1"] for trial in same]
-    gain = statistics.mean(ours) - statistics.mean(without)
-    tunings = f"{len(ours)} fine-tuning{'' if len(ours) == 1 else 's'}"
-    return (
-        "F1 of the pre-training with the best held-out accuracy is "
-        f"{_measured(ours)} over {tunings}, without pre-training "
-        f"{_measured(without)} over {len(without)}, of an untrained net "
-        f"{untrained:.3f}: pre-training {'adds' if gain >= 0 else 'takes'} "
-        f"{abs(gain):.3f}."
-    )
+    if finished and without and is_finite(untrained):
+        best = max(finished, key=lambda trial: trial["validation_accuracy"])
+        ours = [t["f1"] for t in finished if once([best, t]) == [best]]
+        gain = statistics.mean(ours) - statistics.mean(without)
+        sentences.append(
+            "F1 of the pre-training with the best held-out accuracy is "
+            f"{_mean(ours)} over {count(len(ours), 'fine-tuning')}, without "
+            f"pre-training {_mean(without)} over {len(without)}, of an untrained net "
+            f"{untrained:.3f}: pre-training {'adds' if gain >= 0 else 'takes'} "
+            f"{abs(gain):.3f}."
+        )
+    return sentences
 
 
-def _measured(values):
+def _nats(below):
+    return f"{abs(below):.3f} nats {'below' if below >= 0 else 'above'}"
+
+
+def _mean(values):
     spread = statistics.spread(values)
-    told = "" if spread is None else f" ± {spread:.3f}"
-    return f"{statistics.mean(values):.3f}{told}"
+    shown = "" if spread is None else f" ± {spread:.3f}"
+    return f"{statistics.mean(values):.3f}{shown}"
 
 
-def _is_finite(value):
-    return isinstance(value, float | int) and math.isfinite(value)
-
-
-def _cells(trials, table, also):
-    known = table.labeled_rows()
-    places = {
-        place: group
-        for place, group in _places(trials, table).items()
-        if place[0] in known or not also
-    }
-    rows = len({row for row, _ in places})
-    for (row, column), group in places.items():
-        cell = {"table": table.number, "row": row, "column": column}
-        cell |= _cell(group, table.column(column).metric)
-        if cell["settings_tried"] > 1:
-            cell["chosen"] |= _peak(cell["chosen"], group)
-        else:
-            # Nothing was chosen; in a table of settings each row is one of so many.
-            cell |= {"chosen": {}} | ({"settings": rows} if table.solver else {})
-        yield cell
-
-
-def _peak(setting, trials):
-    """A setting's highest learning rate, where its own is that of another batch."""
-    for trial in trials:
-        if all(trial[name] == number for name, number in setting.items()):
-            peak = trial.get("peak_learning_rate")
-            known = peak not in (None, setting["learning_rate"])
-            return {"peak_learning_rate": peak} if known else {}
-    return {}
+def _setting(row):
+    return tuple(row.get(name) for name in ("solver", *statistics.SETTING))
 
 
 def _places(trials, table):
@@ -212,25 +174,30 @@ def _places(trials, table):
 
 
 def _cell(trials, metric):
-    if metric == "last_step":
-        return _last_step(trials)
+    if metric == "f1":
+        return statistics.best(trials, metric)
+    trials = once(trials)
     if metric == "minutes":
-        return statistics.best(once(trials), "minutes")
-    return statistics.best(trials, metric)
-
-
-def _last_step(trials):
-    """The loss of the last step and its number as the paper prints them."""
-    every = once(trials)
-    lines = [f"loss={t['last_loss']:.5f}, step={t['last_step']}" for t in every]
-    # Where training diverged, this is still what it came to.
+        return statistics.best(trials, metric)
+    # The last step as the paper prints it, also where training diverged.
+    lines = [f"loss={t['last_loss']:.5f}, step={t['last_step']}" for t in trials]
     return {
         "value": "; ".join(lines),
         "spread": None,
-        "n": len(every),
+        "n": len(trials),
         "status": "run",
         "chosen": {},
         "settings_tried": 1,
-        "trials": len(every),
-        "diverged": sum(trial["outcome"] == "diverged" for trial in every),
+        "trials": len(trials),
+        "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
     }
+
+
+def _peak(setting, trials):
+    """A setting's highest learning rate, where its own is that of another batch."""
+    for trial in trials:
+        if all(trial[name] == number for name, number in setting.items()):
+            peak = trial.get("peak_learning_rate")
+            known = peak not in (None, setting["learning_rate"])
+            return {"peak_learning_rate": peak} if known else {}
+    return {}

@@ -1,211 +1,155 @@
 """The shape of a sweep: where it is best, its order, and what comes to nothing."""
 
-import statistics
-from collections.abc import Sequence
-from typing import NamedTuple
+import pandas as pd
 
 from lamb_keras.results import paper
-from lamb_keras.results.finding import Finding, count, is_number, low
+from lamb_keras.results.finding import Finding, away
+from lamb_keras.results.statistics import CHANCE_BAND, at_chance, count
 
-# At chance is what gets less than this many times what guessing does.
-CHANCE_BAND = 2
 # A sweep has the paper's shape from this rank correlation on.
 RANK_CORRELATION = 0.5
 # An accuracy that is nowhere this far below the best of its table is held.
 HELD_WITHIN = 0.02
 
 
-class _Setting(NamedTuple):
-    """A row of a sweep: its numbers, the paper's accuracy and ours (None: diverged)."""
-
-    numbers: dict
-    published: float
-    ours: float | None
-
-
 def findings(table, results, classes):
-    """Findings of a table whose rows are settings of one solver."""
+    """Findings of a table whose rows are settings of one solver.
+
+    Args:
+        classes: of our data set: guessing gets one in so many right.
+    """
     first = next(c for c in table.results if table.column(c).metric == "test_accuracy")
-    numbers = {
-        table.label(row): table.setting(row) for row in (*table.rows, *table.extra_rows)
-    }
-    settings = [
-        _Setting(numbers[result.row], result.published, result.ours)
+    rows = pd.DataFrame(
+        table.numbers_of(result.row, result.column)
+        | {"published": result.published, "ours": result.ours}
         for result in results
         if result.column == first
-    ]
-    if len(settings) < 2:
+    )
+    if len(rows) < 2:
         return []
-    guessed = 1 / paper.experiments()[table.experiment].classes, 1 / classes
-    lost = _at_chance(settings, *guessed)
-    alive = any(not _is_lost(s.published, guessed[0]) for s in settings)
-    ours_alive = any(not _is_lost(s.ours, guessed[1]) for s in settings)
-    shape = []
-    if "batch_size" in settings[0].numbers:
-        shape = _held(table, results)
-    elif alive and ours_alive:
-        shape = [_highest(settings, table), *_correlation(settings, *guessed)]
-    return [*shape, *lost, *_diverged(settings)]
+    known = paper.experiments()[table.experiment].classes
+    rows["ours"] = rows.ours.astype(float)
+    rows["paper_lost"] = [at_chance(value, known) for value in rows.published]
+    rows["lost"] = [at_chance(value, classes) for value in rows.ours]
+    numbers = [name for name in rows if name in table.setting(table.rows[0])]
+    varied = [name for name in numbers if rows[name].nunique() > 1]
+    told = []
+    if "batch_size" in numbers:
+        told = _held(table, results)
+    elif not rows.lost.all() and not rows.paper_lost.all():
+        column = table.column(table.results[0])
+        told = [_highest(rows, numbers, varied, column), *_correlation(rows)]
+    chance = CHANCE_BAND / known, CHANCE_BAND / classes
+    return [*told, *_at_chance(rows, *chance), *_diverged(rows, varied)]
 
 
-def _highest(settings, table):
+def _highest(rows, numbers, varied, column):
     """Where the best accuracy is, and how far apart the paper's place and ours are."""
-    best = max(settings, key=lambda s: s.published)
-    top = max(low(s.ours) for s in settings)
-    ours = [s for s in settings if low(s.ours) == top]
-    varied = [n for n in best.numbers if len({s.numbers[n] for s in settings}) > 1]
-    swept = varied[0] if varied else next(iter(best.numbers))
-    grid = sorted({s.numbers[swept] for s in settings})
-
-    def places(setting):
-        return abs(grid.index(setting.numbers[swept]) - grid.index(best.numbers[swept]))
-
-    nearest = min(ours, key=lambda s: (_others(s, best, swept), places(s)))
-    column = table.column(table.results[0])
-    tie = (
-        f" and {count(len(ours) - 1, 'more setting')} as high" if len(ours) > 1 else ""
+    swept, *others = varied or numbers
+    grid = rows[swept].rank(method="dense")
+    best = rows.published.idxmax()
+    top = rows.ours == rows.ours.max()
+    # Of equally good ones, the one that is nearest to the paper's.
+    apart = pd.DataFrame(
+        {
+            "others": (rows[others] != rows.loc[best, others]).any(axis=1),
+            "places": (grid - grid[best]).abs().astype(int),
+        }
     )
+    nearest = apart[top].sort_values(["others", "places"], kind="stable").index[0]
+    more = top.sum() - 1
+    tie = f" and {count(more, 'more setting')} as high" if more else ""
+    named = varied or numbers[:1]
+
+    def place(row):
+        return ", ".join(f"{_words(name)} {rows[name][row]:,g}" for name in named)
+
     words = (
-        f"Highest in the paper at {_named(best.numbers, varied)} "
-        f"({column.write(best.published)}), in ours at "
-        f"{_named(nearest.numbers, varied)} ({column.write(top)}{tie})"
+        f"Highest in the paper at {place(best)} "
+        f"({column.write(rows.published[best])}), in ours at {place(nearest)} "
+        f"({column.write(rows.ours[nearest])}{tie}){away(apart.places[nearest])}."
     )
-    away = places(nearest)
-    if away:
-        words += ", its neighbor" if away == 1 else f", {away} places away in the grid"
-    agrees = away <= 1 and not _others(nearest, best, swept)
-    return Finding(f"{words}.", agrees)
+    return Finding(words, not apart.others[nearest] and apart.places[nearest] <= 1)
 
 
-def _others(setting, best, swept):
-    """Whether anything but the swept number differs."""
-    return any(
-        setting.numbers[n] != best.numbers[n] for n in best.numbers if n != swept
-    )
-
-
-def _correlation(settings, paper_guess, our_guess):
+def _correlation(rows):
     """Spearman's rank correlation, all that is at chance counting as equal."""
-    pairs = [
-        (
-            0 if _is_lost(s.published, paper_guess) else s.published,
-            0 if _is_lost(s.ours, our_guess) else s.ours,
-        )
-        for s in settings
-    ]
-    value = spearman(*zip(*pairs, strict=True))
-    if value is None:
-        return []
+    pair = rows.published.mask(rows.paper_lost, 0), rows.ours.mask(rows.lost, 0)
+    if min(values.nunique() for values in pair) < 2:
+        return []  # among equals there is no order
+    # Of ranks; pandas's own "spearman" would import all of scipy.stats, a second.
+    value = round(pair[0].rank().corr(pair[1].rank()), 12)
     shown = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # no minus before 0.00
     words = (
-        f"Rank correlation (Spearman) of the {len(settings)} settings, those at chance "
+        f"Rank correlation (Spearman) of the {len(rows)} settings, those at chance "
         f"counted as equal: {shown}."
     )
     return [Finding(words, value >= RANK_CORRELATION)]
 
 
-def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """The rank correlation of two sequences; None if one of them is constant.
-
-    Example:
-        >>> spearman([1, 2, 3], [10, 30, 20])
-        0.5
-    """
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return None
-    value = statistics.correlation(_ranks(first), _ranks(second))
-    return round(value, 12)
-
-
-def _ranks(values):
-    """The place of each value in their order; equal ones share the mean place."""
-    ordered = sorted(values)
-    places = {
-        value: ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values
-    }
-    return [places[value] for value in values]
-
-
-def _at_chance(settings, paper_guess, our_guess):
+def _at_chance(rows, paper_chance, chance):
     """Which settings come to nothing, where they do in the paper and where not."""
-    dead = [s for s in settings if _is_lost(s.published, paper_guess)]
-    alive = [s for s in settings if not _is_lost(s.published, paper_guess)]
-    here = f"at chance (below {CHANCE_BAND * our_guess:g}) or diverged"
-    findings = []
-    if dead:
-        too = sum(_is_lost(s.ours, our_guess) for s in dead)
+    dead, alive = rows[rows.paper_lost], rows[~rows.paper_lost]
+    here = f"of these, ours are at chance (below {chance:g}) or diverged in"
+    told = []
+    if len(dead):
         words = (
-            f"At chance (below {CHANCE_BAND * paper_guess:g}) in the paper: "
-            f"{_of(len(dead), settings)}; of these, ours are {here} in "
-            f"{_of(too, dead)}."
+            f"At chance (below {paper_chance:g}) in the paper: "
+            f"{_of(len(dead), rows)}; {here} {_of(dead.lost.sum(), dead)}."
         )
-        findings.append(Finding(words, too == len(dead)))
-    if alive:
-        lost = sum(_is_lost(s.ours, our_guess) for s in alive)
+        told.append(Finding(words, bool(dead.lost.all())))
+    if len(alive):
         words = (
-            f"Above chance in the paper: {_of(len(alive), settings)}, up to "
-            f"{max(s.published for s in alive):.4f}; of these, ours are {here} in "
-            f"{_of(lost, alive)}."
+            f"Above chance in the paper: {_of(len(alive), rows)}, up to "
+            f"{alive.published.max():.4f}; {here} {_of(alive.lost.sum(), alive)}."
         )
-        findings.append(Finding(words, lost <= len(alive) / 2))
-    return findings
+        told.append(Finding(words, bool(alive.lost.mean() <= 0.5)))
+    return told
 
 
-def _diverged(settings):
-    lost = [s.numbers for s in settings if s.ours is None]
-    if not lost:
+def _diverged(rows, varied):
+    lost = rows[rows.ours.isna()]
+    if lost.empty:
         return []
-    varied = [n for n in lost[0] if len({s.numbers[n] for s in settings}) > 1]
-    where = f"Ours diverged at {_of(len(lost), settings)}"
-    if len(lost) == len(settings):
-        return [Finding(f"{where}.")]
-    if len(varied) > 1 or len(lost) > 6:
-        rates = [numbers["learning_rate"] for numbers in lost]
-        reach = f"learning rates from {min(rates):g} to {max(rates):g}"
-        return [Finding(f"{where}, with {reach}.")]
-    places = ", ".join(f"{numbers[varied[0]]:g}" for numbers in lost)
-    return [Finding(f"{where}: {_words(varied[0])} {places}.")]
+    words = f"Ours diverged at {_of(len(lost), rows)}"
+    if len(lost) == len(rows):
+        pass
+    elif len(varied) > 1 or len(lost) > 6:
+        rates = lost.learning_rate
+        words += f", with learning rates from {rates.min():g} to {rates.max():g}"
+    else:
+        (name,) = varied
+        words += f": {_words(name)} {', '.join(f'{x:g}' for x in lost[name])}"
+    return [Finding(f"{words}.")]
 
 
 def _held(table, results):
     """How far the worst row stays behind the best, a sentence a column."""
-    findings = []
-    for name in table.results:
-        cells = [result for result in results if result.column == name]
-        column = table.column(name)
+    told = []
+    for column in map(table.column, table.results):
+        cells = [result for result in results if result.column == column.name]
         published = [result.published for result in cells]
         ours = [result.ours for result in cells]
         lost = max(published) - min(published)
-        if None in ours:
-            behind, held = "that of ours diverged at some", False
-        else:
+        behind, held = "that of ours diverged at some", False
+        if None not in ours:
             behind = f"ours by {column.write(max(ours) - min(ours))}"
             held = max(ours) - min(ours) <= HELD_WITHIN
         words = (
             f"From the best batch to the worst the paper's {column.label} falls by "
             f"{column.write(lost)}, {behind}; held is within {HELD_WITHIN:g}."
         )
-        findings.append(Finding(words, held == (lost <= HELD_WITHIN)))
-    return findings
-
-
-def _is_lost(value, guess):
-    """Whether an accuracy is that of guessing, or there is none."""
-    return not is_number(value) or value < CHANCE_BAND * guess
-
-
-def _named(numbers, varied):
-    names = varied or list(numbers)[:1]
-    return ", ".join(f"{_words(name)} {numbers[name]:,g}" for name in names)
+        told.append(Finding(words, held == (lost <= HELD_WITHIN)))
+    return told
 
 
 def _words(name):
     return name.replace("_", " ").replace("l2", "L2")
 
 
-def _of(number, settings):
+def _of(number, rows):
     """So many of the settings, in words."""
-    every = count(len(settings), "setting")
-    if number == len(settings) > 1:
+    every = count(len(rows), "setting")
+    if number == len(rows) > 1:
         return f"all {every}"
     return f"{number or 'none'} of {every}"

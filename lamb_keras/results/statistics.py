@@ -1,7 +1,8 @@
 """From trials to table cells: the setting chosen without peeking, its mean and spread.
 
-Pure functions on the trials a run records: dicts with `solver`, the hyperparameters,
-`seed`, `outcome` ("finished", "diverged" or "failed") and the metrics.
+A trial is a dict with `solver`, the hyperparameters, `seed`, `outcome` ("finished",
+"diverged" or "failed") and metrics. A cell is what the best setting of some trials,
+chosen by a held-out metric, reaches by another.
 """
 
 import math
@@ -21,52 +22,51 @@ SETTING = (
     "weight_decay_form",
     "warmup_fraction",
 )
+# At chance is what gets less than this many times what guessing does.
+CHANCE_BAND = 2
 
 
 class Choice(NamedTuple):
-    """The setting chosen among those tried, and the trials that speak for it.
-
-    Attributes:
-        setting: the hyperparameters of the chosen setting.
-        status: "run", or "diverged" or "failed" where no trial finished.
-        trials: the finished trials of the chosen setting.
-        settings_tried: how many settings were compared.
-    """
+    """The setting chosen among those tried, and the trials that speak for it."""
 
     setting: dict
-    status: str
-    trials: list[dict]
+    status: str  # "run", or "diverged" or "failed" where no trial finished
+    trials: list[dict]  # the finished ones of the chosen setting
     settings_tried: int
 
 
-def mean(values: Iterable[float]) -> float:
-    """The arithmetic mean, not rounded on the way; NaN if a value is not finite.
+def is_finite(value) -> bool:
+    """Whether a value is a number, neither infinite nor NaN."""
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def at_chance(value, classes: int) -> bool:
+    """Whether an accuracy is that of guessing one in `classes`, or there is none.
 
     Example:
-        >>> mean([0.1] * 10)
-        0.1
+        >>> at_chance(0.19, classes=10), at_chance(0.21, classes=10)
+        (True, False)
     """
+    return not is_finite(value) or value < CHANCE_BAND / classes
+
+
+def count(number: int, noun: str) -> str:
+    """So many of something, in words: "1 setting", "2 settings"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def mean(values: Iterable[float]) -> float:
+    """The arithmetic mean, not rounded on the way; NaN if a value is not finite."""
     values = list(values)
-    if not all(map(math.isfinite, values)):
-        return math.nan
-    return float(statistics.mean(values))
+    return float(statistics.mean(values)) if all(map(is_finite, values)) else math.nan
 
 
 def spread(values: Iterable[float]) -> float | None:
-    """The sample standard deviation (n - 1); None of a single value, which has none.
-
-    Example:
-        >>> spread([1.0, 2.0, 3.0])
-        1.0
-        >>> spread([1.0]) is None
-        True
-    """
+    """The sample standard deviation (n - 1); None of a single value, which has none."""
     values = list(values)
     if len(values) < 2:
         return None
-    if not all(map(math.isfinite, values)):
-        return math.nan
-    return statistics.stdev(values)
+    return statistics.stdev(values) if all(map(is_finite, values)) else math.nan
 
 
 def choose(
@@ -91,28 +91,30 @@ def choose(
         >>> choose(trials).setting
         {'learning_rate': 0.1}
     """
+    if not trials:
+        raise ValueError("there are no trials to choose from; run at least one.")
     tuned = [name for name in tuned if any(name in trial for trial in trials)]
-    settings = _by_setting(trials, tuned)
-    finished = {
-        setting: [trial for trial in members if _finished(trial, by)]
-        for setting, members in settings.items()
-    }
+    settings = _groups(trials, lambda trial: tuple(map(trial.get, tuned)))
+    for setting, group in settings.items():
+        _check_seeds(group, f"{', '.join(tuned)} = {setting}")
 
     def rank(setting):
-        lost = len(settings[setting]) - len(finished[setting])
-        held_out = [trial[by] for trial in finished[setting]]
+        group = settings[setting]
+        held_out = [trial[by] for trial in group if _finished(trial, by)]
         # Six digits: a metric computed in float32 carries no more, and what is behind
         # them must not decide between equal settings.
         quality = float(f"{mean(held_out):.6g}") if held_out else -math.inf
         # None, of a parameter that is not used, comes before any number.
         order = [(value is not None, value) for value in setting]
-        return (not held_out, lost, -quality, order)
+        return not held_out, len(group) - len(held_out), -quality, order
 
     best = min(settings, key=rank)
+    finished = [trial for trial in settings[best] if _finished(trial, by)]
+    failed = all(trial["outcome"] == "failed" for trial in trials)
     return Choice(
         dict(zip(tuned, best, strict=True)),
-        "run" if finished[best] else _status_without_result(trials),
-        finished[best],
+        "run" if finished else "failed" if failed else "diverged",
+        finished,
         len(settings),
     )
 
@@ -128,37 +130,23 @@ def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str,
     """
     return {
         solver: {"solver": solver, **choose(group, by).setting}
-        for solver, group in _by_solver(of_first_form(trials)).items()
+        for solver, group in _by_solver(trials).items()
     }
+
+
+def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
+    """The trials of each form of weight decay, in the order in which the forms come."""
+    with_form = [trial for trial in trials if trial.get("weight_decay_form")]
+    return _groups(with_form, lambda trial: trial["weight_decay_form"])
 
 
 def of_first_form(trials: Sequence[dict]) -> list[dict]:
     """The trials of the weight decay form that comes first, and those that have none.
 
     A run may try AdamW's other form too; its own table is made of the first.
-
-    Example:
-        >>> forms = ("per_step", "times_learning_rate", None)
-        >>> len(of_first_form([{"weight_decay_form": form} for form in forms]))
-        2
     """
     first = next(iter(by_form(trials)), None)
     return [t for t in trials if t.get("weight_decay_form") in (None, first)]
-
-
-def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
-    """The trials of each form of weight decay, in the order in which the forms come.
-
-    Example:
-        >>> forms = ("per_step", "times_learning_rate", None)
-        >>> list(by_form([{"weight_decay_form": form} for form in forms]))
-        ['per_step', 'times_learning_rate']
-    """
-    groups = {}
-    for trial in trials:
-        if form := trial.get("weight_decay_form"):
-            groups.setdefault(form, []).append(trial)
-    return groups
 
 
 def cells(
@@ -167,16 +155,16 @@ def cells(
     column: str | None = None,
     metric: str = "test_accuracy",
     by: str = "validation_accuracy",
-    tuned: Sequence[str] = SETTING,
 ) -> list[dict]:
     """The cells of a table that these trials make.
 
     In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
-    in `column` (by default the table's first). `metric` is never looked at before the
-    setting is chosen. A cell says how many settings were tried and how many trials
-    that took, besides mean, spread and n; a solver of which no trial finished has no
-    value but the status "diverged". In a table whose rows are settings there is nothing
-    to choose: see `rows`.
+    in `column` (by default the table's first). In a table whose rows are settings, one
+    a setting and result column, with nothing to choose; trials of a setting or solver
+    that the paper has no row for have rows of their own, named by what is different.
+
+    A cell has the place, value, spread, n, and how many settings and trials that took;
+    where no trial finished its value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -189,16 +177,12 @@ def cells(
     """
     published = paper.tables()[table]
     if published.solver:
-        return rows(trials, table)
+        return _rows(trials, published)
     column = column or published.results[0]
     return [
-        {
-            "table": table,
-            "row": published.row_of(solver),
-            "column": column,
-            **best(group, metric, by, tuned),
-        }
-        for solver, group in _by_solver(of_first_form(trials)).items()
+        {"table": table, "row": published.row_of(solver), "column": column}
+        | best(group, metric, by)
+        for solver, group in _by_solver(trials).items()
     ]
 
 
@@ -208,134 +192,72 @@ def best(
     by: str = "validation_accuracy",
     tuned: Sequence[str] = SETTING,
 ) -> dict:
-    """What a cell says of the best setting among these trials, by a held-out metric.
-
-    Example:
-        >>> best([{"learning_rate": 0.1, "seed": 0, "outcome": "finished",
-        ...        "validation_accuracy": 0.9, "test_accuracy": 0.8}])["value"]
-        0.8
-    """
+    """What a cell says of the best setting among these trials, by a held-out metric."""
     if by == metric or by.startswith("test"):
         raise ValueError(
             f"the setting would be chosen by {by!r}, a metric of the test set; choose "
             "it by one of a held-out part of the training set."
         )
     choice = choose(trials, by, tuned)
-    return {
-        **_measured([trial[metric] for trial in choice.trials]),
-        "status": choice.status,
-        "chosen": _told(choice.setting, trials),
-        "settings_tried": choice.settings_tried,
-        **_cost(trials),
+    told = {
+        name: value
+        for name, value in choice.setting.items()
+        if name == "learning_rate" or len({trial.get(name) for trial in trials}) > 1
     }
+    return _cell(choice, trials, metric) | {"chosen": told}
 
 
-def rows(trials: Sequence[dict], table: int) -> list[dict]:
-    """The cells of a table whose rows are settings: one a setting and result column.
-
-    A row is the mean over the seeds that finished, and says how many did not; where
-    none did, it has no value but the status "diverged". Nothing is chosen: each is one
-    setting of the `settings` in the table.
-
-    Trials that the paper has no row for, of another solver, say, have rows of their
-    own, whose names tell what is different about them.
-
-    Example:
-        >>> trial = {"solver": "adam", "learning_rate": 0.001, "outcome": "finished"}
-        >>> trials = [{**trial, "seed": 0, "test_accuracy": 0.8},
-        ...           {**trial, "seed": 1, "test_accuracy": 0.9}]
-        >>> found = rows(trials, table=11)
-        >>> found[0]["row"], round(found[0]["value"], 4), found[0]["n"]
-        ('0.001', 0.85, 2)
-    """
-    published = paper.tables()[table]
-    groups = _by_row(of_first_form(trials), published)
-    return [
-        {
-            "table": table,
-            "row": row,
-            "column": column,
-            **_row(group, published.column(column).metric),
-            "settings": len(groups),
-        }
-        for row, group in groups.items()
-        for column in published.results
-    ]
-
-
-def _row(trials, metric):
-    finished = [trial for trial in trials if _finished(trial, metric)]
-    return {
-        **_measured([trial[metric] for trial in finished]),
-        "status": "run" if finished else _status_without_result(trials),
-        "chosen": {},
-        "settings_tried": 1,
-        **_cost(trials),
-    }
-
-
-def _by_row(trials, published):
-    """The trials of each row, by its name, no seed of it twice."""
-    groups, first = {}, {}
-    for trial in trials:
-        others = first.setdefault(trial["solver"], trial)
-        name = published.label_of(trial) + _unlike(trial, others, published)
-        groups.setdefault(name, []).append(trial)
-    for name, group in groups.items():
-        _check_seeds(group, f"table {published.number}, row {name}")
-    return groups
-
-
-def _unlike(trial, first, published):
-    """What makes a trial another one than that which the paper's row stands for."""
-    solver = trial["solver"]
-    words = [] if solver == published.solver else [solver]
-    keys = {published.column(key).field for key in published.keys}
-    for name in SETTING:
-        if name not in keys and trial.get(name) != first.get(name):
-            words.append(f"{name.replace('_', ' ')} {trial[name]}")
-    return "".join(f", {word}" for word in words)
-
-
-def _measured(values):
+def _cell(choice, trials, metric):
+    values = [trial[metric] for trial in choice.trials]
     return {
         "value": mean(values) if values else None,
         "spread": spread(values),
         "n": len(values),
+        "status": choice.status,
+        "chosen": {},
+        "settings_tried": choice.settings_tried,
+        "trials": len(trials),
+        "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
     }
 
 
-def _cost(trials):
-    diverged = sum(trial["outcome"] == "diverged" for trial in trials)
-    return {"trials": len(trials), "diverged": diverged}
+def _rows(trials, published):
+    """The cells of a table whose rows are settings."""
+    trials = of_first_form(trials)
+    first = {trial["solver"]: trial for trial in reversed(trials)}
+    groups = _groups(trials, lambda trial: _row(trial, first, published))
+    for row, group in groups.items():
+        _check_seeds(group, f"table {published.number}, row {row}")
+    return [
+        {"table": published.number, "row": row, "column": column.name}
+        | _cell(choose(group, column.metric, tuned=()), group, column.metric)
+        | {"settings": len(groups)}
+        for row, group in groups.items()
+        for column in map(published.column, published.results)
+    ]
 
 
-def _told(setting, trials):
-    """Of a setting, what there was a choice of, and the learning rate in any case."""
-    return {
-        name: value
-        for name, value in setting.items()
-        if name == "learning_rate" or len({trial.get(name) for trial in trials}) > 1
-    }
+def _row(trial, first, published):
+    """The name of a trial's row, and what makes it another one than the paper's."""
+    solver, name = trial["solver"], published.label_of(trial)
+    if solver != published.solver:
+        name += f", {solver}"
+    keys = {published.column(key).field for key in published.keys}
+    for number in SETTING:
+        if number not in keys and trial.get(number) != first[solver].get(number):
+            name += f", {number.replace('_', ' ')} {trial[number]}"
+    return name
 
 
 def _by_solver(trials):
+    return _groups(of_first_form(trials), lambda trial: trial["solver"])
+
+
+def _groups(trials, key):
     groups = {}
     for trial in trials:
-        groups.setdefault(trial["solver"], []).append(trial)
+        groups.setdefault(key(trial), []).append(trial)
     return groups
-
-
-def _by_setting(trials, tuned):
-    if not trials:
-        raise ValueError("there are no trials to choose from; run at least one.")
-    settings = {}
-    for trial in trials:
-        setting = tuple(trial.get(name) for name in tuned)
-        settings.setdefault(setting, []).append(trial)
-    for setting, group in settings.items():
-        _check_seeds(group, f"{', '.join(tuned)} = {setting}")
-    return settings
 
 
 def _check_seeds(trials, what):
@@ -352,11 +274,4 @@ def _check_seeds(trials, what):
 
 def _finished(trial, by):
     # A trial whose metric is not a number has diverged, whatever it says.
-    value = trial.get(by)
-    return trial["outcome"] == "finished" and value is not None and math.isfinite(value)
-
-
-def _status_without_result(trials):
-    if any(trial["outcome"] != "failed" for trial in trials):
-        return "diverged"
-    return "failed"
+    return trial["outcome"] == "finished" and is_finite(trial.get(by))

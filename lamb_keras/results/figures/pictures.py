@@ -5,16 +5,16 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lamb_keras.results.figures import look
+from lamb_keras.results.figures import style
 
 
-@look.figure
+@style.figure
 def examples(images, labels, rows: int = 2, columns: int = 10):
     """The first images of a data set with their labels, as they are stored.
 
     Gray ones have one channel (or none) and are drawn in ink on paper; those in color
-    have three, in uint8 or float. Floats that are not within [0, 1], as those that a
-    net gets, are brought there, all of the shown by the same numbers.
+    have three, in uint8 or float. Floats outside [0, 1], as those that a net gets, are
+    brought there, all by the same numbers.
 
     Example:
         >>> import numpy as np
@@ -33,22 +33,18 @@ def examples(images, labels, rows: int = 2, columns: int = 10):
         # Where ticks would be takes longest to find out, seen or not.
         subplot_kw={"xticks": [], "yticks": []},
     )
-    for i, axes in enumerate(np.ravel(grid)):
+    for axes in np.ravel(grid):
         axes.set_axis_off()
-        if i < shown:
-            # The map of gray is for one channel; pictures in color do without.
-            axes.imshow(pictures[i], cmap="gray_r", interpolation="nearest")
-            axes.set_title(str(labels[i]), fontweight="normal")
+    for axes, picture, label in zip(np.ravel(grid), pictures, labels, strict=False):
+        # The map of gray is for one channel; pictures in color do without.
+        axes.imshow(picture, cmap="gray_r", interpolation="nearest")
+        axes.set_title(str(label), fontweight="normal")
     return figure
 
 
 def _drawable(images):
     """Images as Matplotlib draws them."""
-    in_color = images.ndim == 4 and images.shape[-1] == 3
-    if not in_color:
-        return images.astype(float)
-    if images.dtype == np.uint8:
-        return images
-    images = images.astype(float)
-    low, high = min(images.min(), 0), max(images.max(), 1)
-    return (images - low) / (high - low)
+    if images.ndim == 4 and images.shape[-1] == 3 and images.dtype != np.uint8:
+        low, high = min(images.min(), 0.0), max(images.max(), 1.0)
+        return (images - low) / (high - low)
+    return images

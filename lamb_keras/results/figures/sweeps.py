@@ -1,26 +1,106 @@
-"""A tuning sweep beside the paper's."""
-
-import itertools
+"""What accuracy, or F1, came of each setting: ours, and the paper's beside it."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
+import pandas as pd
 
-from lamb_keras.results import paper, statistics
-from lamb_keras.results.figures import look
+from lamb_keras.results import paper, pretraining, statistics
+from lamb_keras.results.figures import style
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
 LABELS = {"learning_rate": "learning rate", "batch_size": "batch size of the paper"}
+# What is drawn of a table; lines of a second metric are hollow.
+METRICS = {
+    "test_accuracy": "top-1 accuracy",
+    "test_top5": "top-5 accuracy",
+    "f1": "SQuAD F1",
+}
+SMALL = {"fontweight": "normal", "fontsize": 9}
 
 
-@look.figure
+@style.figure
+def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
+    """Accuracy against learning rate, one panel a solver, the others faint behind it.
+
+    Points are seeds, the line their mean, crosses what diverged. Where a solver has
+    several settings at a rate, the best of them is drawn, the others faintly.
+
+    Args:
+        chosen: a solver's setting, as `statistics.chosen` returns it: a ring.
+
+    Example:
+        >>> trials = [{"solver": "lamb", "learning_rate": rate, "seed": 0,
+        ...            "outcome": "finished", "test_accuracy": 0.9}
+        ...           for rate in (0.001, 0.01)]
+        >>> accuracy_by_learning_rate(trials).axes[0].get_title()
+        'lamb'
+    """
+    rows = style.table(trials)
+    rows["value"] = _of_finished(rows, rows[metric])
+    rows["x"], rows["line"], rows["extra"] = rows.learning_rate, rows.solver, False
+    others = [name for name in style.varying(rows) if name != "learning_rate"]
+    rows["setting"] = style.names(rows, others)
+    means = rows.groupby(["solver", "x", "setting"]).value.mean().fillna(-np.inf)
+    best = rows.set_index(["solver", "x", "setting"], drop=False)
+    best = best.loc[means.groupby(["solver", "x"]).idxmax()].reset_index(drop=True)
+    lines = style.lines(rows)
+    size = 2.4 * len(lines) + 0.8, 3.6
+    figure, (panels,) = plt.subplots(
+        1, len(lines), figsize=size, sharex=True, sharey=True, squeeze=False
+    )
+    for axes, solver in zip(panels, lines, strict=True):
+        for _, line in best.groupby("solver"):
+            axes.plot(line.groupby("x").value.mean(), color=style.FAINT, linewidth=1)
+        own = rows[rows.solver == solver]
+        for _, line in own.groupby("setting"):
+            mean = line.groupby("x").value.mean()
+            axes.plot(mean, color=style.color(solver), alpha=0.35, linewidth=1)
+        _draw(axes, best[best.solver == solver], lines[solver] | {"label": None})
+        style.crosses(axes, own.x[own.value.isna()].unique())
+        if chosen and solver in chosen:
+            _ring(axes, own, chosen[solver])
+        axes.set_title(solver, color=style.color(solver))
+        tried = statistics.count(len(means[solver]), "setting")
+        lost = own.value.isna().sum()
+        lost = f",\n{lost} of {len(own)} trials diverged" if lost else ""
+        axes.set_xlabel(f"learning rate\n{tried} tried{lost}")
+    panels[0].set_ylabel(metric.replace("_", " "))
+    style.log_axis(panels[0].xaxis, rows.x)
+    panels[0].set_xlim(rows.x.min() / 2, rows.x.max() * 2)
+    style.room(panels[0], rows.value)
+    style.legend(figure, panels)
+    return figure
+
+
+def _of_finished(rows, values):
+    """A diverged trial may carry a number, that of chance; it is no accuracy."""
+    values = pd.to_numeric(values, errors="coerce")
+    return values.where((rows.outcome == "finished") & np.isfinite(values))
+
+
+def _ring(axes, rows, setting):
+    for name, number in setting.items():
+        if name in rows and number is not None:
+            rows = rows[rows[name] == number]
+    _circle(axes, rows.x[:1], [rows.value.mean()], "chosen on held-out data", 190)
+
+
+def _circle(axes, x, y, label, size):
+    if np.isfinite(y).any():
+        around = {"facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
+        axes.scatter(x, y, s=size, zorder=5, label=label, **around)
+
+
+@style.figure
 def sweep(trials, table: int, classes: int):
     """A table's accuracies, ours in one panel and the paper's in another.
 
     In a table of settings against the learning rate (or batch size), a line for each
     setting of the other numbers: points are seeds, the line their mean, crosses what
-    diverged; a dotted line is chance, guessing among the `classes` of our data set, or
-    the paper's. In a table of solvers a line a solver, ours and the paper's on it.
+    diverged; a dotted line is chance. In a table of solvers a line a solver, ours and
+    the paper's on it.
+
+    Args:
+        classes: of our data set: guessing gets one in so many right.
 
     Example:
         >>> trials = [{"solver": "adam", "learning_rate": rate, "seed": 0,
@@ -34,243 +114,149 @@ def sweep(trials, table: int, classes: int):
     trials = statistics.of_first_form(trials)
     if published.solver is None:
         return _by_solver(trials, published)
-    guesses = 1 / classes, 1 / paper.experiments()[published.experiment].classes
-    columns = [published.column(name) for name in published.results]
-    columns.sort(key=_dashed)
-    lines = {
-        "ours": [
-            line for column in columns for line in _ours(trials, column, published)
-        ],
-        "the paper": [
-            line for column in columns for line in _theirs(published, column)
-        ],
-    }
-    return _panels(lines, published, guesses)
+    panels = {"ours": _ours(trials, published), "the paper": _theirs(published)}
+    known = paper.experiments()[published.experiment].classes
+    return _panels(panels, published, chance=(1 / classes, 1 / known))
 
 
-@look.figure
+@style.figure
 def forms(trials, table: int):
-    """What either form of AdamW's weight decay gives, beside the paper's values.
+    """What either form of AdamW's weight decay gives, beside the paper's values."""
+    published = paper.tables()[table]
+    panels = {"the paper": _theirs(published)}
+    for form, of_form in statistics.by_form(trials).items():
+        panels[f"ours, {style.written(form)}"] = _ours(of_form, published)
+    return _panels(panels, published)
 
-    Example:
-        >>> trials = [{"solver": "adamw+", "learning_rate": 0.001, "weight_decay": 0.01,
-        ...            "weight_decay_form": form, "l2_regularization": 0.0, "seed": 0,
-        ...            "outcome": "finished", "test_accuracy": 0.9}
-        ...           for form in ("per_step", "times_learning_rate")]
-        >>> [axes.get_title(loc="left") for axes in forms(trials, 23).axes]
-        ['the paper', 'ours, per step', 'ours, times learning rate']
+
+@style.figure
+def f1_by_batch(trials, table: int):
+    """F1 at each batch size, ours in one panel and the paper's in another.
+
+    A line a solver; in Table 8, whose batch is always the same, F1 by learning rate, a
+    line a warm-up. Points are fine-tunings, the line is their mean, crosses are what
+    diverged. Of a tuned solver the chosen settings are shown.
     """
     published = paper.tables()[table]
-    column = published.column(published.results[0])
-    lines = {"the paper": _theirs(published, column)}
-    for form, of_form in statistics.by_form(trials).items():
-        lines[f"ours, {form.replace('_', ' ')}"] = _ours(of_form, column, published)
-    return _panels(lines, published, itertools.repeat(None))
+    ours = _ours(pretraining.of_chosen(trials, trials, table), published)
+    panels = {"ours": ours, "the paper": _theirs(published)}
+    return _panels(panels, published, one_scale=False)
 
 
-class _Line:
-    """One line of a panel: its name, and (x, value, is extra) of each point.
-
-    A value of NaN is a trial that diverged. Dashed is a second metric of the same
-    trials.
-    """
-
-    def __init__(self, name, points, dashed=False):
-        self.name, self.points, self.dashed = name, sorted(points), dashed
-
-
-def _ours(trials, column, published):
-    """Our lines of one result column: a point a trial."""
-    swept = _swept(published)
-    own = [trial for trial in trials if trial["solver"] == published.solver] or trials
-    groups = {}
-    for trial in own:
-        finished = trial["outcome"] == "finished"
-        value = trial.get(column.metric) if finished else None
-        point = trial[swept], np.nan if value is None else value, False
-        groups.setdefault(_name(trial, column, published), []).append(point)
-    return [_Line(name, points, _dashed(column)) for name, points in groups.items()]
-
-
-def _theirs(published, column):
-    """The paper's lines of one result column."""
-    groups = {}
-    rows = [(row, False) for row in published.rows]
-    rows += [(row, True) for row in published.extra_rows]
-    for row, extra in rows:
-        setting = published.setting(row)
-        value = published.row_as_dict(row)[column.name]
-        point = setting[_swept(published)], value, extra
-        groups.setdefault(_name(setting, column, published), []).append(point)
-    return [_Line(name, points, _dashed(column)) for name, points in groups.items()]
-
-
-def _swept(published):
-    return published.column(published.keys[0]).field
-
-
-def _dashed(column):
-    return column.metric == "test_top5"
-
-
-def _name(setting, column, published):
-    """What a line is called: the numbers that vary in the table, and the metric."""
-    rows = [published.setting(row) for row in published.rows]
-    words = [
-        f"{look.OTHER_NUMBERS[name]} {look.written(setting[name])}"
-        for name in list(rows[0])[1:]
-        if len({row[name] for row in rows}) > 1
-    ]
-    if len(published.results) > 1:
-        words.append(column.label)
-    return ", ".join(words)
-
-
-def _panels(lines, published, guesses):
-    """A panel a key of `lines`, one scale for all, chance dotted in each."""
-    figure, panels = plt.subplots(
-        1,
-        len(lines),
-        figsize=(4.6 * len(lines) + 0.4, 3.9) if len(lines) < 3 else (12, 3.9),
-        sharex=True,
-        sharey=True,
-        layout="constrained",
+def _ours(trials, table):
+    """Our points: one a trial and metric, NaN where it diverged."""
+    own = [trial for trial in trials if trial["solver"] == table.solver] or trials
+    held = {table.column(name).metric for name in table.results}
+    rows = pd.DataFrame(
+        trial | {"value": trial.get(metric), "metric": label, "extra": False}
+        for metric, label in METRICS.items()
+        for trial in own
+        if metric in held
     )
-    names = list(dict.fromkeys(line.name for some in lines.values() for line in some))
-    for axes, (title, some), guess in zip(panels, lines.items(), guesses, strict=False):
-        for line in some:
-            _draw(axes, line, _line_style(names, line, published.solver))
-        if guess and _swept(published) == "learning_rate":
-            dotted = {"color": "#8A8F99", "linestyle": (0, (1, 2)), "zorder": 1}
-            axes.axhline(guess, label="chance", **dotted)
+    return rows.assign(value=_of_finished(rows, rows.value))
+
+
+def _theirs(table):
+    """The paper's points, NaN where it prints "diverged"."""
+    metrics = {name: table.column(name).metric for name in table.results}
+    return pd.DataFrame(
+        table.numbers_of(cell.row, cell.column)
+        | {"value": pd.to_numeric(cell.published, errors="coerce")}
+        | {"metric": label, "extra": cell.extra}
+        for metric, label in METRICS.items()
+        for cell in table.cells()
+        if metrics[cell.column] == metric
+    )
+
+
+def _panels(panels, table, chance=(), one_scale=True):
+    """A panel for the points under each title, all over the same axis."""
+    theirs, rows = panels["the paper"], pd.concat(panels, names=["panel"])
+    over = "batch_size" if "batch_size" in style.varying(theirs) else "learning_rate"
+    numbers = [name for name in style.varying(theirs) if name != over]
+    rows["line"] = style.names(rows, numbers)
+    metrics = list(rows.metric.unique())
+    if len(metrics) > 1:
+        rows["line"] += ", " + rows.metric
+    places = sorted(rows[over].unique(), key=_size)
+    # Batch sizes stand evenly spaced, for one of them is a pair.
+    by_batch = over == "batch_size"
+    rows["x"] = rows[over].map(places.index) if by_batch else rows[over]
+    lines = style.lines(rows)
+    for name in rows.line[rows.metric != metrics[0]].unique():
+        lines[name]["markerfacecolor"] = "white"
+    width = min(4.6 * len(panels) + 0.4, 12)
+    figure, grid = plt.subplots(
+        1, len(panels), figsize=(width, 3.9), sharex=True, sharey=one_scale
+    )
+    for axes, title in zip(grid, panels, strict=True):
+        points = rows.loc[title]
+        for name in lines:
+            _draw(axes, points[points.line == name], lines[name] | {"linewidth": 1.8})
+        style.crosses(axes, points.x[points.value.isna()].unique())
+        extra = points[points.extra]
+        label = "printed by version 3 of the paper alone"
+        _circle(axes, extra.x, extra.value, label, 85)
+        settings = len(points.groupby(["line", "x"])) // len(metrics)
         axes.set_title(title, loc="left")
-        full = [line for line in some if not line.dashed]
-        settings = len({(line.name, x) for line in full for x, _, _ in line.points})
-        axes.set_title(
-            f"{settings} setting{'' if settings == 1 else 's'}",
-            loc="right",
-            fontweight="normal",
-            fontsize=9,
-        )
-        axes.set_xlabel(LABELS[_swept(published)])
-    panels[0].set_ylabel(_value_label(published))
-    _scales(panels[0], lines, _swept(published))
-    look.one_legend(figure, panels)
+        axes.set_title(statistics.count(settings, "setting"), loc="right", **SMALL)
+        axes.set_xlabel(LABELS[over])
+        if by_batch or not one_scale:
+            together = rows if one_scale else points
+            style.room(axes, together.value, least=0.1 if one_scale else 2)
+        else:
+            axes.set(ylim=(-0.09, 1.02), yticks=np.linspace(0, 1, 6))
+    grid[0].set_ylabel(metrics[0] if len(metrics) == 1 else "accuracy")
+    if by_batch:
+        grid[0].set_xticks(range(len(places)), map(style.written, places))
+        for axes in grid:
+            axes.tick_params(axis="x", rotation=30)
+    else:
+        style.log_axis(grid[0].xaxis, places)
+        if len(places) < 5:
+            grid[0].set_xticks(places)
+        for axes, level in zip(grid, chance, strict=False):
+            axes.axhline(level, label="chance", **style.DOTTED)
+    style.legend(figure, grid)
     return figure
 
 
-def _value_label(published):
-    labels = [published.column(name).label for name in published.results]
-    return labels[0] if len(labels) == 1 else "accuracy"
+def _size(place):
+    """Batches by size, a mixed one behind the number that it begins with."""
+    numbers = str(place).split("/")
+    return float(numbers[0]), len(numbers)
 
 
-def _scales(axes, lines, swept):
-    points = [
-        point for some in lines.values() for line in some for point in line.points
-    ]
-    places = sorted({x for x, _, _ in points})
-    if swept == "batch_size":
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(places, [f"{place:,}" for place in places])
-        look.room(axes, look.numbers(value for _, value, _ in points), least=0.1)
-        return
-    axes.set_xscale("log")
-    axes.set_ylim(-0.09, 1.02)
-    axes.set_yticks(np.linspace(0, 1, 6))
-
-
-def _line_style(names, line, solver):
-    """Lines of one solver: its own color first, then ever darker ones."""
-    i = names.index(line.name)
-    shades = sns.blend_palette([look.color(solver), "#1B2130"], max(len(names), 2))
-    style = look.style(solver) | {"color": shades[i]}
-    hollow = style["markerfacecolor"] == "white"
-    style["markerfacecolor"] = "white" if hollow or line.dashed else shades[i]
-    if len(names) > 1:
-        style["marker"] = MARKERS[i % len(MARKERS)]
-    return style | {"linewidth": 1.8}
-
-
-def _draw(axes, line, style):
-    xs = list(dict.fromkeys(x for x, _, _ in line.points))
-    by_x = {x: [v for at, v, _ in line.points if at == x] for x in xs}
-    means = [np.mean(known) if (known := look.numbers(by_x[x])) else np.nan for x in xs]
-    axes.plot(xs, means, markersize=5.5, zorder=3, label=line.name or None, **style)
-    seeds = [(x, v) for x in xs if len(by_x[x]) > 1 for v in look.numbers(by_x[x])]
-    if seeds:
-        faint = {"color": style["color"], "alpha": 0.45, "linewidth": 0}
-        axes.scatter(*zip(*seeds, strict=True), s=12, zorder=2, **faint)
-    lost = [x for x in xs if len(look.numbers(by_x[x])) < len(by_x[x])]
-    if lost:
-        look.cross(axes, lost)
-    extra = [(x, v) for x, v, of_version_3 in line.points if of_version_3]
-    if extra:
-        around = {"facecolor": "none", "edgecolor": look.INK, "linewidth": 1}
-        label = "printed by version 3 of the paper alone"
-        axes.scatter(*zip(*extra, strict=True), s=85, zorder=4, label=label, **around)
+def _draw(axes, points, properties):
+    """Seeds as points, and the line of their means; it breaks where all diverged."""
+    values = points.groupby("x").value
+    axes.plot(values.mean(), markersize=5.5, zorder=3, **properties)
+    seeds = points[(values.transform("size") > 1) & points.value.notna()]
+    if len(seeds):
+        faint = {"color": properties["color"], "alpha": 0.45, "linewidth": 0}
+        axes.scatter(seeds.x, seeds.value, s=13, zorder=2, **faint)
 
 
 def _by_solver(trials, published):
     """A table of solvers: on each solver's line ours and the paper's."""
-    cells = {cell["row"]: cell for cell in statistics.cells(trials, published.number)}
-    column = published.results[0]
-    theirs = {c.row: c.published for c in published.cells() if c.column == column}
-    rows = list(cells)[::-1]
-    figure, axes = plt.subplots(
-        figsize=(7.5, 1.4 + 0.45 * len(rows)), layout="constrained"
-    )
-    for y, row in enumerate(rows):
-        _solver_line(axes, y, cells[row], theirs.get(row))
-    axes.set_yticks(range(len(rows)), rows)
+    column = published.column(published.results[0])
+    theirs = {c.row: c.published for c in published.cells() if c.column == column.name}
+    rows = pd.DataFrame(statistics.cells(trials, published.number))[::-1]
+    rows = rows.astype({"value": float, "spread": float}).reset_index(drop=True)
+    rows["theirs"] = rows.row.map(theirs)
+    figure, axes = plt.subplots(figsize=(7.5, 1.4 + 0.5 * len(rows)))
+    axes.hlines(rows.index, rows.theirs, rows.value, color=style.FAINT, zorder=1)
+    hollow = {"facecolor": "white", "edgecolor": style.INK, "s": 70, "zorder": 3}
+    axes.scatter(rows.theirs, rows.index, label="the paper", **hollow)
+    ours = {"fmt": "o", "markersize": 8, "capsize": 3, "color": style.color("lamb")}
+    spread = rows.spread.fillna(0)
+    axes.errorbar(rows.value, rows.index, xerr=spread, label="ours", zorder=4, **ours)
+    for y in rows.index[rows.value.isna()]:
+        left = {"transform": axes.get_yaxis_transform(), "va": "center"}
+        axes.text(0.02, y, "diverged", color=style.ALARM, **left)
+    tried = ["1 setting" if n == 1 else f"best of {n}" for n in rows.settings_tried]
+    axes.set_yticks(rows.index, rows.row + "\n" + tried)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel(published.column(column).label)
-    look.one_legend(figure, [axes])
+    axes.set_xlabel(column.label)
+    style.legend(figure, [axes])
     return figure
-
-
-def _solver_line(axes, y, cell, published):
-    known = look.numbers([published])
-    if known:
-        axes.scatter(
-            known,
-            [y],
-            s=70,
-            facecolor="white",
-            edgecolor=look.INK,
-            zorder=3,
-            label="the paper",
-        )
-    if cell["value"] is None:
-        axes.text(
-            0.02,
-            y,
-            "diverged",
-            transform=axes.get_yaxis_transform(),
-            color=look.ALARM,
-            va="center",
-        )
-        return
-    axes.plot(
-        [*known, cell["value"]], [y] * (len(known) + 1), color=look.FAINT, zorder=1
-    )
-    axes.errorbar(
-        cell["value"],
-        y,
-        xerr=cell["spread"] or 0,
-        fmt="o",
-        markersize=8,
-        capsize=3,
-        color=look.COLORS["lamb"],
-        zorder=4,
-        label="ours",
-    )
-    tried = cell["settings_tried"]
-    axes.annotate(
-        f"best of {tried}" if tried > 1 else "1 setting",
-        (cell["value"], y),
-        xytext=(0, 8),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-        color="#626B7C",
-    )
