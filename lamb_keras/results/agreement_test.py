@@ -187,7 +187,7 @@ def test_another_best_rate_differs_and_a_neighbor_agrees(rate, near):
 
 def test_ours_agree_where_at_most_half_of_what_trains_in_the_paper_does_not():
     for lost, agrees in ((5, True), (6, False)):
-        rates = sorted(row[0] for row in paper.tables()[11].rows)[lost:]
+        rates = sorted(row["Learning Rate"] for row in paper.tables()[11].rows)[lost:]
         few = sweep(11, lambda n, _, rates=rates: 0.1 + (n["learning_rate"] in rates))
         assert agreement.compare(*few)[-1].agrees is agrees
 

@@ -134,9 +134,6 @@ class Table:
         """
         return ", ".join(str(row[key]) for key in self.keys)
 
-    # TODO: for figures/sweeps.py until the merge.
-    row_as_dict = staticmethod(dict)
-
     def labeled_rows(self) -> dict[str, dict]:
         """Every row by its label, the extra ones last.
 
