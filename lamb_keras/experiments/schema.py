@@ -17,11 +17,8 @@ from lamb_keras.experiments.types import (
     text,
     whole,
 )
+from lamb_keras.names import DECAYING_SOLVERS, SOLVERS, WEIGHT_DECAY_FORMS
 
-SOLVERS = ("momentum", "adagrad", "adam", "adamw", "lars", "lamb")
-# Those whose update has a weight decay; for the others the parameter is unused.
-DECAYING_SOLVERS = ("adamw", "lars", "lamb")
-WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
 AUGMENTATIONS = ("crop", "flip", "cutout")
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 
