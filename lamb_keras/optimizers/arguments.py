@@ -26,6 +26,28 @@ def require_choice(**arguments):
             raise ValueError(f"{name} is {value!r}; expected one of {expected}.")
 
 
+def number(name, value, minimum=0.0, below=None):
+    """A finite number of at least `minimum`, and less than `below` if that is given.
+
+    Example:
+        >>> number("learning_rate", -0.01)
+        Traceback (most recent call last):
+        ...
+        ValueError: learning_rate is -0.01; expected a number of at least 0.0.
+    """
+    try:
+        converted = float(value)
+    except (TypeError, ValueError):
+        converted = math.nan
+    in_range = minimum <= converted < (math.inf if below is None else below)
+    if isinstance(value, (bool, str)) or not in_range:
+        limit = "" if below is None else f" and less than {below}"
+        raise ValueError(
+            f"{name} is {value!r}; expected a number of at least {minimum}{limit}."
+        )
+    return converted
+
+
 def bounds(name, value):
     """A pair as a list, which survives JSON, or None."""
     if value is None:
@@ -128,18 +150,7 @@ class Hyperparameter:
     def _checked(self, value):
         if isinstance(value, (jax.core.Tracer, keras.Variable)):
             return value
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        below = math.inf if self.below is None else self.below
-        if isinstance(value, (bool, str)) or not self.minimum <= number < below:
-            limit = "" if self.below is None else f" and less than {self.below}"
-            raise ValueError(
-                f"{self.name} is {value!r}; "
-                f"expected a number of at least {self.minimum}{limit}."
-            )
-        return number
+        return number(self.name, value, self.minimum, self.below)
 
 
 def scalar_variable(optimizer, name, value):

@@ -533,6 +533,12 @@ def test_the_pure_function_is_what_the_class_computes(kit):
     assert update._cache_size() == 1
 
 
+def test_a_step_of_no_variables_is_empty_lists():
+    lamb = optimizers.lamb_update([], [], [], [], 1, learning_rate=0.1)
+    lars = optimizers.lars_update([], [], [], learning_rate=0.1, tracked=True)
+    assert lamb == ([],) * 6 and lars == ([],) * 5
+
+
 def test_lists_of_different_lengths_are_refused():
     x = jnp.ones(2)
     with pytest.raises(ValueError, match="2 flags for 1 variables"):

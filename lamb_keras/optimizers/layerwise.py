@@ -41,10 +41,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         track_trust_ratios=False,
         **kwargs,
     ):
-        if isinstance(learning_rate, (int, np.number)) and not isinstance(
-            learning_rate, bool
-        ):
-            learning_rate = float(learning_rate)
+        if not callable(learning_rate):  # as schedules are
+            learning_rate = arguments.number("learning_rate", learning_rate)
         super().__init__(learning_rate=learning_rate, **kwargs)
         held = self._learning_rate
         if isinstance(held, keras.Variable) and held.dtype != arguments.scalar_dtype():
@@ -71,6 +69,12 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         }
         # Variables excluded by identity: they cannot be written in a config.
         self._excluded_ids = {name: set() for name in patterns}
+
+    @keras.optimizers.Optimizer.learning_rate.setter
+    def learning_rate(self, value):
+        if isinstance(value, (int, float, np.number)):
+            value = arguments.number("learning_rate", value)
+        keras.optimizers.Optimizer.learning_rate.fset(self, value)
 
     # State
 

@@ -388,7 +388,11 @@ def test_numbers_are_float32_in_every_floatx(kind, floatx, kit):
         ({"phi_bounds": 10}, "phi_bounds is 10; expected None or a pair"),
         ({"trust_ratio_bounds": (-1, 1)}, r"trust_ratio_bounds is \(-1, 1\)"),
         ({"weight_decay_mode": "inside"}, "is 'inside'; expected one of 'layerwise', "),
-        ({"learning_rate": "0.1"}, "`learning_rate` should be float"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1'; expected a number"),
+        ({"learning_rate": -0.01}, "learning_rate is -0.01; expected a number of at l"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"learning_rate": None}, "learning_rate is None"),
         ({"beta1": 0.9}, "beta1"),
     ],
 )
@@ -414,8 +418,14 @@ def test_a_weight_decay_that_cannot_be_assigned_is_refused(made, given, message)
 
 
 @both
-def test_a_whole_number_is_a_learning_rate_too(kind):
-    assert getattr(optimizers, kind)(1).get_config()["learning_rate"] == 1.0
+def test_a_learning_rate_is_a_number_from_zero_when_it_is_assigned_too(kind):
+    optimizer = getattr(optimizers, kind)(1)
+    assert optimizer.get_config()["learning_rate"] == 1.0
+    for bad in (-0.01, float("nan"), np.float32("inf")):
+        with pytest.raises(ValueError, match="learning_rate is .*of at least 0"):
+            optimizer.learning_rate = bad
+    optimizer.learning_rate = 0
+    assert optimizer.get_config()["learning_rate"] == 0.0
 
 
 # The order of one update

@@ -69,6 +69,8 @@ def two_passes(first, rate, second, arrays, treatments, kinds, tracked):
         Lists with an array a variable: weights, each of the moments, ratios, ‖w‖, ‖u‖.
     """
     variables = list(zip(*arrays, treatments, strict=True))
+    if not variables:
+        return [[] for _ in range(len(arrays) + 2)]
     carried, w_squares, u_squares = zip(*(first(*v) for v in variables), strict=True)
     *scales, rates = at_once(
         rate,
