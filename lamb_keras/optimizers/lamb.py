@@ -12,6 +12,7 @@ from lamb_keras.optimizers.arguments import Hyperparameter, require_choice
 from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
 from lamb_keras.optimizers.presets import preset_arguments
 from lamb_keras.optimizers.trust_ratio import (
+    root,
     sum_of_squares,
     trust_ratio,
     working_dtype,
@@ -78,6 +79,8 @@ def lamb_update(
     Every scalar and norm is float32, or wider where the weights are wider, whatever
     the dtype of the arrays; each result is cast to the dtype of the array it replaces.
 
+    Gradients through it are finite where a variable or its gradient is zero.
+
     Args:
         weights, gradients, first_moments, second_moments: w, g, m and v, lists of
             arrays of the same shapes; the moments are zeros at first.
@@ -112,7 +115,7 @@ def lamb_update(
 
     def rate(kind, w_squares, u_squares):
         (adapted,) = kind
-        w_norm, u_norm = jnp.sqrt(w_squares), jnp.sqrt(u_squares)
+        w_norm, u_norm = root(w_squares), root(u_squares)
         ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
         ratio = jnp.where(adapted, ratio, 1)
         return ratio, w_norm, u_norm, eta.astype(ratio.dtype) * ratio
@@ -174,7 +177,7 @@ def _update(w, m, v, treatment, scalars, decoupled):
     work = w.dtype
     m_hat = m / bc1.astype(work)
     v_hat = v / bc2.astype(work)
-    u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
+    u = m_hat / (root(v_hat) + eps.astype(work))
     if treatment.decayed and not decoupled:
         u = u + wd.astype(work) * w
     return u

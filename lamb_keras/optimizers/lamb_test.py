@@ -533,6 +533,49 @@ def test_the_pure_function_is_what_the_class_computes(kit):
     assert update._cache_size() == 1
 
 
+def through_one_step(update, kernel, bias, dead=False):
+    """The gradient, by the weights, of a loss after one step from them, as in MAML."""
+    inputs, targets = jnp.ones((4, 2)).at[:, 1].set(0.0 if dead else 1.0), 0.5
+
+    def loss(weights):
+        return jnp.mean((inputs @ weights[0] + weights[1] - targets) ** 2)
+
+    start = [jnp.full((2, 3), kernel), jnp.full(3, bias)]
+    return jax.grad(lambda w: loss(update(w, jax.grad(loss)(w))))(start)
+
+
+def test_gradients_through_a_step_are_optaxs_and_finite_at_zero(kit):
+    def zeros(weights):
+        return [jnp.zeros_like(w) for w in weights]
+
+    def lamb(weights, gradients):
+        moments = zeros(weights), zeros(weights)
+        return kit.lamb_update(
+            weights, gradients, *moments, 1, learning_rate=0.01
+        ).weights
+
+    def lars(weights, gradients, **form):
+        return kit.lars_update(
+            weights, gradients, zeros(weights), learning_rate=0.01, **form
+        ).weights
+
+    def optaxs(weights, gradients):
+        transformation = optax.lamb(0.01, weight_decay=0.01)
+        state = transformation.init(weights)
+        updates, _ = transformation.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates)
+
+    for start in ((1.0, 0.5), (1.0, 0.0)):
+        ours, theirs = (through_one_step(f, *start) for f in (lamb, optaxs))
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+    algorithm_1 = partial(lars, variant="momentum")
+    norm_of_sum = partial(lars, denominator="norm_of_sum")
+    for update in (lamb, lars, algorithm_1, norm_of_sum):
+        for start in ((1.0, 0.0, True), (0.0, 0.0), (0.25, 0.0)):  # a loss of 0, too
+            assert all(jnp.isfinite(g).all() for g in through_one_step(update, *start))
+
+
 def test_a_step_of_no_variables_is_empty_lists():
     lamb = optimizers.lamb_update([], [], [], [], 1, learning_rate=0.1)
     lars = optimizers.lars_update([], [], [], learning_rate=0.1, tracked=True)

@@ -11,6 +11,7 @@ import keras
 from lamb_keras.optimizers.arguments import Hyperparameter, require_choice
 from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
 from lamb_keras.optimizers.trust_ratio import (
+    root,
     sum_of_squares,
     trust_ratio,
     working_dtype,
@@ -98,7 +99,7 @@ def lars_update(
     def rate(kind, w_squares, d_squares):
         decayed, adapted = kind
         work = w_squares.dtype
-        w_norm, d_norm = jnp.sqrt(w_squares), jnp.sqrt(d_squares)
+        w_norm, d_norm = root(w_squares), root(d_squares)
         size = d_norm
         if wd is not None and form.adds_norms:
             size = size + jnp.where(decayed, wd.astype(work) * w_norm, 0)

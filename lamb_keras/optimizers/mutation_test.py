@@ -79,7 +79,7 @@ class ChangeOne(ast.NodeTransformer):
     """Changes the n-th place of a function's arithmetic that can be changed."""
 
     SWAPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
-    DROPPED = ("sqrt", "square", "expm1", "log1p")
+    DROPPED = ("root", "square", "expm1", "log1p")
 
     def __init__(self, function, place):
         self.function, self.left, self.inside, self.name = function, place, False, None
@@ -101,7 +101,8 @@ class ChangeOne(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node):
-        if getattr(node.func, "attr", None) in self.DROPPED and self.is_it():
+        name = getattr(node.func, "attr", getattr(node.func, "id", None))
+        if name in self.DROPPED and self.is_it():
             return self.change(node, node.args[0])
         return self.generic_visit(node)
 
