@@ -6,6 +6,7 @@ DECAYING_SOLVERS = ("adamw", "lars", "lamb")
 # Of adamw: the part of the weights that a step takes off is λ, or ηλ.
 WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
 
-# How Keras ends the paths of variables that decay and L2 terms often leave alone.
-NORMALIZATION = ("gamma", "beta")
+# How Keras ends the paths of variables that decay and L2 terms often leave alone; the
+# scale is RMSNormalization's.
+NORMALIZATION = ("gamma", "beta", "scale")
 BIAS = "bias"

@@ -221,8 +221,7 @@ class Lamb(LayerwiseOptimizer):
             and leaves λ out of u, as Keras's does.
         phi_bounds: (γₗ, γᵤ), the bounds of φ(z) = min(max(z, γₗ), γᵤ). The paper does
             not give them; None is φ(z) = z.
-        trust_ratio_bounds: bounds of the whole ratio: (0, 1) is LAMBC, (0.01, 10) is
-            DeepSpeed's.
+        trust_ratio_bounds: bounds of the whole ratio; (0.01, 10) is DeepSpeed's.
         exclude_from_weight_decay: a list of regular expressions, each searched for in
             `variable.path`; the variables that match are not decayed.
         exclude_from_layer_adaptation: a list likewise; the trust ratio of the variables
@@ -288,8 +287,9 @@ class Lamb(LayerwiseOptimizer):
         """A `Lamb` that computes what another implementation computes.
 
         Args:
-            preset: one of `PRESETS`, told in `lamb_keras.optimizers.presets`:
-                paper_v5, paper_v3, author, albert, nvlamb, tfa, timm, keras.
+            preset: one of `PRESETS`, told in `lamb_keras.optimizers.presets`: paper_v5,
+                paper_v3, author, albert, nvlamb, tfa, timm, keras, pytorch_lamb,
+                fastai, paddle, lambc.
             **overrides: arguments of `Lamb` that replace the preset's.
 
         Raises:

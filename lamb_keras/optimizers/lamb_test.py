@@ -143,6 +143,10 @@ PRESETS = {
     "timm": (timm_lamb, {"wd": 0.0}),
     "author": (author_lamb, {"excluded": True}),
     "albert": (partial(author_lamb, albert=True), {"excluded": True}),
+    "pytorch_lamb": (cybertronai_lamb, {}),
+    "fastai": (partial(keras_lamb, b2=0.99, eps=1e-5, most=10.0), {}),
+    "paddle": (timm_lamb, {}),
+    "lambc": (partial(timm_lamb, trust_clip=True, always_adapt=True), {}),
 }
 
 
@@ -171,6 +175,38 @@ def test_every_preset_has_a_reference():
     assert set(PRESETS) == set(optimizers.PRESETS)
 
 
+@decays
+def test_timms_class_is_the_preset_without_its_exclusions(wd, kit):
+    weights, gradients = problem_of_two_lengths(NORMAL)
+    clipped = clipped_to_global_norm(gradients, 1.0)
+    expected = follow(timm_lamb, weights, clipped, lr=LR, wd=wd)
+    lamb = kit.Lamb.from_preset(
+        "timm", learning_rate=LR, weight_decay=wd, exclude_from_weight_decay=[]
+    )
+    assert distance(train(lamb, weights, gradients), expected) < FLOAT32
+
+
+@pytest.mark.parametrize("preset", ["author", "albert", "nvlamb", "timm"])
+def test_presets_that_exclude_normalization_exclude_every_kind_of_it(preset, kit):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    for layer in (
+        keras.layers.BatchNormalization(),
+        keras.layers.LayerNormalization(),
+        keras.layers.RMSNormalization(),
+    ):
+        model.add(layer)
+    lamb = kit.Lamb.from_preset(preset)
+    lamb.build(model.trainable_variables)
+    decayed = [
+        variable.name
+        for variable, decays in zip(
+            model.trainable_variables, lamb._decayed, strict=True
+        )
+        if decays
+    ]
+    assert decayed == (["kernel", "bias"] if preset == "author" else ["kernel"])
+
+
 class DeepSpeedStepSize(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         t = jnp.asarray(step + 1, keras.config.floatx())
@@ -183,14 +219,9 @@ OTHERS = {
         {"epsilon": 1e-8, "trust_ratio_bounds": (0.01, 10), **V3},
         deepspeed_lamb,
     ),
-    "cybertronai's": ({"phi_bounds": (0, 10), **V3}, cybertronai_lamb),
     "nnabla's": (
         {"phi_bounds": (1.0, 5.0)},
         partial(nnabla_lamb, gamma_l=1.0, gamma_u=5.0),
-    ),
-    "timm's with trust_clip": (
-        {"trust_ratio_bounds": (0, 1)},
-        partial(timm_lamb, trust_clip=True, always_adapt=True),
     ),
 }
 

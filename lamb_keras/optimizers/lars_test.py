@@ -107,6 +107,17 @@ def test_the_defaults_are_mlperfs(kit):
     assert distance(ours, expected) < FLOAT32
 
 
+def test_timms_and_lightlys_without_weight_decay_has_no_ratio(kit):
+    weights, gradients = problem(steps=5)
+    expected = follow(torch_lars, weights, gradients, lr=0.1, wd=0, always_adapt=False)
+    lars = kit.Lars(
+        weight_decay=None,
+        learning_rate_in_momentum=False,
+        exclude_from_layer_adaptation=[".*"],
+    )
+    assert distance(train(lars, weights, gradients), expected) < FLOAT32
+
+
 @decays
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_a_norm_of_the_sum_is_optax_lars(nesterov, wd, kit):

@@ -31,7 +31,9 @@ PRESETS = {
     },
     # TensorFlow Addons: no decay unless asked for.
     "tfa": {"weight_decay": 0.0},
-    # pytorch-image-models: what is not decayed is not adapted.
+    # pytorch-image-models: what is not decayed is not adapted. It is what
+    # `create_optimizer_v2` makes; the class alone excludes nothing, which is
+    # exclude_from_weight_decay=[].
     "timm": {
         "exclude_from_weight_decay": [_WITH_BIASES],
         "global_clipnorm": 1.0,
@@ -43,9 +45,27 @@ PRESETS = {
         "epsilon": 1e-7,
         "exclude_from_layer_adaptation": [],
     },
+    # torch_optimizer's, catalyst's and cybertronai's: ‖w‖ counts up to 10.
+    "pytorch_lamb": {
+        "weight_decay": 0.0,
+        "bias_correction": False,
+        "phi_bounds": [0.0, 10.0],
+    },
+    # fastai's: decay outside the ratio, which is at most 10.
+    "fastai": {
+        "beta_2": 0.99,
+        "epsilon": 1e-5,
+        "weight_decay": 0.0,
+        "weight_decay_mode": "decoupled",
+        "trust_ratio_bounds": [0.0, 10.0],
+    },
+    # paddle.optimizer.Lamb's default, without always_adapt.
+    "paddle": {},
+    # LAMBC (arXiv 2011.13584): the ratio is at most 1.
+    "lambc": {"trust_ratio_bounds": [0.0, 1.0]},
 }
 # These switch the trust ratio off altogether where there is no weight decay.
-_ADAPT_ONLY_WITH_WEIGHT_DECAY = ("author", "timm")
+_ADAPT_ONLY_WITH_WEIGHT_DECAY = ("author", "timm", "paddle")
 
 
 def preset_arguments(preset: str, overrides: dict) -> dict:

@@ -151,15 +151,18 @@ def algorithm_2(
     return w
 
 
-def keras_lamb(w, gradients, lr, wd=0.0, b1=0.9, b2=0.999, eps=1e-7):
-    """`keras.optimizers.Lamb`: the weights decay first, and outside the ratio."""
+def keras_lamb(w, gradients, lr, wd=0.0, b1=0.9, b2=0.999, eps=1e-7, most=np.inf):
+    """`keras.optimizers.Lamb`: the weights decay first, and outside the ratio.
+
+    fastai's Lamb is that with other numbers, and a bound on the ratio.
+    """
     m = v = np.zeros_like(w)
     for t, g in enumerate(gradients, 1):
         w = w * (1 - lr * wd)
         m = m + (g - m) * (1 - b1)
         v = v + (g**2 - v) * (1 - b2)
         u = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
-        w = w - lr * guarded(norm(w), norm(u)) * u
+        w = w - lr * min(guarded(norm(w), norm(u)), most) * u
     return w
 
 
@@ -253,14 +256,25 @@ def author_lamb(
 
 
 def torch_lars(
-    w, gradients, lr, wd=1e-4, momentum=0.9, kappa=0.001, eps=0.0, nesterov=False
+    w,
+    gradients,
+    lr,
+    wd=1e-4,
+    momentum=0.9,
+    kappa=0.001,
+    eps=0.0,
+    nesterov=False,
+    always_adapt=True,
 ):
-    """timm's and lightly's: the learning rate is applied to the momentum."""
+    """timm's and lightly's: the learning rate is applied to the momentum.
+
+    By default theirs has no ratio without weight decay: `always_adapt=False`.
+    """
     m = np.zeros_like(w)
     rates = np.broadcast_to(lr, len(gradients))
     for eta, g in zip(rates, gradients, strict=True):
         ratio = 1.0
-        if norm(w) > 0 and norm(g) > 0:
+        if norm(w) > 0 and norm(g) > 0 and (wd or always_adapt):
             ratio = kappa * norm(w) / (norm(g) + wd * norm(w) + eps)
         d = ratio * (g + wd * w)
         m = momentum * m + d
