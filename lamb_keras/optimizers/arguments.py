@@ -12,14 +12,7 @@ from lamb_keras.optimizers.trust_ratio import working_dtype
 
 
 def require_choice(**arguments):
-    """Check that each argument, given as (value, choices), is one of its choices.
-
-    Example:
-        >>> require_choice(variant=("both", ("gradient", "momentum")))
-        Traceback (most recent call last):
-        ...
-        ValueError: variant is 'both'; expected one of 'gradient', 'momentum'.
-    """
+    """Check that each argument, given as (value, choices), is one of its choices."""
     for name, (value, choices) in arguments.items():
         if value not in choices:
             expected = ", ".join(map(repr, choices))
@@ -27,14 +20,7 @@ def require_choice(**arguments):
 
 
 def number(name, value, minimum=0.0, below=None):
-    """A finite number of at least `minimum`, and less than `below` if that is given.
-
-    Example:
-        >>> number("learning_rate", -0.01)
-        Traceback (most recent call last):
-        ...
-        ValueError: learning_rate is -0.01; expected a number of at least 0.0.
-    """
+    """A finite number of at least `minimum`, and less than `below` if that is given."""
     try:
         converted = float(value)
     except (TypeError, ValueError):

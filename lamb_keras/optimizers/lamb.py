@@ -85,8 +85,7 @@ def lamb_update(
         weights, gradients, first_moments, second_moments: w, g, m and v, lists of
             arrays of the same shapes; the moments are zeros at first.
         step: t, an integer that is 1 at the first step.
-        learning_rate, beta_1, beta_2, epsilon, weight_decay: `Lamb`'s; may be traced.
-        bias_correction, weight_decay_mode, phi_bounds, trust_ratio_bounds: `Lamb`'s.
+        learning_rate ... trust_ratio_bounds: `Lamb`'s; the numbers may be traced.
         decayed: whether a variable has weight decay: a bool, or one a variable.
         adapted: whether a variable has a trust ratio other than 1, likewise.
         stacked: whether norms are taken of each slice of axis 0, likewise.

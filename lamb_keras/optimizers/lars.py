@@ -66,10 +66,7 @@ def lars_update(
     Args:
         weights, gradients, moments: w, g and m, lists of arrays of the same shapes; the
             moments are zeros at first.
-        learning_rate, momentum, weight_decay, trust_coefficient, epsilon: `Lars`'s; may
-            be traced.
-        nesterov, variant, denominator, learning_rate_in_momentum, phi_bounds,
-            trust_ratio_bounds: `Lars`'s.
+        learning_rate ... trust_ratio_bounds: `Lars`'s; the numbers may be traced.
         decayed, adapted, stacked, tracked: as `lamb_update`'s.
 
     Returns:

@@ -120,7 +120,7 @@ def test_every_argument_survives_the_config(kind, arguments, kit):
     cls = getattr(kit, kind)
     optimizer = cls(LR, **arguments)
     config = optimizer.get_config()
-    assert {name: config[name] for name in arguments} == {
+    assert {name: config.get(name) for name in arguments} == {
         name: list(x) if isinstance(x, tuple) else x for name, x in arguments.items()
     }
     again = cls.from_config(config)

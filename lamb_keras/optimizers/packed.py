@@ -15,12 +15,9 @@ class Packed:
 
     Variables of one shape and dtype that are treated alike lie along the first axis of
     one array, and so do their moments and gradients; norms and trust ratios are those
-    of the slices. This pays only where nothing is packed within the step: keep the
-    weights packed, let the loss take `unpack(stacks)`, and differentiate with respect
-    to the stacks, which gives packed gradients.
-
-    What is saved stays in the plain form: `unpack` of the weights, `plain_state` of the
-    optimizer's state.
+    of the slices. This pays only where nothing is packed within the step: let the loss
+    take `unpack(stacks)`, and differentiate with respect to the stacks. Save the plain
+    form: `unpack` of the weights, `plain_state` of the optimizer's state.
 
     Args:
         optimizer: a built `Lamb` or `Lars`; it is not changed. Its arguments and the

@@ -69,15 +69,7 @@ _ADAPT_ONLY_WITH_WEIGHT_DECAY = ("author", "timm", "paddle")
 
 
 def preset_arguments(preset: str, overrides: dict) -> dict:
-    """The arguments of a preset, some of them replaced.
-
-    Raises:
-        ValueError: for an unknown preset.
-
-    Example:
-        >>> preset_arguments("tfa", {"epsilon": 1e-3})
-        {'weight_decay': 0.0, 'epsilon': 0.001}
-    """
+    """The arguments of a preset, some of them replaced."""
     if preset not in PRESETS:
         raise ValueError(
             f"There is no preset {preset!r}; expected one of {', '.join(PRESETS)}."

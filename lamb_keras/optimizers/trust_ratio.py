@@ -9,10 +9,6 @@ def working_dtype(*dtypes):
 
     Half precision is never enough: ‖w‖² overflows float16 at ‖w‖ = 256, and
     β₂ = 0.999 is 1 in bfloat16, which would stop every step.
-
-    Example:
-        >>> str(working_dtype("bfloat16")), str(working_dtype("float16", "float32"))
-        ('float32', 'float32')
     """
     dtype = jnp.dtype("float32")
     for other in dtypes:
@@ -30,12 +26,6 @@ def sum_of_squares(x, stacked=False):
     """‖x‖² of a whole array, or of each slice of axis 0 if `stacked`.
 
     Those of slices keep their axes, so that they broadcast against the array.
-
-    Example:
-        >>> float(sum_of_squares(jnp.array([[3.0, 0.0], [0.0, 4.0]])))
-        25.0
-        >>> sum_of_squares(jnp.array([[3.0, 0.0], [0.0, 4.0]]), stacked=True).tolist()
-        [[9.0], [16.0]]
     """
     axes = tuple(range(1, x.ndim)) if stacked else None
     return jnp.sum(jnp.square(x), axis=axes, keepdims=stacked)
@@ -43,12 +33,7 @@ def sum_of_squares(x, stacked=False):
 
 @jax.custom_jvp
 def root(x):
-    """√x, of derivative 0 at 0, for gradients through a step to stay finite.
-
-    Example:
-        >>> jax.vmap(jax.grad(root))(jnp.array([0.0, 4.0])).tolist()
-        [0.0, 0.25]
-    """
+    """√x, of derivative 0 at 0, for gradients through a step to stay finite."""
     return jnp.sqrt(x)
 
 
@@ -87,8 +72,6 @@ def trust_ratio(
     Example:
         >>> float(trust_ratio(jnp.float32(5.0), jnp.float32(2.0)))
         2.5
-        >>> float(trust_ratio(jnp.float32(0.0), jnp.float32(2.0)))
-        1.0
         >>> float(trust_ratio(jnp.float32(50.0), jnp.float32(2.0), phi_bounds=(0, 10)))
         5.0
     """

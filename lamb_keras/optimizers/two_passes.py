@@ -109,10 +109,6 @@ def sum_of_squares_unstored(x):
     a sum over the middle axis of (blocks, 16, 16), provided that it does not take the
     sum for one: it then has a library add up the array, which has to be stored for it.
     So squares are added up as their absolute values, which are the same numbers.
-
-    Example:
-        >>> float(sum_of_squares_unstored(jnp.array([3.0, 4.0])))
-        25.0
     """
     return jax.lax.platform_dependent(x, cpu=_sum_by_blocks, default=sum_of_squares)
 
@@ -179,14 +175,6 @@ def at_once(function, sizes, *numbers, kinds, tracked=False):
 
     Returns:
         As many lists of one array a variable as the function gives arrays.
-
-    Example:
-        >>> def root(kind, x):
-        ...     return (jnp.where(kind[0], 2, 1) * jnp.sqrt(x),)
-        >>> squares = [jnp.array(4.0), jnp.array(9.0)]
-        >>> (roots,) = at_once(root, [1000, 1000], squares, kinds=[(True,), (True,)])
-        >>> [float(x) for x in roots]
-        [4.0, 6.0]
     """
 
     def by_kind(*numbers):
