@@ -123,13 +123,16 @@ def _plain(run, only, project, folder):
     file.write_text(yaml.safe_dump(only), encoding="utf-8")
     command = [sys.executable, "-m", "papermill", str(run.notebook), str(output)]
     command += ["-k", "python3", "-l", "python"]
-    variables = {**os.environ, "KERAS_BACKEND": "jax"}
-    with execution.this_interpreter(moment):
-        variables |= {name: os.environ[name] for name in execution.JUPYTER}
-        name = f"{run.name} {only['solvers'][0]} {only['learning_rates'][0]:g}"
-        return f"{name} seed {only['seeds'][0]}", _seconds(
-            [*command, "-f", str(file), "--no-progress-bar"], project, variables
-        )
+    # The kernel named python3 that Jupyter finds first may be another environment's.
+    kernel = moment / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    spec = {"argv": execution.COMMAND, "display_name": "", "language": "python"}
+    kernel.write_text(json.dumps(spec), encoding="utf-8")
+    variables = {**os.environ, "KERAS_BACKEND": "jax", "JUPYTER_PATH": str(moment)}
+    name = f"{run.name} {only['solvers'][0]} {only['learning_rates'][0]:g}"
+    return f"{name} seed {only['seeds'][0]}", _seconds(
+        [*command, "-f", str(file), "--no-progress-bar"], project, variables
+    )
 
 
 def _batch(project, scale, tables, folder, output):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from benchmarks import __main__ as bench
 from benchmarks import accelerators, update
 from benchmarks.chart import chart
 from lamb_keras import cli
@@ -130,5 +131,5 @@ def test_no_rounds_are_refused_in_one_sentence(capsys):
 
 def test_the_command_offers_the_models_there_are():
     for model in update.MODELS:
-        options = cli._parser().parse_args(["bench", "update", "--model", model])
+        options = bench._parser().parse_args(["update", "--model", model])
         assert options.model == model

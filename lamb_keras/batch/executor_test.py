@@ -7,17 +7,17 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lamb_keras import cpu
-from lamb_keras.batch import executor, launch, log
-from lamb_keras.batch.done import decide
+from lamb_keras.batch import attempt, executor, status
+from lamb_keras.batch.cache import decide
 from lamb_keras.batch.plan import plan
-from lamb_keras.batch.progress import Progress
-from lamb_keras.batch.tiny_project import FINISH, PARAMETERS, is_running, make_project
+from testing.tiny_project import FINISH, PARAMETERS, is_running, make_project
 
 HOSTILE = "\"'; \\\n\t{table} {{}} __import__('os')._exit(3) <script>é\u2028\x00"
 
@@ -71,23 +71,21 @@ def batch(tmp_path_factory):
         patch.setenv("LAMB_KERAS_DATA", "data")
         patch.setenv("JUPYTER_PATH", str(folder))
         patch.setenv("TMPDIR", str(temporary := folder / "temporary"))
-        patch.setattr(executor.tempfile, "tempdir", None)
+        patch.setattr(tempfile, "tempdir", None)
         temporary.mkdir()
         runs = plan(project.project, "laptop", project.root / "{out} puts")
         runs = [each.run for each in decide(runs, project.project)]
         stream = io.StringIO()
-        progress = Progress({run.name: 1 for run in runs}, stream)
         outputs = runs[0].folder.parent
-        with log.Log(outputs) as held:
-            records = executor.execute(runs, project.project, 2, progress, log=held)
+        with status.Log(outputs) as log:
+            records = executor.execute(runs, project.project, log, 2, stream=stream)
         return SimpleNamespace(
             project=project,
             runs={run.notebook.stem: run for run in runs},
             records={record["notebook"]: record for record in records},
-            progress=progress,
             said=stream.getvalue(),
             temporary=temporary,
-            events=log.read(outputs),
+            events=status.read(outputs),
         )
 
 
@@ -160,8 +158,8 @@ def test_a_kernel_is_this_interpreter_in_the_projects_root(batch):
     assert int(threads) == max(1, cpu.processors() // 2)
     assert data == os.path.abspath("data")
     assert backend == "jax"
-    # What the server of forks has imported, a kernel of its has too.
-    assert forked is launch.FORKS
+    # What the fork server has imported, a kernel of its has too.
+    assert forked is executor.FORKS
 
 
 def test_a_notebook_names_no_path_of_this_machine(batch):
@@ -240,7 +238,7 @@ def test_nothing_else_is_left_in_the_outputs_or_the_temporary_folder(batch):
 
 
 def test_progress_hears_of_every_trial_and_of_the_ends(batch):
-    assert batch.progress.done == batch.progress.total == 3
+    assert re.search(r"^3 of [3-6] trials after", batch.said, re.MULTILINE)
 
 
 def test_the_log_tells_all_of_it_in_order(batch):
@@ -273,17 +271,18 @@ def execute(tiny, monkeypatch):
         project = tiny(lenet_mnist=[PARAMETERS])
         worker = project.root / "worker.py"
         worker.write_text(
-            f"import json, os, sys\njob = json.load(open(sys.argv[1]))\n{code}"
+            "import json, os, sys\n"
+            f"job = json.load(open(sys.argv[1] + '/job.json'))\n{code}"
         )
-        monkeypatch.setattr(launch, "FORKS", False)
-        monkeypatch.setattr(launch, "WORKER", [sys.executable, str(worker)])
+        monkeypatch.setattr(executor, "FORKS", False)
+        monkeypatch.setattr(attempt, "WORKER", [sys.executable, str(worker)])
         [decision] = decide(project.plan(), project.project)
         run = decision.run
         stream = io.StringIO()
-        progress = Progress({run.name: 1}, stream)
-        [record] = executor.execute(
-            [run], project.project, progress=progress, **options
-        )
+        with status.Log(project.outputs) as log:
+            [record] = executor.execute(
+                [run], project.project, log, stream=stream, **options
+            )
         return run, record, stream.getvalue()
 
     return execute
@@ -308,29 +307,30 @@ def test_after_a_lack_of_memory_half_as_many_trials_are_trained_at_once(
 ):
     monkeypatch.setenv("LAMB_KERAS_THREADS", "6")
     run, record, said = execute(
-        "open('threads', 'a').write(f'{job[\"threads\"]} ')\n"
-        "json.dump(['out of memory', 'MemoryError: no', None], open(job['end'], 'w'))\n"
+        "open('threads', 'a').write(os.environ['LAMB_KERAS_THREADS'] + ' ')\n"
+        "told = ['out of memory', 'MemoryError: no', None]\n"
+        "json.dump(told, open(sys.argv[1] + '/outcome.json', 'w'))\n"
         "sys.exit(1)"
     )
-    assert (run.folder.parents[2] / "threads").read_text() == "None 3 "
+    assert (run.folder.parents[2] / "threads").read_text() == "6 3 "
     assert record["ended"] == "out of memory" and record["reason"] == "MemoryError: no"
     assert len(record["attempts"]) == 2
 
 
 def test_each_run_has_a_gpu_of_its_own(tiny, monkeypatch):
-    monkeypatch.setattr(executor.devices, "gpus", lambda environ: ["3", "5"])
+    monkeypatch.setattr(executor.scheduling, "gpus", lambda environ: ["3", "5"])
     project = tiny(one=[PARAMETERS], two=[PARAMETERS], three=[PARAMETERS])
     (project.root / "worker.py").write_text(
         "import json, os, sys\n"
-        "job = json.load(open(sys.argv[1]))\n"
-        "open('devices', 'a').write(f'{job[\"device\"]} ')\n"
+        "job = json.load(open(sys.argv[1] + '/job.json'))\n"
+        "open('devices', 'a').write(os.environ['CUDA_VISIBLE_DEVICES'] + ' ')\n"
         "json.dump({'cells': []}, open(job['output'], 'w'))\n"
     )
-    monkeypatch.setattr(launch, "FORKS", False)
-    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
+    monkeypatch.setattr(executor, "FORKS", False)
+    monkeypatch.setattr(attempt, "WORKER", [sys.executable, "worker.py"])
     runs = project.plan()
-    progress = Progress({run.name: 1 for run in runs}, io.StringIO())
-    executor.execute(runs, project.project, progress=progress)
+    with status.Log(project.outputs) as log:
+        executor.execute(runs, project.project, log)
     first, second, third = (project.root / "devices").read_text().split()
     assert {first, second} == {"3", "5"} and third in ("3", "5")
 
@@ -350,22 +350,20 @@ def test_a_run_that_takes_too_long_is_ended_and_not_tried_again(execute):
     assert [path.name for path in run.folder.iterdir()] == ["lenet_mnist.failed.json"]
 
 
-def test_what_a_run_started_has_ended_before_the_run_counts_as_ended(tiny, monkeypatch):
-    class Watch(Progress):
-        def end(self, run):
-            self.running = is_running((project.root / "pid.txt").read_text())
+def test_what_a_notebook_started_has_ended_before_the_run_counts_as_ended(tiny):
+    start = """
+    import subprocess
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    open("pid.txt", "w").write(str(child.pid))
+    """
+    project, running = tiny(lenet_mnist=[PARAMETERS, start, FINISH]), []
 
-    project = tiny(lenet_mnist=[PARAMETERS])
-    (project.root / "worker.py").write_text(
-        "import subprocess\n"
-        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
-        "open('pid.txt', 'w').write(str(child.pid))\n"
-    )
-    monkeypatch.setattr(launch, "FORKS", False)
-    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
-    watch = Watch({"table07/lenet_mnist": 1}, io.StringIO())
-    executor.execute(project.plan(), project.project, progress=watch)
-    assert watch.running is False
+    def ended(record):
+        running.append(is_running((project.root / "pid.txt").read_text()))
+
+    with status.Log(project.outputs) as log:
+        executor.execute(project.plan(), project.project, log, ended=ended)
+    assert running == [False]
 
 
 def test_a_worker_that_breaks_says_so_with_its_last_line(execute):
@@ -429,57 +427,68 @@ def test_xla_computes_with_no_more_threads_than_a_run_has_of_the_processors(
     monkeypatch.delenv("NPROC")
     monkeypatch.setattr(cpu, "processors", lambda: 6)
     variables = executor.environment("events.jsonl", jobs=2)
-    program = "import jax, glob; jax.jit(lambda x: x @ x)(jax.numpy.ones((99, 99)))\n"
-    program += (
-        "for path in glob.glob('/proc/self/task/*/comm'): print(open(path).read())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.count("XLAEigen") == 3
+    program = """
+import jax, glob
+jax.jit(lambda x: x @ x)(jax.numpy.ones((99, 99)))
+for path in glob.glob("/proc/self/task/*/comm"): print(open(path).read())
+"""
+    command = [sys.executable, "-c", program]
+    said = subprocess.check_output(command, env=variables, text=True)
+    assert said.count("XLAEigen") == 3
 
 
 def test_the_temporary_folder_is_short_enough_for_a_socket(tmp_path, monkeypatch):
-    long = tmp_path / ("x" * 80)
-    long.mkdir()
-    monkeypatch.setattr(executor.tempfile, "tempdir", str(long))
-    folder = executor._temporary_folder()
-    assert folder.parent == Path("/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 80)))
+    assert attempt.temporary_folder() == "/tmp"
 
 
-def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path, monkeypatch):
+def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path):
     project = tiny(lenet_mnist=[PARAMETERS])
     [run] = project.plan()
-    run.folder.mkdir(parents=True)
+    trial = run.folder / ".lenet_mnist.trials" / "key" / "trial.json"
+    trial.parent.mkdir(parents=True)
+    trial.write_text("{}")
     for name in (".lenet_mnist.abcdefgh.ipynb", ".lenet_mnist.json.123"):
         (run.folder / name).write_text("{")
-    (trial := run.folder / ".lenet_mnist.trials" / "key" / "trial.json").parent.mkdir(
-        parents=True
-    )
-    trial.write_text("{}")
-    left = tmp_path / "lamb-left"
-    left.mkdir()
-    environ = {**os.environ, "LAMB_KERAS_EVENTS": str(left / "abcdefgh" / "events")}
-    orphan = subprocess.Popen(["sleep", "600"], env=environ)
-    (project.root / "worker.py").write_text(
-        "import json, sys\n"
-        "job = json.load(open(sys.argv[1]))\n"
-        "open(job['output'], 'w').write('{\"cells\": []}')\n"
-    )
-    monkeypatch.setattr(launch, "FORKS", False)
-    monkeypatch.setattr(launch, "WORKER", [sys.executable, "worker.py"])
-    with log.Log(project.outputs) as held:
-        held.begin(left)
-    with log.Log(project.outputs) as held:
-        executor.clear_after_a_kill(held, [run])
-        assert not is_running(orphan.pid)
-        assert not left.exists()
-        executor.execute([run], project.project, log=held)
+    (left := tmp_path / "lamb-left").mkdir()
+    orphan = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with status.Log(project.outputs) as log:
+        log.append("began", host=status.host(), pid=1, folder=str(left))
+        told = {"run": run.name, "host": status.host()}
+        log.append("working", pid=orphan.pid, **told)
+        # Its number belonged to a worker of long ago.
+        log.append("working", pid=other.pid, time=1.0, **told)
+        executor.clear_after_a_kill(log, [run])
+    assert not is_running(orphan.pid) and is_running(other.pid)
+    other.kill()
     orphan.wait()
-    names = {path.name for path in run.folder.iterdir()}
-    assert names == {".lenet_mnist.trials", "lenet_mnist.ipynb", "lenet_mnist.json"}
+    other.wait()
+    assert not left.exists()
+    assert [path.name for path in run.folder.iterdir()] == [".lenet_mnist.trials"]
     assert trial.exists()
+
+
+@pytest.mark.skipif(not executor.FORKS, reason="only Linux forks what is ready")
+def test_a_run_whose_fork_server_was_killed_is_tried_again(tiny):
+    kill = """
+    import os, psutil
+    if not os.path.exists("tried"):
+        open("tried", "w").close()
+        psutil.Process().parent().parent().kill()
+        import time; time.sleep(600)
+    """
+    project = tiny(lenet_mnist=[PARAMETERS, kill, FINISH])
+    with status.Log(project.outputs) as log:
+        [record] = executor.execute(project.plan(), project.project, log)
+    assert [each["ended"] for each in record["attempts"]] == ["killed", "succeeded"]
+
+
+@pytest.mark.parametrize("forks", {False, executor.FORKS})
+def test_an_import_that_fails_is_seen_in_the_notebook(tiny, monkeypatch, forks):
+    monkeypatch.setattr(executor, "FORKS", forks)
+    project = tiny(lenet_mnist=[PARAMETERS, "import odd", FINISH])
+    (project.root / "odd.py").write_text("1 / 0")
+    with status.Log(project.outputs) as log:
+        [record] = executor.execute(project.plan(), project.project, log)
+    assert record["reason"] == "ZeroDivisionError: division by zero"

@@ -5,7 +5,7 @@ import pytest
 
 from lamb_keras.batch import BatchError
 from lamb_keras.batch.notebook import code, defaults, imports
-from lamb_keras.batch.tiny_project import PARAMETERS, cell
+from testing.tiny_project import PARAMETERS, cell
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from lamb_keras import data, experiments
 from lamb_keras.batch import BatchError, plan
 from lamb_keras.batch.plan import Project, check_data, check_output, parse_tables
-from lamb_keras.batch.tiny_project import PARAMETERS, snapshot
 from lamb_keras.experiments import ParameterError
+from testing.tiny_project import PARAMETERS, snapshot
 
 
 def refusal(function, *arguments, **options):

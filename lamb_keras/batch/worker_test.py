@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lamb_keras.batch import worker
-from lamb_keras.batch.tiny_project import cell
+from testing.tiny_project import cell
 
 FINISHED = {
     "output_type": "display_data",
@@ -38,8 +38,8 @@ def unfinished(tmp_path):
         metadata = {"papermill": papermill}
         notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": metadata}
         path.write_text(json.dumps({**notebook, "cells": cells}))
-        end = worker.unfinished(path)
-        return end and end.reason
+        ended = worker.unfinished(path)
+        return ended and ended.reason
 
     return unfinished
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lamb_keras import experiments, stages
-from lamb_keras.batch import managed
+from lamb_keras.batch.papermill import unix_sockets
 from lamb_keras.results import pretraining, statistics
 from lamb_keras.store import scraps
 
@@ -72,7 +72,7 @@ def execute():
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
         nbformat.write(notebook, path)
-        with managed.sockets_of_the_file_system() as config:
+        with unix_sockets() as config:
             papermill.execute_notebook(
                 str(path),
                 str(path),

@@ -1,6 +1,6 @@
 """Parameter values as people write them: in a YAML file, or after `--set`.
 
-The files are read as plain Papermill reads them (YAML 1.1, where `1e-3` is text, for
+Files are read as plain Papermill reads them (YAML 1.1, where `1e-3` is text, for
 `lamb_keras.experiments` to refuse): a file that works here works there. On the command
 line a number is whatever YAML 1.2 and everybody else call one.
 """

@@ -20,7 +20,7 @@ from lamb_keras.store import atomic
 SHARED = ("results.csv", "report.html", "summary.ipynb")
 
 
-class Mirror:
+class Remote:
     """A folder of this machine, and the address where it is kept.
 
     Attributes:

@@ -13,7 +13,7 @@ import papermill
 import pytest
 from papermill.iorw import papermill_io
 
-from lamb_keras.batch import managed
+from lamb_keras.batch import papermill as engine
 from lamb_keras.store import banner
 
 PARAMETERS = 'rate = 0.1  # of learning\nname = "a"\nsizes = [1,\n    2]'
@@ -189,7 +189,7 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_known_one(tmp_path):
 
 def test_a_reader_sees_the_old_notebook_or_the_new_one(tmp_path):
     path = tmp_path / "a.ipynb"
-    managed._save_in_one_step(str(path))
+    engine._save_in_one_step(str(path))
     papermill_io.write("old" * 1000, str(path))
     with path.open() as reader:
         papermill_io.write("new", str(path))
@@ -200,7 +200,7 @@ def test_a_reader_sees_the_old_notebook_or_the_new_one(tmp_path):
 
 def test_what_a_link_leads_to_is_what_is_written(tmp_path):
     (tmp_path / "link.ipynb").symlink_to("b.ipynb")
-    managed._save_in_one_step(str(tmp_path / "link.ipynb"))
+    engine._save_in_one_step(str(tmp_path / "link.ipynb"))
     papermill_io.write("new", str(tmp_path / "link.ipynb"))
     assert (tmp_path / "b.ipynb").read_text() == "new"
     assert (tmp_path / "link.ipynb").is_symlink()
@@ -208,7 +208,7 @@ def test_what_a_link_leads_to_is_what_is_written(tmp_path):
 
 def test_a_folder_that_is_not_there_is_papermills_own_sentence(tmp_path):
     path = str(tmp_path / "nowhere" / "a.ipynb")
-    managed._save_in_one_step(path)
+    engine._save_in_one_step(path)
     with pytest.raises(FileNotFoundError, match="output folder .* doesn't exist"):
         papermill_io.write("new", path)
 
@@ -233,37 +233,6 @@ def test_a_table_is_one_block_of_html_whatever_is_in_it(value):
     assert html.count("<td>") == 2 and "<script" not in html and "<em>" not in html
 
 
-@pytest.mark.parametrize(
-    ("pieces", "shown"),
-    [
-        (["a", "b\n", "c"], "ab\nc"),
-        (["1 %\r", "2 %", "\r", "3 %\r"], "3 %\r"),
-        (["1 %\r2 %\r3 %\n"], "3 %\n"),
-        (["kept\r\n", "kept\r", "\n"], "kept\r\nkept\r\n"),
-        (["12", "\b", "3", "\b\b\b\b4"], "4"),
-        (["x\n", "\b1 %\r2 %"], "x\n2 %"),
-    ],
-)
-def test_a_stream_is_kept_as_a_terminal_would_show_it(pieces, shown):
-    text = ""
-    for piece in pieces:
-        text = managed._written(text, piece)
-    assert text == shown
-
-
-def test_a_line_of_many_megabytes_takes_no_time():
-    began = time.monotonic()
-    assert len(managed._written("x" * 10**7, "y" * 10**7)) == 2 * 10**7
-    assert time.monotonic() - began < 5
-
-
-def test_streams_that_take_turns_are_two_outputs_and_stay_below_what_was_shown():
-    shown = {"output_type": "display_data"}
-    out, err = ({"output_type": "stream", "name": n} for n in ("stdout", "stderr"))
-    assert managed._last([out, err], "stdout") is out
-    assert managed._last([out, shown, err], "stdout") is None
-
-
 def test_the_entry_point_is_the_installed_packages():
     from importlib.metadata import entry_points
 
@@ -272,6 +241,15 @@ def test_the_entry_point_is_the_installed_packages():
 
 
 def test_importing_papermill_loads_nothing_heavy_for_the_engine():
-    code = "import papermill, sys; print('lamb_keras.batch.managed' in sys.modules)"
+    code = "import papermill, sys; print('lamb_keras.batch.papermill' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_line_of_many_megabytes_takes_no_time():
+    began = time.monotonic()
+    pieces = ["x" * 10**6] * 10 + ["\r1 %", "\r2 %\n3 %"]
+    outputs = [nbformat.v4.new_output("stream", text=piece) for piece in pieces]
+    [output] = engine._coalesced(outputs)
+    assert output["text"] == "2 %\n3 %"
+    assert time.monotonic() - began < 5
