@@ -87,15 +87,7 @@ def decide(runs, project, again=False):
 
 
 class Keys:
-    """The keys of a batch's runs, all of the same moment: files are read once.
-
-    Example:
-        >>> from lamb_keras.batch.plan import Project, plan
-        >>> project = Project.find()
-        >>> [run] = plan(project, "laptop", Path("outputs"), ["7"])
-        >>> "lamb_keras/schedules.py" in Keys(project).of(run)["code"]
-        True
-    """
+    """The keys of a batch's runs, all of the same moment: files are read once."""
 
     def __init__(self, project):
         # A kernel works in the project's root, so that it finds a package there first.
@@ -114,11 +106,10 @@ class Keys:
         try:
             reached = self._package.reached("\n".join(cells))
         except OSError as error:
-            raise BatchError(
-                f"{error.filename} cannot be read: {error.strerror}"
-            ) from None
+            reason = f"{error.filename} cannot be read: {error.strerror}"
+            raise BatchError(reason) from None
         parts = {
-            "parameters": _hash(run.parameters),
+            "parameters": run.parameters,
             "notebook": _hash(cells),
             "code": dict(sorted(reached.items())),
             "data": self._fingerprint(run.parameters.get("dataset")),
@@ -159,26 +150,24 @@ def confirmed(run, project):
     return {"key": None, "note": f"{changed} while it ran"}
 
 
-def differences(was, now, parameters_were=None, parameters=None):
-    """What makes two different keys different, a phrase each.
-
-    Args:
-        was, now: the keys.
-        parameters_were, parameters: the parameters that belong to them, if known.
-    """
+def differences(was, now):
+    """What makes two different keys different, a phrase each."""
     said = []
-    if was["parameters"] != now["parameters"]:
-        said += _parameters(parameters_were or {}, parameters or {}) or [
-            "the parameters changed"
-        ]
+    for name, before, after in _changed(was["parameters"], now["parameters"]):
+        told = "changed"
+        if before is None or after is None:
+            told = f"is {'gone' if after is None else 'new'}"
+        elif before != after:
+            told = f"is {after}, was {before}"
+        said.append(f"parameter {name} {told}")
     if was["notebook"] != now["notebook"]:
         said.append("the notebook's code changed")
     before, after = was["versions"], now["versions"]
-    for name in _changed(before, after):
+    for name, *_ in _changed(before, after):
         said.append(
             f"{name} {after.get(name, 'is gone')}, was {before.get(name, 'not there')}"
         )
-    files = _changed(was["code"], now["code"])
+    files = [name for name, *_ in _changed(was["code"], now["code"])]
     if before.get("python") != after.get("python"):
         # Another Python reads the same source as another tree.
         files = [name for name in files if not name.endswith(".py")]
@@ -187,7 +176,7 @@ def differences(was, now, parameters_were=None, parameters=None):
         said.append(f"{_listed(edited)} changed")
     if was["data"] != now["data"] and was["data"].keys() == now["data"].keys():
         said.append("the data set changed")
-    for name in _changed(was["settings"], now["settings"]):
+    for name, *_ in _changed(was["settings"], now["settings"]):
         said.append(f"the setting {name} changed")
     # What is reached now, or no more, is so because of something above; or else:
     return said or [f"{_listed(files)} came or went"]
@@ -236,8 +225,7 @@ def _no_result(run, success):
         return "its record's key cannot be compared"
     if kept == run.key:
         return None
-    were = success.get("parameters", {})
-    return "; ".join(differences(kept, run.key, were, run.parameters))
+    return "; ".join(differences(kept, run.key))
 
 
 def _is_key(value):
@@ -245,24 +233,10 @@ def _is_key(value):
     if not isinstance(value, dict):
         return False
     parts = {name: part for name, part in value.items() if name != "sha256"}
-    tables = ("code", "data", "versions", "settings")
+    tables = ("parameters", "code", "data", "versions", "settings")
     return value.get("sha256") == _hash(parts) and all(
         isinstance(value.get(name), dict) for name in tables
     )
-
-
-def _parameters(were, are):
-    said = []
-    for name in _changed(were, are):
-        if name not in were or name not in are:
-            said.append(f"parameter {name} is {'new' if name in are else 'gone'}")
-            continue
-        value, before = (
-            _shortened(json.dumps(each[name]), LONGEST_VALUE) for each in (are, were)
-        )
-        told = f"is {value}, was {before}" if value != before else "changed"
-        said.append(f"parameter {name} {told}")
-    return said
 
 
 def _listed(names):
@@ -279,11 +253,16 @@ def _listed(names):
 
 
 def _changed(was, now):
+    """(name, value before, value now) of what differs, None where there is none."""
     return [
-        name
+        (name, *(_shown(each[name]) if name in each else None for each in (was, now)))
         for name in dict.fromkeys([*now, *was])
         if name not in was or name not in now or _hash(was[name]) != _hash(now[name])
     ]
+
+
+def _shown(value):
+    return _shortened(json.dumps(value), LONGEST_VALUE)
 
 
 def _shortened(text, longest=LONGEST_REASON):

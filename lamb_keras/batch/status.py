@@ -38,17 +38,6 @@ class Log:
 
     Raises:
         BatchError: on `with`, if another batch holds the lock.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> with Log(folder) as log:
-        ...     log.append("started", run="table07/lenet_mnist", attempt=1)
-        ...     is_held(folder)
-        True
-        >>> [event["event"] for event in read(folder)], is_held(folder)
-        (['started'], False)
     """
 
     def __init__(self, folder):
@@ -95,9 +84,7 @@ class Log:
             self.append("heartbeat")
 
 
-def host():
-    """How this machine is called in a log."""
-    return socket.gethostname()
+host = socket.gethostname  # how this machine is called in a log
 
 
 def read(folder):
@@ -241,29 +228,25 @@ class Board:
     @property
     def left(self):
         """The trials still to come: those of a run that failed are not."""
-        going_on = [run for run in self.runs.values() if run.state in _GOING_ON]
+        going_on = [r for r in self.runs.values() if r.state in ("waiting", "running")]
         return sum(run.total - run.done for run in going_on)
 
-    def seconds_left(self, now):
-        """By what trials took so far, all together; None while these are too few.
+    def time_left(self, now):
+        """By what trials took so far, in words to be put behind others.
 
-        A tenth of them tells enough. The longest come first: by a few pre-trainings a
-        hundred sweeps would take days.
+        Empty until a tenth has been trained. The longest come first: by a few
+        pre-trainings a hundred sweeps would take days.
         """
         runs = self.runs.values()
         began = [run.training for run in runs if run.training is not None]
         known = sum(run.known for run in runs)
         trained, total = self.done - known, sum(run.total for run in runs) - known
         if not began or trained <= 0 or 10 * trained < total:
-            return None
+            return ""
         last = max(run.last for run in runs if run.last is not None)
         needed = (last - min(began)) / trained * self.left
-        return max(0.0, needed - (now - last))
-
-    def time_left(self, now):
-        """The same in words, to be put behind others; empty where nothing is known."""
-        left = self.seconds_left(now)
-        return "" if left is None else f", about {tqdm.format_interval(left)} left"
+        left = max(0.0, needed - (now - last))
+        return f", about {tqdm.format_interval(left)} left"
 
     def lines(self, alive, now):
         """The board, a line a run and one of the whole.
@@ -290,9 +273,6 @@ class Board:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.last))
         how = f"{self.ended} at" if self.ended else "was killed by"
         return [*lines, f"no batch is running; the last one {how} {when}: {counts}"]
-
-
-_GOING_ON = ("waiting", "running")
 
 
 def status(folder, now=None):
@@ -336,9 +316,10 @@ class Status:
         """Something happened, to the run that is named by `run` if to one."""
         self._board.take(self._log.append(event, **fields))
         if event == "retried":
-            self._say(f"{fields['run']}: {fields['reason']}; it is tried again")
+            reason = f"{fields['run']}: {fields['reason']}; it is tried again"
+            self._display.say(reason)
         elif event in outcome.ALL and fields.get("reason"):
-            self._say(f"{fields['run']} failed: {fields['reason']}")
+            self._display.say(f"{fields['run']} failed: {fields['reason']}")
 
     def refresh(self):
         """Brings what is seen up to date; called a few times a second."""
@@ -350,9 +331,6 @@ class Status:
         self._display.show(self._board)
         self._display.close()
         self.note("ended", how="was interrupted" if interrupted else "ended")
-
-    def _say(self, sentence):
-        self._display.say(sentence)
 
 
 class _Bar:
