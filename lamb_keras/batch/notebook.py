@@ -59,20 +59,22 @@ def imports(path, name=None):
 
 
 def assigned(text):
-    """Each name that Python source assigns at its top, with the expression's source.
+    """Each name that Python source assigns, with the expression's source if it has one.
 
     Example:
-        >>> assigned('color = "#1f77b4"  # blue\\nsizes: list = [1,\\n  2]')
-        {'color': "'#1f77b4'", 'sizes': '[1, 2]'}
+        >>> assigned('color = "#1f77b4"  # blue\\na, b = sizes = 1, 2')
+        {'color': "'#1f77b4'", 'sizes': None, 'a': None, 'b': None}
     """
     found = {}
-    for statement in ast.parse(text).body:
-        match statement:
-            case ast.Assign(targets=targets, value=value):
-                names = [each.id for each in targets if isinstance(each, ast.Name)]
-                found |= dict.fromkeys(names, ast.unparse(value))
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
                 found[name] = ast.unparse(value)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.setdefault(name, None)
     return found
 
 

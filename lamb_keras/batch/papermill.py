@@ -19,6 +19,7 @@ import threading
 from pathlib import Path
 
 import zmq
+from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
@@ -29,7 +30,7 @@ from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets.config import Config
 
-from lamb_keras.batch import outcome
+from lamb_keras.batch import notebook, outcome
 from lamb_keras.store import atomic, banner
 
 # A cell may be done long before its last message has been read.
@@ -79,6 +80,9 @@ def execute(
         banner.put(nb, banner.PARAMETERS, banner.table(parameters))
     _save_in_one_step(output_path)
     manager = Manager(nb, output_path, log_output, progress_bar, autosave_cell_every)
+    # A notebook that is not saved here may go to standard output, where what a child
+    # of the kernel writes is to be no part of it.
+    elsewhere = {} if output_path else {"stdout": sys.__stderr__.fileno()}
     with contextlib.ExitStack() as stack:
         stack.callback(manager.cleanup_pbar)
         if "config" not in options:
@@ -94,7 +98,7 @@ def execute(
                 log=logger,
                 log_output=log_output,
                 **{"iopub_timeout": SECONDS_TO_READ} | options,
-            ).execute()
+            ).execute(**elsewhere)
         except BaseException as error:
             manager.fail(_reason(error))
             raise
@@ -202,32 +206,48 @@ def _reason(error):
 
 
 def _parameters(nb, kernel_name):
-    """All parameters of a notebook by name, those at their defaults included.
+    """All parameters of a notebook as they will run, by name.
 
     Raises:
         PapermillException: for one that was given and that the notebook doesn't have.
     """
-    given = dict(nb.metadata.papermill.get("parameters", {}))
-    # Papermill has seen to it that there is a language, wherever it was told.
-    known = nb.metadata.get("kernelspec", {}).get("language", "python")
-    defaults = _infer_parameters(nb, kernel_name, known)
-    found = {each.name: _value(each.default) for each in defaults}
-    for name in given if found else ():
-        if name not in found and name not in BUILT_IN:
-            nearest = difflib.get_close_matches(name, found, n=1)
+    cells = {tag: cell for cell in reversed(nb.cells) for tag in notebook.tags(cell)}
+    known = _assigned(nb, kernel_name, cells.get("parameters", {}))
+    injected = cells.get("injected-parameters", {})
+    # The notebook may tell of an earlier execution. What this one injects is a cell
+    # that was not there when Papermill loaded all others and noted something of each.
+    fresh = injected and "papermill" not in injected.metadata
+    given = dict(nb.metadata.papermill.get("parameters", {})) if fresh else {}
+    for name in given if known else ():
+        if name not in known and name not in BUILT_IN:
+            nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
             raise PapermillException(
                 f"the notebook has no parameter {name!r}; {hint}"
-                f"it has: {', '.join(found)}"
+                f"it has: {', '.join(known)}"
             )
-    return found | given
+    return known | _assigned(nb, kernel_name, injected) | given
+
+
+def _assigned(nb, kernel_name, cell):
+    """What a cell of parameters assigns, by name; empty for what can't be read."""
+    # Papermill has seen to it that there is a language, wherever it was told.
+    language = nb.metadata.get("kernelspec", {}).get("language", "python")
+    if language != "python":
+        found = _infer_parameters(nb, kernel_name, language)
+        return {each.name: _value(each.default) for each in found if cell}
+    try:
+        found = notebook.assigned(TransformerManager().transform_cell(cell["source"]))
+    except (KeyError, SyntaxError, ValueError):
+        return {}
+    return {name: _value(source) for name, source in found.items()}
 
 
 def _value(source):
     try:
         return ast.literal_eval(source)
     except (ValueError, SyntaxError):
-        return _Source(source)
+        return _Source(source or "…")
 
 
 class _Source:

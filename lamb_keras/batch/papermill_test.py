@@ -1,7 +1,9 @@
 """`papermill --engine lamb-keras`: notebooks that end in every way, executed once."""
 
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -175,16 +177,82 @@ def test_a_syntax_error_fails_its_cell_and_nothing_below_is_executed(executed):
     assert states(syntax)[-2:] == ["failed", "pending"]
 
 
-def test_an_unknown_parameter_is_refused_with_the_nearest_known_one(tmp_path):
-    write(tmp_path / "a.ipynb", [])
-    with pytest.raises(papermill.PapermillException, match="did you mean rate?"):
-        papermill.execute_notebook(
-            tmp_path / "a.ipynb",
-            None,
-            {"rat": 0.5},
-            engine_name="lamb-keras",
-            progress_bar=False,
-        )
+def execute(path, parameters=None, cells=(), metadata=None, source=PARAMETERS):
+    """Executes a notebook of one parameters cell; returns its table as a dict."""
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    cells = [cell, *map(nbformat.v4.new_code_cell, cells)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata or {})
+    nbformat.write(notebook, path)
+    done = papermill.execute_notebook(
+        path,
+        path,
+        parameters,
+        engine_name="lamb-keras",
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+    )
+    rows = re.findall(r"<td>([^<]*)</td><td><code>([^<]*)</code>", source_of(done))
+    return {html.unescape(name): html.unescape(value) for name, value in rows}
+
+
+def source_of(notebook):
+    return notebook.cells[0].source
+
+
+ODD = """
+data_url = "https://host/get?split=train"
+workers = 2  # processes per node, total = workers * nodes
+color = "#1f77b4"
+options = dict(
+    depth=3,
+)
+low, high = 0, 1
+"""
+
+
+def test_parameters_are_those_that_stand_in_the_cell(tmp_path):
+    path = tmp_path / "a.ipynb"
+    given = {"data_url": "https://h/get?split=test", "workers": 4, "high": 2}
+    assert execute(path, given, source=ODD) == {
+        "data_url": '"https://h/get?split=test"',
+        "workers": "4",
+        "color": '"#1f77b4"',
+        "options": "dict(depth=3)",
+        "low": "…",
+        "high": "2",
+    }
+    # A second execution gives none; those of the first one still run.
+    again = papermill.execute_notebook(
+        path, path, engine_name="lamb-keras", kernel_name="python3", progress_bar=False
+    )
+    assert "workers</td><td><code>4<" in source_of(again)
+
+
+@pytest.mark.parametrize("stale", ["rate", "rte"])
+def test_what_an_earlier_execution_noted_is_neither_told_nor_refused(tmp_path, stale):
+    metadata = {"papermill": {"parameters": {stale: 90}}}
+    assert execute(tmp_path / "a.ipynb", metadata=metadata)["rate"] == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "hint"),
+    [(PARAMETERS, "rat", "did you mean rate?"), (ODD, "depth", "it has: data_url, ")],
+)
+def test_an_unknown_parameter_is_refused_with_those_that_are_known(
+    tmp_path, source, name, hint
+):
+    with pytest.raises(papermill.PapermillException, match=hint):
+        execute(tmp_path / "a.ipynb", {name: 0.5}, source=source)
+
+
+def test_a_notebook_on_standard_output_is_nothing_but_that(tmp_path):
+    write(tmp_path / "a.ipynb", ["import os; os.system('echo hello')"])
+    said = subprocess.check_output(
+        [*command("a", [])[:-2], str(tmp_path / "a.ipynb"), "-", "-k", "python3"],
+        stderr=subprocess.DEVNULL,
+    )
+    assert json.loads(said)["cells"][-1]["execution_count"] == 2
 
 
 def test_a_reader_sees_the_old_notebook_or_the_new_one(tmp_path):
