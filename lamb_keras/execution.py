@@ -31,9 +31,6 @@ def execute_notebook(
         cwd: the folder the kernel works in; None for this process's.
         kernel: a `ForkedKernel` in waiting; None to start one.
         parameter_table: whether the parameters are to be shown at the top.
-
-    Raises:
-        What `papermill.execute_notebook` raises, and its engine, `lamb-keras`.
     """
     import papermill
     from traitlets.config import Config

@@ -37,18 +37,11 @@ WORKER = (sys.executable, "-m", "lamb_keras.batch.worker")
 
 
 class Result(NamedTuple):
-    """What came of an attempt.
-
-    Attributes:
-        outcome: how it ended.
-        notebook: the executed notebook, which need not be there, nor whole.
-        started: when, in ISO 8601.
-        seconds: how long it took.
-    """
+    """What came of an attempt."""
 
     outcome: Outcome
-    notebook: Path
-    started: str
+    notebook: Path  # as far as it was executed; it need not be there, nor whole
+    started: str  # in ISO 8601
     seconds: float
 
 
@@ -63,20 +56,13 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
     """Executes a run once and returns the `Result`; its processes have then ended.
 
     Args:
-        job: a dict of "run", its name; "number" of the attempt; "root" of the project,
-            where the kernel works; "notebook" and "published", the paths of source and
-            output from there; "parameters"; "trials", the folder of those that
-            have finished; "seconds" that it may take, or None; "halved", whether
-            to train half as many trials at a time.
-        start: `start_fork` or `start_plainly`.
-        variables: of the environment, `environment`.
-        tell: called with each event, as `store.events` has them.
-        wanted: called a few times a second; whether the result is still wanted.
+        job: what is to be done, as `executor` writes it: JSON and no more.
+        start: `Fork` or `start_plainly`, which make the process.
+        variables: of the `environment`.
+        tell: called with each event of `store.events`.
+        wanted: whether the result still is; if not, this raises `GivenUpError`.
         parent: the folder for things of the moment.
         device: the GPU to run on, or None.
-
-    Raises:
-        GivenUpError: when it is not wanted any more.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     output = Path(job["root"], job["published"])
@@ -87,7 +73,8 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
     variables = _variables(job, variables, folder, device)
     job = {**job, "output": os.path.relpath(output, job["root"])}
     (folder / JOB).write_text(json.dumps({**job, "environment": variables}), "utf-8")
-    tell(event("started", job, attempt=job["number"], gpu=device))
+    about = {"run": job["run"], "attempt": job["number"], "gpu": device}
+    tell({"event": "started", "time": time.time(), **about})
     memory, family, position, watched = outcome.Memory(), None, 0, began
     try:
         process = start(folder, job["root"], variables)
@@ -120,11 +107,6 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Result(ended, output, started, time.monotonic() - began)
-
-
-def event(name, job, **fields):
-    """An event of a job's run at this moment."""
-    return {"event": name, "time": time.time(), "run": job["run"], **fields}
 
 
 def clear(notebook):
@@ -183,23 +165,20 @@ def start_plainly(folder, root, variables):
         )
 
 
-def start_fork(folder, root, variables):
-    """Starts a worker as a fork of what the batch's fork server has imported."""
-    return _Fork(folder)
-
-
 class _Process(subprocess.Popen):
     @property
     def exitcode(self):
         return self.poll()
 
 
-class _Fork:
+class Fork:
+    """A worker that is a fork of what the batch's fork server has imported."""
+
     # To start one process, multiprocessing polls all others, and to poll is to read
     # from a pipe: of two threads that do so at once, one learns of no exit code.
     _LOCK = threading.Lock()
 
-    def __init__(self, folder):
+    def __init__(self, folder, root, variables):
         context = multiprocessing.get_context("forkserver")
         self._process = context.Process(target=_work, args=(str(folder),))
         with self._LOCK:

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import lamb_keras
-from lamb_keras.batch import BatchError, notebook
+from lamb_keras.batch import BatchError, notebook, outcome
 from lamb_keras.batch.imports import Package
 from lamb_keras.batch.plan import PlannedRun
 from lamb_keras.store import record, scraps
@@ -203,7 +203,8 @@ def _failed_since(run, started, failure, success):
     if success and _is_key(kept) and kept != run.key:
         # Such as a --set that was a mistake: nothing against the result before it.
         return None
-    return f"the last attempt failed: {_shortened(failure.get('reason'))}"
+    reason = outcome.one_line(failure.get("reason"), LONGEST_REASON)
+    return f"the last attempt failed: {reason}"
 
 
 def _no_result(run, success):
@@ -262,12 +263,7 @@ def _changed(was, now):
 
 
 def _shown(value):
-    return _shortened(json.dumps(value), LONGEST_VALUE)
-
-
-def _shortened(text, longest=LONGEST_REASON):
-    line = " ".join(str(text).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return outcome.one_line(json.dumps(value), LONGEST_VALUE)
 
 
 def _settings():

@@ -12,17 +12,8 @@ class Engine:
     def execute_notebook(cls, nb, kernel_name, **options):
         """Executes the notebook `nb`, saving it as it goes; returns it.
 
-        Args:
-            nb: the notebook, with Papermill's metadata.
-            kernel_name: of its kernel.
-            options: Papermill's own, those of `papermill.engines.Engine`, those of
-                `nbclient.NotebookClient`, and `parameter_table`: whether the parameters
-                are to be shown at the top (default: yes).
-
-        Raises:
-            lamb_keras.batch.papermill.KernelDied: if the kernel did before its time.
-            nbclient.exceptions.CellTimeoutError: for a cell that took too long.
-            papermill.exceptions.PapermillException: for an unknown parameter.
+        The options are Papermill's own, those of `nbclient.NotebookClient`, and
+        `parameter_table`: whether parameters are shown at the top (default: yes).
         """
         from lamb_keras.batch import papermill
 
@@ -30,14 +21,12 @@ class Engine:
 
     @classmethod
     def nb_kernel_name(cls, nb, name=None):
-        """The name of the kernel: what was asked for, else the notebook's."""
         from papermill.utils import nb_kernel_name
 
         return nb_kernel_name(nb, name)
 
     @classmethod
     def nb_language(cls, nb, language=None):
-        """The language of the notebook: what was asked for, else its own."""
         from papermill.utils import nb_language
 
         return nb_language(nb, language)

@@ -87,6 +87,7 @@ def execute(
                         done,
                     )
                     pending = waiting.pop(place)
+                    pending.run.folder.mkdir(parents=True, exist_ok=True)
                     active[pool.submit(pending.job(project))] = pending
                 over = [future for future in active if future.done()]
                 # Read afterwards, so that what was told before the end is heard.
@@ -97,11 +98,9 @@ def execute(
                     result = pool.result(future)
                     pending.add(result)
                     if pending.may_be_retried:
-                        why = {
-                            "how": result.outcome.how,
-                            "reason": result.outcome.reason,
-                        }
-                        shown.note("retried", run=pending.run.name, **why)
+                        how, reason, _ = result.outcome
+                        told = {"run": pending.run.name, "how": how, "reason": reason}
+                        shown.note("retried", **told)
                         attempt.clear(result.notebook)
                         waiting.append(pending)
                         continue
@@ -152,13 +151,9 @@ class _Pending:
     attempts: list = field(default_factory=list)
 
     def job(self, project):
-        """What `attempt.execute` is to do."""
+        """What `attempt.execute` is to do, "seconds" the time left for it."""
         run, spent = self.run, sum(each["seconds"] for each in self.attempts)
         folder = run.trials_folder
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BatchError(f"{run.folder} cannot be made: {error.strerror}") from None
         return {
             "run": run.name,
             "number": len(self.attempts) + 1,
@@ -225,6 +220,7 @@ class _Machine:
     """Threads of this process, each of which watches the process of an attempt."""
 
     def __init__(self, jobs, runs, project):
+        self._root = project.root
         self._gpus = scheduling.gpus(os.environ)
         self.slots = min(jobs or scheduling.default_jobs(self._gpus), len(runs))
         name = f"{attempt.PREFIX}{secrets.token_hex(4)}"
@@ -233,7 +229,6 @@ class _Machine:
         self._threads = ThreadPoolExecutor(self.slots)
         self._events, self._devices = queue.SimpleQueue(), {}
         self._stopped = threading.Event()
-        self._root = project.root
         notebooks = dict.fromkeys(run.notebook for run in runs)
         lines = [line for path in notebooks for line in notebook.imports(path)]
         self._imports = "\n".join(dict.fromkeys(lines))
@@ -270,7 +265,7 @@ class _Machine:
         future = self._threads.submit(
             attempt.execute,
             job,
-            attempt.start_fork if FORKS else attempt.start_plainly,
+            attempt.Fork if FORKS else attempt.start_plainly,
             self._variables,
             tell=self._events.put,
             wanted=lambda: not self._stopped.is_set(),
@@ -333,19 +328,15 @@ class _Cluster:
         """The `Result` of a task that has ended, in whatever way."""
         if future.status == "finished":
             return future.result()
-        error = future.exception() if future.status == "error" else None
-        if type(error).__name__ == "KilledWorker":
-            # It was tried again already, by Dask.
-            ended = Outcome(outcome.FAILED, "each Dask worker that ran it died")
-        elif isinstance(error, BatchError):
-            ended = Outcome(outcome.FAILED, str(error))
-        elif error is None:
-            why = "the Dask cluster went away or gave it up"
-            ended = Outcome(outcome.INTERRUPTED, why)
-        else:
-            ended = Outcome(outcome.FAILED, f"its Dask task ended with {error!r}")
+        how, error = outcome.FAILED, "the Dask cluster went away or gave it up"
+        if future.status == "error":
+            error = future.exception()
+            if type(error).__name__ == "KilledWorker":
+                how, error = outcome.KILLED, "each Dask worker that ran it died"
+            elif not isinstance(error, BatchError):
+                error = f"its Dask task ended with {error!r}"
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return attempt.Result(ended, Path("nothing"), now, 0.0)
+        return attempt.Result(Outcome(how, str(error)), Path("nothing"), now, 0.0)
 
 
 def _connected(address):
@@ -404,8 +395,5 @@ def _execute_on_dask(job, topic):
 
 
 def _drained(events):
-    found = []
-    with contextlib.suppress(queue.Empty):
-        while True:
-            found.append(events.get_nowait())
-    return found
+    while not events.empty():
+        yield events.get_nowait()

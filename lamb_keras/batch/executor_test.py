@@ -134,16 +134,6 @@ def test_an_unfinished_notebook_says_so_at_its_top(batch):
         assert "a <b>" not in source
 
 
-def test_only_the_run_that_finished_is_done(batch):
-    runs = list(batch.runs.values())
-    reasons = {
-        decision.run.notebook.stem: decision.reason
-        for decision in decide(runs, batch.project.project)
-    }
-    assert reasons.pop("good") is None
-    assert all(reason.startswith("the last attempt") for reason in reasons.values())
-
-
 def test_a_hostile_string_is_the_same_string_in_the_kernel(batch):
     # The notebook compares; it would have failed.
     assert batch.records["good"]["parameters"]["message"] == HOSTILE

@@ -17,15 +17,7 @@ TESTS = ("_test.py", "conftest.py")
 class Package:
     """The files of a Python package, as they are at this moment.
 
-    Args:
-        folder: the package's folder; its name is the package's.
-
-    Example:
-        >>> from pathlib import Path
-        >>> package = Package(Path(__file__).parents[1])
-        >>> sorted(package.reached("from lamb_keras.store import atomic"))
-        ['lamb_keras/__init__.py', 'lamb_keras/store/__init__.py', \
-'lamb_keras/store/atomic.py']
+    The name of its folder is the package's.
     """
 
     def __init__(self, folder):
@@ -45,11 +37,8 @@ class Package:
         The hash of a module is that of what it does: comments, formatting and
         docstrings are left out, unless the module itself reads its `__doc__`. A file
         of another kind counts if a reached module names it in a string, or names a
-        folder beside itself that the file is in.
-
-        Args:
-            code: Python source; where it is none, as with a line of IPython's magic,
-                everything is reached.
+        folder beside itself that the file is in. Where `code` is no Python, as with a
+        line of IPython's magic, everything is reached.
         """
         waiting, found, files = self._imported(_parse(code), self.name), set(), {}
         while waiting:

@@ -85,7 +85,7 @@ class Batch:
                 parent = kinds.get(process.ppid(), "kernel")
                 kind = {"runner": "server", "server": "worker"}.get(parent, "kernel")
                 # Its other child is multiprocessing's tracker, which ends by itself.
-                if kind == "server" and "resource_tracker" in process.cmdline()[-1]:
+                if kind == "server" and "resource_tracker" in str(process.cmdline()):
                     continue
                 kinds[process.pid] = kind
                 found[kind].append(process.pid)

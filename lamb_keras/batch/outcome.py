@@ -72,6 +72,17 @@ def of_process(name, code):
     return Outcome(FAILED, f"{name} ended itself with exit code {code}")
 
 
+def one_line(text, longest):
+    r"""Text on one line, without the colors that a kernel gives to exceptions.
+
+    Example:
+        >>> one_line("\x1b[0;31mValueError\x1b[0m: no\n\n  more of it", 15)
+        'ValueError: no…'
+    """
+    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(text)).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
 class Memory:
     """Whether memory was scarce at any time since this was made."""
 

@@ -47,12 +47,7 @@ BUILT_IN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
 
 
 class KernelDied(DeadKernelError):
-    """The kernel ended before the notebook did; with its exit code, if known.
-
-    Example:
-        >>> KernelDied(-9)
-        KernelDied('the kernel was killed by signal 9')
-    """
+    """The kernel ended before the notebook did; with its exit code, if known."""
 
     def __init__(self, code):
         self.outcome = outcome.of_process("the kernel", code)

@@ -24,12 +24,7 @@ SECONDS_TRIALS_ARE_KEPT = 30 * 24 * 60 * 60
 
 @dataclass(frozen=True)
 class Project:
-    """The folder that holds `notebooks/` and `params/`.
-
-    Example:
-        >>> Project.find().table_file(7).name
-        'table07.yaml'
-    """
+    """The folder that holds `notebooks/` and `params/`."""
 
     root: Path
 
@@ -145,14 +140,10 @@ class PlannedRun:
 
 
 def plan(project, scale, output, tables=None, settings=()):
-    """The runs that fill these tables at this scale.
+    """The runs that fill tables at a scale, whose outputs go to a folder in `output`.
 
-    Args:
-        project: a `Project`.
-        scale: the name of a folder in `params/scales/`.
-        output: the folder of all outputs; a scale's are in the folder of its name.
-        tables: what `--tables` was given; None for every table with an experiment.
-        settings: what each `--set` was given.
+    `tables` is what `--tables` was given, None for every table with an experiment;
+    `settings` is what each `--set` was given.
 
     Example:
         >>> from pathlib import Path
@@ -286,9 +277,9 @@ def check_data(runs):
 def check_output(folders):
     """Raises `BatchError` where outputs could not be written to these folders.
 
-    Nothing is left behind: where a folder is still to be made, the folder above it
-    is tried. A file is really written, since permissions alone don't tell (root may
-    do anything, except on a read-only or a virtual file system).
+    Nothing is left behind: where a folder is still to be made, the one above is tried.
+    A file is really written, since permissions alone don't tell: root may do anything,
+    except on a read-only or a virtual file system.
     """
     for folder in sorted(set(folders)):
         while not folder.exists() and not folder.is_symlink():

@@ -32,12 +32,8 @@ class Log:
     """The log of one scale, locked by one batch from `with` to its end.
 
     The system takes the lock away when the process ends, however it ends.
-
-    Args:
-        folder: that of the scale's outputs; made if missing.
-
-    Raises:
-        BatchError: on `with`, if another batch holds the lock.
+    Another batch that holds it is a `BatchError`. The folder, that of the scale's
+    outputs, is made if missing.
     """
 
     def __init__(self, folder):
@@ -152,9 +148,8 @@ class Run:
                 return f"waiting  {trials}{again}"
             case outcome.SUCCEEDED:
                 return f"done     {trials} in {tqdm.format_interval(self.seconds)}"
-        reason = (self.reason.strip().splitlines() or [""])[-1]
-        if len(reason) > LONGEST_REASON:
-            reason = reason[: LONGEST_REASON - 1] + "…"
+        last = self.reason.strip().rpartition("\n")[2]
+        reason = outcome.one_line(last, LONGEST_REASON)
         return f"{self.state} after {trials}{': ' * bool(reason)}{reason}"
 
     def _rate(self):
@@ -249,12 +244,7 @@ class Board:
         return f", about {tqdm.format_interval(left)} left"
 
     def lines(self, alive, now):
-        """The board, a line a run and one of the whole.
-
-        Args:
-            alive: whether the batch still goes on.
-            now: the time, in seconds since the epoch.
-        """
+        """The board, a line a run and one of the whole; "alive" if it still goes on."""
         width = max(map(len, self.runs), default=0)
         lines = []
         for name, run in self.runs.items():

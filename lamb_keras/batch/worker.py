@@ -10,7 +10,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import signal
 import sys
@@ -48,7 +47,8 @@ def main(folder):
     ended = execute(job, folder, kernel)
     end_descendants()
     if ended:
-        text = json.dumps(ended._replace(reason=_one_line(ended.reason)))
+        reason = outcome.one_line(ended.reason, LONGEST_REASON)
+        text = json.dumps(ended._replace(reason=reason))
         (folder / attempt.OUTCOME).write_text(text, encoding="utf-8")
     return 1 if ended else 0
 
@@ -112,14 +112,6 @@ def _publish(path, published):
         return
     text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
     atomic.write(path, text + "\n")
-
-
-def _one_line(text):
-    # What a kernel says of an exception may be colored.
-    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
-    if len(line) > LONGEST_REASON:
-        line = line[: LONGEST_REASON - 1] + "…"
-    return line
 
 
 def _redirect(log):

@@ -79,10 +79,3 @@ def test_a_notebook_without_the_last_scrap_is_not_finished(unfinished):
 def test_a_last_scrap_that_is_not_true_does_not_count(unfinished):
     false = json.loads(json.dumps(FINISHED).replace("true", "false"))
     assert "without gluing" in unfinished(ran("1", 1, false))
-
-
-def test_a_reason_is_one_line_without_colors_and_not_too_long():
-    assert worker._one_line("\x1b[0;31mValueError\x1b[0m: a\n\n  b") == (
-        "ValueError: a b"
-    )
-    assert len(worker._one_line("x" * 1000)) == 300
