@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -226,10 +225,6 @@ def test_another_content_of_the_data_is_a_reason(done, monkeypatch):
     assert why(done) == "the data set changed"
 
 
-def test_another_data_set_is_another_parameter(done):
-    assert why(done, "dataset=mnist") == 'parameter dataset is "mnist", was "digits"'
-
-
 def test_data_that_cannot_be_read_are_one_sentence(done, monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_DATA", str(done.root / "nowhere"))
     with pytest.raises(BatchError, match="which is not a folder"):
@@ -251,13 +246,6 @@ def test_a_setting_of_keras_is_a_reason_unless_it_is_the_default(done):
         assert why(done) is None
     path.write_text('{"floatx": "float16"}')
     assert why(done) == "the setting floatx in keras.json changed"
-
-
-def test_settings_on_the_command_line_are_another_content(done):
-    assert why(done, "epochs=3") == "parameter epochs is 3, was 2"
-    finish(done, "epochs=3")
-    assert why(done, "epochs=3") is None
-    assert why(done) == "parameter epochs is 2, was 3"
 
 
 def test_two_long_values_that_look_alike_are_not_shown(done):
@@ -377,12 +365,6 @@ def test_a_notebook_that_goes_while_a_run_goes_on_leaves_it_without_a_key(projec
         "key": None,
         "note": "its notebook, code or data could not be read when it ended",
     }
-
-
-def test_a_run_that_nobody_gave_a_key_gets_none(project):
-    [decision] = decide(project.plan(), project.project)
-    run = replace(decision.run, key=None)
-    assert cache.confirmed(run, project.project) == {"key": None}
 
 
 def test_a_module_that_cannot_be_read_is_one_sentence(done):

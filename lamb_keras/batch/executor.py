@@ -255,6 +255,7 @@ class _Machine:
         self._threads.shutdown()
         if FORKS:
             _end_fork_server()
+            del multiprocessing.current_process()._config["tempdir"]
             os.environ.clear()
             os.environ.update(self._before)
         shutil.rmtree(self.folder, ignore_errors=True)

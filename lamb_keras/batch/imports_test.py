@@ -217,10 +217,6 @@ def test_a_docstring_that_the_module_reads_is_content(kit, reads):
     assert len(contents) == 2
 
 
-def test_the_names_do_not_tell_where_the_package_lies(kit):
-    assert all(name.startswith("kit/") for name in Package(kit).reached("import kit"))
-
-
 def test_the_lenet_notebook_reaches_what_makes_its_numbers_and_no_machinery():
     from lamb_keras.batch import notebook
 

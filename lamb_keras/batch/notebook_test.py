@@ -45,13 +45,6 @@ def test_papermill_finds_the_same_parameters(read, tmp_path):
     assert list(found) == list(inspected)
 
 
-def test_a_source_of_several_lines_is_joined(read):
-    assert read({**cell("", "parameters"), "source": ["a = 1\n", "b = 2"]}) == {
-        "a": 1,
-        "b": 2,
-    }
-
-
 def refused(read, *cells):
     with pytest.raises(BatchError) as caught:
         read(*cells)

@@ -121,12 +121,6 @@ def test_a_notebook_that_finishes_has_no_banner(executed):
     assert not any("did not finish" in source(cell) for cell in good.cells)
 
 
-def test_its_parameters_are_at_the_top_with_those_at_their_defaults(executed):
-    table = source(executed["good"].cells[0])
-    assert "<tr><td>rate</td><td><code>0.5</code></td></tr>" in table
-    assert "<tr><td>sizes</td><td><code>&#91;1, 2&#93;</code></td></tr>" in table
-
-
 def test_a_hostile_string_is_a_string_in_the_kernel_and_escaped_in_the_table(executed):
     good = executed["good"]
     [output] = good.cells[-1]["outputs"]
