@@ -26,7 +26,7 @@ from lamb_keras.cpu import share
 from lamb_keras.store import events
 from lamb_keras.store.environment import RUNS_VARIABLE
 
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_POLLS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
 PREFIX = "lamb-"
@@ -40,7 +40,7 @@ class Result(NamedTuple):
     """What came of an attempt."""
 
     outcome: Outcome
-    notebook: Path  # as far as it was executed; it need not be there, nor whole
+    notebook: Path | None  # as far as executed; it need not be there, nor whole
     started: str  # in ISO 8601
     seconds: float
 
@@ -52,14 +52,14 @@ class GivenUpError(Exception):
     """
 
 
-def execute(job, start, variables, tell, wanted, parent=None, device=None):
+def execute(job, start, variables, emit, wanted, parent=None, device=None):
     """Executes a run once and returns the `Result`; its processes have then ended.
 
     Args:
         job: what is to be done, as `executor` writes it: JSON and no more.
         start: `Fork` or `start_plainly`, which make the process.
         variables: of the `environment`.
-        tell: called with each event of `store.events`.
+        emit: called with each event of `store.events`.
         wanted: whether the result still is; if not, this raises `GivenUpError`.
         parent: the folder for things of the moment.
         device: the GPU to run on, or None.
@@ -74,7 +74,7 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
     job = {**job, "output": os.path.relpath(output, job["root"])}
     (folder / JOB).write_text(json.dumps({**job, "environment": variables}), "utf-8")
     about = {"run": job["run"], "attempt": job["number"], "gpu": device}
-    tell({"event": "started", "time": time.time(), **about})
+    emit({"event": "started", "time": time.time(), **about})
     memory, family, position, watched = outcome.Memory(), None, 0, began
     try:
         process = start(folder, job["root"], variables)
@@ -84,7 +84,7 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
             code = process.exitcode
             heard, position = _events(folder / EVENTS, position)
             for each in heard:
-                tell({**each, "run": job["run"]})
+                emit({**each, "run": job["run"]})
             if code is not None:
                 ended = memory.explain(_outcome(code, folder))
                 break
@@ -97,7 +97,7 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
             if time.monotonic() > watched + 1:
                 watched = time.monotonic()
                 family.watch()
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
         family.end()
     except BaseException:
         if family:
@@ -111,7 +111,7 @@ def execute(job, start, variables, tell, wanted, parent=None, device=None):
 
 def clear(notebook):
     """Removes a notebook in progress, and what is left of a save of it."""
-    for path in notebook.parent.glob(f"*{notebook.name}*"):
+    for path in notebook.parent.glob(f"*{notebook.name}*") if notebook else ():
         path.unlink(missing_ok=True)
 
 

@@ -154,12 +154,12 @@ def differences(was, now):
     """What makes two different keys different, a phrase each."""
     said = []
     for name, before, after in _changed(was["parameters"], now["parameters"]):
-        told = "changed"
+        change = "changed"
         if before is None or after is None:
-            told = f"is {'gone' if after is None else 'new'}"
+            change = f"is {'gone' if after is None else 'new'}"
         elif before != after:
-            told = f"is {after}, was {before}"
-        said.append(f"parameter {name} {told}")
+            change = f"is {after}, was {before}"
+        said.append(f"parameter {name} {change}")
     if was["notebook"] != now["notebook"]:
         said.append("the notebook's code changed")
     before, after = was["versions"], now["versions"]

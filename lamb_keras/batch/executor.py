@@ -41,7 +41,7 @@ from lamb_keras.batch.plan import PlannedRun
 from lamb_keras.batch.processes import Family
 from lamb_keras.store import record
 
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_POLLS = 0.1
 SECONDS_TO_CONNECT = 10
 # On macOS what Apple's libraries have started by then does not survive a fork.
 FORKS = platform == "linux"
@@ -66,11 +66,8 @@ def execute(
         timeout: seconds that a run may take, its attempts together; None for no limit.
         stream: where progress is shown, standard error by default.
         ended: called with the record of each run when it has ended.
-
-    Raises:
-        BatchError: if Dask is not installed, or nobody answers at the address.
     """
-    pool = _Cluster(dask, project) if dask else _Machine(jobs, runs, project)
+    pool = _Cluster(dask) if dask else _Machine(jobs, runs, project)
     trials = {run.name: experiments.trials(run.parameters) for run in runs}
     shown = status.Status(trials, log, stream)
     # Named in the log before it is there, so that whoever comes after a kill finds it.
@@ -90,7 +87,7 @@ def execute(
                     pending.run.folder.mkdir(parents=True, exist_ok=True)
                     active[pool.submit(pending.job(project))] = pending
                 over = [future for future in active if future.done()]
-                # Read afterwards, so that what was told before the end is heard.
+                # Read afterwards, so that what was said before the end is heard.
                 for event in pool.events():
                     shown.note(**event)
                 for future in over:
@@ -99,20 +96,22 @@ def execute(
                     pending.add(result)
                     if pending.may_be_retried:
                         how, reason, _ = result.outcome
-                        told = {"run": pending.run.name, "how": how, "reason": reason}
-                        shown.note("retried", **told)
+                        fields = {"run": pending.run.name, "how": how, "reason": reason}
+                        shown.note("retried", **fields)
                         attempt.clear(result.notebook)
                         waiting.append(pending)
                         continue
-                    kept = _file(pending, result, project)
-                    records.append(kept)
-                    done.append((pending.run, kept["seconds"]))
-                    told = {name: kept[name] for name in ("run", "reason", "seconds")}
-                    shown.note(kept["ended"], **told)
+                    filed = _file(pending, result, project)
+                    records.append(filed)
+                    done.append((pending.run, filed["seconds"]))
+                    fields = {
+                        name: filed[name] for name in ("run", "reason", "seconds")
+                    }
+                    shown.note(filed["ended"], **fields)
                     if ended:
-                        ended(kept)
+                        ended(filed)
                 shown.refresh()
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(SECONDS_BETWEEN_POLLS)
     finally:
         for pending in active.values():
             shown.note(outcome.INTERRUPTED, run=pending.run.name)
@@ -183,7 +182,7 @@ def _file(pending, result, project):
     """Files what came of a run beside its outputs; returns the record."""
     run, last = pending.run, pending.attempts[-1]
     reason = last["reason"]
-    kept = record.blank(run) | {
+    filed = record.blank(run) | {
         "ended": last["ended"],
         "attempts": pending.attempts,
         "started": pending.attempts[0]["started"],
@@ -195,17 +194,17 @@ def _file(pending, result, project):
         run.forget_trials()
     try:
         if reason is None:
-            kept |= confirmed
-            record.succeeded(run, result.notebook, kept)
+            filed |= confirmed
+            record.succeeded(run, result.notebook, filed)
             run.forget_trials()
-            return {**kept, "status": "succeeded"}
-        record.failed(run, result.notebook, kept, reason)
+            return {**filed, "status": "succeeded"}
+        record.failed(run, result.notebook or run.file("none"), filed, reason)
     except OSError as error:
         reason = f"the outputs could not be written: {error}"
-        kept["ended"] = outcome.FAILED
+        filed["ended"] = outcome.FAILED
     finally:
         attempt.clear(result.notebook)
-    return {**kept, "status": "failed", "reason": reason}
+    return {**filed, "status": "failed", "reason": reason}
 
 
 def _clear_unfinished(runs):
@@ -216,10 +215,27 @@ def _clear_unfinished(runs):
                 path.unlink(missing_ok=True)
 
 
-class _Machine:
+class _Pool:
+    """Where attempts are made: jobs go in, events and results come out."""
+
+    def __init__(self):
+        self._events = queue.SimpleQueue()
+
+    def events(self):
+        """What happened since the last call."""
+        while not self._events.empty():
+            yield self._events.get_nowait()
+
+    def result(self, future):
+        """The `Result` of a job that is done, in whatever way."""
+        return future.result()
+
+
+class _Machine(_Pool):
     """Threads of this process, each of which watches the process of an attempt."""
 
     def __init__(self, jobs, runs, project):
+        super().__init__()
         self._root = project.root
         self._gpus = scheduling.gpus(os.environ)
         self.slots = min(jobs or scheduling.default_jobs(self._gpus), len(runs))
@@ -227,8 +243,7 @@ class _Machine:
         self.folder = Path(attempt.temporary_folder(), name)
         self._variables = environment("", self.slots)
         self._threads = ThreadPoolExecutor(self.slots)
-        self._events, self._devices = queue.SimpleQueue(), {}
-        self._stopped = threading.Event()
+        self._devices, self._stopped = {}, threading.Event()
         notebooks = dict.fromkeys(run.notebook for run in runs)
         lines = [line for path in notebooks for line in notebook.imports(path)]
         self._imports = "\n".join(dict.fromkeys(lines))
@@ -268,19 +283,13 @@ class _Machine:
             job,
             attempt.Fork if FORKS else attempt.start_plainly,
             self._variables,
-            tell=self._events.put,
+            emit=self._events.put,
             wanted=lambda: not self._stopped.is_set(),
             parent=self.folder,
             device=device,
         )
         self._devices[future] = device
         return future
-
-    def events(self):
-        return _drained(self._events)
-
-    def result(self, future):
-        return future.result()
 
 
 def _end_fork_server():
@@ -294,21 +303,20 @@ def _end_fork_server():
         server._stop()
 
 
-class _Cluster:
+class _Cluster(_Pool):
     """The workers of a Dask cluster, which say how many runs there are at once."""
 
     folder = ""
 
-    def __init__(self, address, project):
-        self._client = _connected(address)
-        self._topic, self._told = f"lamb-keras-{uuid.uuid4().hex}", queue.SimpleQueue()
-        self._futures = []
+    def __init__(self, address):
+        super().__init__()
         self.slots = float("inf")
+        self._client, self._futures = _connected(address), []
+        self._topic = f"lamb-keras-{uuid.uuid4().hex}"
 
     def __enter__(self):
-        self._client.subscribe_topic(
-            self._topic, lambda event: self._told.put(event[1])
-        )
+        put = self._events.put
+        self._client.subscribe_topic(self._topic, lambda sent: put(sent[1]))
         return self
 
     def __exit__(self, *exception):
@@ -322,11 +330,7 @@ class _Cluster:
         self._futures.append(future)
         return future
 
-    def events(self):
-        return _drained(self._told)
-
     def result(self, future):
-        """The `Result` of a task that has ended, in whatever way."""
         if future.status == "finished":
             return future.result()
         how, error = outcome.FAILED, "the Dask cluster went away or gave it up"
@@ -337,7 +341,7 @@ class _Cluster:
             elif not isinstance(error, BatchError):
                 error = f"its Dask task ended with {error!r}"
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return attempt.Result(Outcome(how, str(error)), Path("nothing"), now, 0.0)
+        return attempt.Result(Outcome(how, str(error)), None, now, 0.0)
 
 
 def _connected(address):
@@ -360,7 +364,7 @@ def _connected(address):
 
 
 def _execute_on_dask(job, topic):
-    """What a Dask worker does: an attempt, told of through the scheduler."""
+    """What a Dask worker does: an attempt, whose events go through the scheduler."""
     from distributed import get_client, get_worker
 
     root = Path(job["root"])
@@ -386,15 +390,10 @@ def _execute_on_dask(job, topic):
             job,
             attempt.start_plainly,
             environment("", sharing),
-            tell=lambda event: worker.log_event(topic, event),
+            emit=lambda event: worker.log_event(topic, event),
             wanted=wanted,
             parent=attempt.temporary_folder(),
             device=next(iter(scheduling.gpus(os.environ)), None),
         )
     except attempt.GivenUpError:
         return None
-
-
-def _drained(events):
-    while not events.empty():
-        yield events.get_nowait()

@@ -248,10 +248,10 @@ class Board:
         width = max(map(len, self.runs), default=0)
         lines = []
         for name, run in self.runs.items():
-            told = str(run)
+            line = str(run)
             if run.state == "running" and not alive:
-                told = f"ended with the batch after {run.done} of {run.total} trials"
-            lines.append(f"{name:{width}}  {told}")
+                line = f"ended with the batch after {run.done} of {run.total} trials"
+            lines.append(f"{name:{width}}  {line}")
         runs = self.runs.values()
         ready = sum(run.state == outcome.SUCCEEDED for run in runs)
         counts = (
