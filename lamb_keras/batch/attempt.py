@@ -71,7 +71,8 @@ def execute(job, start, variables, emit, wanted, parent=None, device=None):
     )
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     variables = _variables(job, variables, folder, device)
-    job = {**job, "output": os.path.relpath(output, job["root"])}
+    relative = os.path.relpath(output, job["root"])
+    job = {**job, "output": relative, "watcher": os.getpid()}
     (folder / JOB).write_text(json.dumps({**job, "environment": variables}), "utf-8")
     about = {"run": job["run"], "attempt": job["number"], "gpu": device}
     emit({"event": "started", "time": time.time(), **about})

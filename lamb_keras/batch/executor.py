@@ -351,7 +351,7 @@ def _connected(address):
         raise BatchError(
             "--dask needs the package distributed; install lamb-keras[dask]"
         ) from None
-    # What goes on is told by our own log, and what goes wrong by an exception.
+    # What goes on is in our own log, and what goes wrong is an exception.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)

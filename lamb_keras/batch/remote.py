@@ -21,15 +21,7 @@ SHARED = ("results.csv", "report.html", "summary.ipynb")
 
 
 class Remote:
-    """A folder of this machine, and the address where it is kept.
-
-    Attributes:
-        address: as it was given, without a slash at its end.
-        folder: of all scales, on this machine.
-
-    Raises:
-        BatchError: where fsspec does not know such addresses, or cannot read there.
-    """
+    """A `folder` of this machine, of all scales, and the `address` where it is kept."""
 
     def __init__(self, address: str):
         self.address = address.rstrip("/")

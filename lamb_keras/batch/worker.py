@@ -42,7 +42,8 @@ def main(folder):
         kernel = execution.ForkedKernel.fork()
         if kernel is None:
             return execution.ForkedKernel.become()
-    threading.Thread(target=_end_with_the_batch, args=[folder], daemon=True).start()
+    arguments = folder, job["watcher"]
+    threading.Thread(target=_end_with_the_batch, args=arguments, daemon=True).start()
     events.emit("working", host=status.host(), pid=os.getpid())
     ended = execute(job, folder, kernel)
     end_descendants()
@@ -123,13 +124,20 @@ def _redirect(log):
     os.close(file)
 
 
-def _end_with_the_batch(folder):
-    """Ends this process and all below it when its parent is gone."""
-    parent = os.getppid()
-    while os.getppid() == parent:
+def _end_with_the_batch(folder, watcher):
+    """Ends this process and all below it when who watches over it is gone.
+
+    That is the process `watcher`, and for a fork the server that it is a child of, too.
+    """
+    batch, parent = multiprocessing.parent_process(), os.getppid()
+    while os.getppid() == (parent if batch else watcher):
+        if batch and not batch.is_alive():
+            break
         time.sleep(1)
     end_descendants()
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        # Under another name first: some thread might be writing into it.
+        shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}.left")))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
