@@ -194,7 +194,7 @@ def _until_done(batch, wanted, choose, seconds, killed):
     seconds = seconds / len(TABLES) / 2
     starts, kept, code = 0, {}, None
     while code != 0:
-        assert starts < 100, batch.said()
+        assert starts < 100 + wanted, batch.said()
         batch.start()
         starts += 1
         # Mostly the start goes by in peace, or there would be nothing but starts.

@@ -127,10 +127,10 @@ class Client(PapermillNotebookClient):
     def execute(self, **options):
         try:
             return super().execute(**options)
-        except DeadKernelError as error:
-            if isinstance(error, KernelDied):
+        except RuntimeError as error:
+            # While no cell was being executed; for its start there is no class.
+            if isinstance(error, KernelDied) or "ernel died" not in str(error):
                 raise
-            # While no cell was being executed.
             raise KernelDied(None) from error
 
     def papermill_execute_cells(self):
