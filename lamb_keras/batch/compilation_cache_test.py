@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lamb_keras.batch import compiled
+from lamb_keras.batch import compilation_cache
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def environ(tmp_path):
 
 @pytest.fixture
 def folder(environ):
-    return Path(compiled.variables(environ)[compiled.FOLDER])
+    return Path(compilation_cache.variables(environ)[compilation_cache.FOLDER])
 
 
 def put(folder, content, age):
@@ -28,28 +28,35 @@ def put(folder, content, age):
 
 def test_the_folder_is_in_the_users_cache_and_made(environ, folder, tmp_path):
     assert folder.is_dir() and folder.parent == tmp_path / "cache" / "xla"
-    users = compiled.variables({"XDG_CACHE_HOME": str(tmp_path)})[compiled.FOLDER]
+    users = compilation_cache.variables({"XDG_CACHE_HOME": str(tmp_path)})[
+        compilation_cache.FOLDER
+    ]
     assert Path(users).parent == tmp_path / "lamb-keras" / "xla"
 
 
 def test_another_kind_of_processor_has_another_folder(environ, folder, monkeypatch):
-    monkeypatch.setattr(compiled, "_processor", lambda: b"another")
-    assert compiled.variables(environ)[compiled.FOLDER] != str(folder)
+    monkeypatch.setattr(compilation_cache, "_processor", lambda: b"another")
+    assert compilation_cache.variables(environ)[compilation_cache.FOLDER] != str(folder)
 
 
 def test_the_users_own_folder_is_left_alone(environ):
-    assert compiled.variables({**environ, compiled.FOLDER: "/mine"}) == {}
+    assert (
+        compilation_cache.variables({**environ, compilation_cache.FOLDER: "/mine"})
+        == {}
+    )
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
     (tmp_path / "file").write_text("")
-    assert compiled.variables({"LAMB_KERAS_CACHE": str(tmp_path / "file")}) == {}
+    assert (
+        compilation_cache.variables({"LAMB_KERAS_CACHE": str(tmp_path / "file")}) == {}
+    )
 
 
 @pytest.mark.parametrize("age, stays", [(3600, True), (31 * 86400, False)])
 def test_a_program_is_kept_for_a_month(environ, folder, age, stays):
     path = put(folder, zlib.compress(b"program"), age)
-    compiled.variables(environ)
+    compilation_cache.variables(environ)
     assert path.exists() is stays
 
 
@@ -58,11 +65,11 @@ def test_half_a_program_is_removed_unless_it_may_be_being_written(
     environ, folder, age, stays
 ):
     path = put(folder, zlib.compress(os.urandom(1000))[:-10], age)
-    compiled.variables(environ)
+    compilation_cache.variables(environ)
     assert path.exists() is stays
 
 
 def test_a_program_packed_in_another_way_is_kept(environ, folder):
     path = put(folder, b"\x28\xb5\x2f\xfd...", 3600)
-    compiled.variables(environ)
+    compilation_cache.variables(environ)
     assert path.exists()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lamb_keras.batch import turn
+from lamb_keras.batch import scheduling
 from lamb_keras.batch.plan import Project, plan
 
 
@@ -18,7 +18,7 @@ def order(runs, slots, lasting=lambda run: 1):
     waiting, active, ended, started, now = list(runs.values()), [], [], [], 0
     while waiting or active:
         while waiting and len(active) < slots:
-            place = turn.next_of(waiting, [run for _, run in active], ended)
+            place = scheduling.next_run(waiting, [run for _, run in active], ended)
             run = waiting.pop(place)
             started.append(run.table)
             active.append((now + lasting(run), run))
@@ -53,13 +53,13 @@ def test_few_trials_that_last_come_before_many_that_do_not(runs):
     many = runs[14]
     few = replace(many, notebook=Path("bert_squad.ipynb"), parameters={"seeds": [0]})
     ended = [(many, 20.0), (few, 100.0)]
-    assert turn.next_of([many, few], [], ended) == 1
-    assert turn.next_of([many, few], [], [(many, 20.0), (few, 10.0)]) == 0
+    assert scheduling.next_run([many, few], [], ended) == 1
+    assert scheduling.next_run([many, few], [], [(many, 20.0), (few, 10.0)]) == 0
 
 
 def test_notebooks_without_solvers_go_in_their_order(runs):
     plain = [
         replace(runs[table], parameters={"learning_rates": [0.1]}) for table in (9, 10)
     ]
-    assert turn.next_of(plain, [], []) == 0
-    assert turn.next_of(plain[1:], plain[:1], []) == 0
+    assert scheduling.next_run(plain, [], []) == 0
+    assert scheduling.next_run(plain[1:], plain[:1], []) == 0

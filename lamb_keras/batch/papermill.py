@@ -1,5 +1,14 @@
-"""How the engine executes a notebook: what Papermill's own does, and what it lacks."""
+"""How our engine executes a notebook: what Papermill's own does, and what it lacks.
 
+Papermill calls a notebook completed whose kernel was killed or took too long, saves it
+in the open, so that readers see halves, and gives a cell that printed much four seconds
+to be read. With this engine a notebook says at its top which parameters it ran with
+and, if it did not finish, why; it is saved in one step; a line that is written over is
+kept once; the kernel is spoken to over sockets of the file system, which parallel
+starts don't race for; a parameter that the notebook doesn't have is refused.
+"""
+
+import ast
 import contextlib
 import difflib
 import os
@@ -9,8 +18,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-import nbformat
 import zmq
+from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
@@ -21,12 +30,14 @@ from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets.config import Config
 
-from lamb_keras.batch import ends
+from lamb_keras.batch import notebook, outcome
 from lamb_keras.store import atomic, banner
 
 # A cell may be done long before its last message has been read.
 SECONDS_TO_READ = 600
-# Done in the kernel, in the thread whose socket it is; 23 is ZeroMQ's SNDHWM.
+# Lets the kernel throw nothing away that it says faster than it is heard: it would be a
+# thousand messages in waiting, and with them that a cell is done. Done in the kernel,
+# in the thread whose socket it is; 23 is ZeroMQ's SNDHWM.
 KEEP_ALL_MESSAGES = (
     "(lambda thread: thread.schedule(lambda: thread.socket.setsockopt(23, 0)))"
     "(get_ipython().kernel.iopub_thread)"
@@ -36,16 +47,11 @@ BUILT_IN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
 
 
 class KernelDied(DeadKernelError):
-    """The kernel ended before the notebook did; with its exit code, if known.
-
-    Example:
-        >>> KernelDied(-9)
-        KernelDied('the kernel was killed by signal 9')
-    """
+    """The kernel ended before the notebook did; with its exit code, if known."""
 
     def __init__(self, code):
-        self.end = ends.of_process("the kernel", code)
-        super().__init__(self.end.reason)
+        self.outcome = outcome.of_process("the kernel", code)
+        super().__init__(self.outcome.reason)
 
 
 def execute(
@@ -69,10 +75,13 @@ def execute(
         banner.put(nb, banner.PARAMETERS, banner.table(parameters))
     _save_in_one_step(output_path)
     manager = Manager(nb, output_path, log_output, progress_bar, autosave_cell_every)
+    # A notebook that is not saved here may go to standard output, where what a child
+    # of the kernel writes is to be no part of it.
+    elsewhere = {} if output_path else {"stdout": sys.__stderr__.fileno()}
     with contextlib.ExitStack() as stack:
         stack.callback(manager.cleanup_pbar)
         if "config" not in options:
-            options["config"] = stack.enter_context(sockets_of_the_file_system())
+            options["config"] = stack.enter_context(unix_sockets())
         stack.enter_context(_ended_by_a_signal_as_by_an_exception())
         manager.notebook_start()
         try:
@@ -84,7 +93,7 @@ def execute(
                 log=logger,
                 log_output=log_output,
                 **{"iopub_timeout": SECONDS_TO_READ} | options,
-            ).execute()
+            ).execute(**elsewhere)
         except BaseException as error:
             manager.fail(_reason(error))
             raise
@@ -108,113 +117,78 @@ class Manager(NotebookExecutionManager):
 
 
 class Client(PapermillNotebookClient):
-    """Papermill's client, which minds how the kernel ends and what streams hold."""
+    """Papermill's client, which minds how the kernel ends."""
 
     def create_kernel_manager(self):
         manager = super().create_kernel_manager()
         manager.context.setsockopt(zmq.RCVHWM, 0)
         return manager
 
-    def _keep_all_messages(self):
-        """Lets the kernel throw nothing away that it says faster than it is heard.
-
-        It would be a thousand messages in waiting, and with them that a cell is done.
-        """
-        if self.km.ipykernel:
-            self.kc.execute(KEEP_ALL_MESSAGES, silent=True, store_history=False)
-
     def execute(self, **options):
         try:
             return super().execute(**options)
-        except DeadKernelError as error:
-            if isinstance(error, KernelDied):
+        except RuntimeError as error:
+            # While no cell was being executed; for its start there is no class.
+            if isinstance(error, KernelDied) or "ernel died" not in str(error):
                 raise
-            # While no cell was being executed.
             raise KernelDied(None) from error
 
     def papermill_execute_cells(self):
         """As Papermill's, but only an exception in the notebook completes a cell."""
-        self._keep_all_messages()
+        if self.km.ipykernel:
+            self.kc.execute(KEEP_ALL_MESSAGES, silent=True, store_history=False)
         for index, cell in enumerate(self.nb.cells):
             self.nb_man.cell_start(cell, index)
             try:
                 self.execute_cell(cell, index)
             except CellExecutionError as error:
-                self.nb_man.cell_exception(
-                    self.nb.cells[index], cell_index=index, exception=error
-                )
-                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
-                return
+                self.nb_man.cell_exception(cell, cell_index=index, exception=error)
             except DeadKernelError as error:
-                raise KernelDied(self._exit_code()) from error
-            self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
-
-    def output(self, outs, msg, display_id, cell_index):
-        """As nbclient's, but what a stream says is written on where it said something.
-
-        nbclient itself could do so once a cell is done, in a time that grows with the
-        square of a line's length.
-        """
-        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")]
-        if msg["msg_type"] != "stream" or hooked:
-            return super().output(outs, msg, display_id, cell_index)
-        said = msg["content"]
-        last = None if self.clear_before_next_output else _last(outs, said["name"])
-        if last is None:
-            last = super().output(outs, msg, display_id, cell_index)
-            last["text"] = ""
-        last["text"] = _written(last["text"], said["text"])
-        # For who follows what is said.
-        return nbformat.v4.new_output("stream", name=said["name"], text=said["text"])
-
-    def _exit_code(self):
-        provisioner = self.km and self.km.provisioner
-        return run_sync(provisioner.poll)() if provisioner else None
+                provisioner = self.km and self.km.provisioner
+                code = run_sync(provisioner.poll)() if provisioner else None
+                raise KernelDied(code) from error
+            if "outputs" in cell:
+                cell.outputs = _coalesced(cell.outputs)
+            self.nb_man.cell_complete(cell, cell_index=index)
+            if cell.metadata.papermill.exception:
+                return
 
 
-def _last(outs, stream):
-    """The output of a stream after which there is only what other streams said."""
-    for output in reversed(outs):
-        if output["output_type"] != "stream":
-            return None
-        if output["name"] == stream:
-            return output
-    return None
+def _coalesced(outputs):
+    """The outputs, each stream in one, without what was written over on a line.
 
-
-def _written(text, more):
-    """What a terminal shows after `text` if `more` is written on.
-
-    Example:
-        >>> _written("start\\n1 %\\r", "2 %\\r")
-        'start\\n2 %\\r'
-        >>> _written("1 %", "\\b\\b2 %")
-        '12 %'
+    nbclient's own `coalesce_streams` takes a time that grows with the square of a
+    line's length: minutes for a megabyte.
     """
-    line = text.rfind("\n") + 1
-    lines = (text[line:] + more).split("\n")
-    return text[:line] + "\n".join(map(_shown, lines))
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        kind = output.output_type, output.get("name")
+        if kind[0] == "stream" and kind == (last.get("output_type"), last.get("name")):
+            last["text"] += output["text"]
+        else:
+            joined.append(output)
+    for output in joined:
+        if output.output_type == "stream":
+            output["text"] = "\n".join(map(_shown, output["text"].split("\n")))
+    return joined
 
 
 def _shown(line):
-    # At its end a carriage return has nothing written over yet.
-    line = line[line.rstrip("\r").rfind("\r") + 1 :]
-    if "\b" not in line:
-        return line
-    shown = []
-    for character in line:
-        if character != "\b":
-            shown.append(character)
-        elif shown:
-            shown.pop()
-    return "".join(shown)
+    """What a terminal shows of a line in which a carriage return goes to its start.
+
+    Example:
+        >>> _shown("1 %\\r2 %\\r")
+        '2 %\\r'
+    """
+    return line[line.rstrip("\r").rfind("\r") + 1 :]
 
 
 def _reason(error):
     """Why a notebook did not finish, in a sentence without its stop."""
     match error:
         case KernelDied():
-            return error.end.reason
+            return error.outcome.reason
         case CellTimeoutError():
             first = str(error).strip().splitlines()[0]
             return f"a cell took too long ({first.rstrip('.')})"
@@ -227,34 +201,48 @@ def _reason(error):
 
 
 def _parameters(nb, kernel_name):
-    """All parameters of a notebook by name, those at their defaults included.
+    """All parameters of a notebook as they will run, by name.
 
     Raises:
         PapermillException: for one that was given and that the notebook doesn't have.
     """
-    given = dict(nb.metadata.papermill.get("parameters", {}))
-    # Papermill has seen to it that there is a language, wherever it was told.
-    known = nb.metadata.get("kernelspec", {}).get("language", "python")
-    defaults = _infer_parameters(nb, kernel_name, known)
-    found = {each.name: _value(each.default) for each in defaults}
-    for name in given if found else ():
-        if name not in found and name not in BUILT_IN:
-            nearest = difflib.get_close_matches(name, found, n=1)
+    cells = {tag: cell for cell in reversed(nb.cells) for tag in notebook.tags(cell)}
+    known = _assigned(nb, kernel_name, cells.get("parameters", {}))
+    injected = cells.get("injected-parameters", {})
+    # The notebook may tell of an earlier execution. What this one injects is a cell
+    # that was not there when Papermill loaded all others and noted something of each.
+    fresh = injected and "papermill" not in injected.metadata
+    given = dict(nb.metadata.papermill.get("parameters", {})) if fresh else {}
+    for name in given if known else ():
+        if name not in known and name not in BUILT_IN:
+            nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
             raise PapermillException(
                 f"the notebook has no parameter {name!r}; {hint}"
-                f"it has: {', '.join(found)}"
+                f"it has: {', '.join(known)}"
             )
-    return found | given
+    return known | _assigned(nb, kernel_name, injected) | given
+
+
+def _assigned(nb, kernel_name, cell):
+    """What a cell of parameters assigns, by name; empty for what can't be read."""
+    # Papermill has seen to it that there is a language, wherever it was told.
+    language = nb.metadata.get("kernelspec", {}).get("language", "python")
+    if language != "python":
+        found = _infer_parameters(nb, kernel_name, language)
+        return {each.name: _value(each.default) for each in found if cell}
+    try:
+        found = notebook.assigned(TransformerManager().transform_cell(cell["source"]))
+    except (KeyError, SyntaxError, ValueError):
+        return {}
+    return {name: _value(source) for name, source in found.items()}
 
 
 def _value(source):
-    import ast
-
     try:
         return ast.literal_eval(source)
     except (ValueError, SyntaxError):
-        return _Source(source)
+        return _Source(source or "…")
 
 
 class _Source:
@@ -272,9 +260,7 @@ def _save_in_one_step(path):
 
     Also the last time, when the engine is done with it.
     """
-    if path is None:
-        return
-    handler = papermill_io.get_handler(path)
+    handler = path and papermill_io.get_handler(path)
     if not isinstance(handler, LocalHandler):
         return
 
@@ -294,8 +280,8 @@ def _save_in_one_step(path):
 
 
 @contextlib.contextmanager
-def sockets_of_the_file_system():
-    """Papermill's configuration of a kernel that is spoken to over them."""
+def unix_sockets():
+    """Papermill's configuration of a kernel that is spoken to over the file system."""
     if sys.platform == "win32":
         yield Config()
         return

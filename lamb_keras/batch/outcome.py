@@ -1,8 +1,8 @@
 """How an attempt at a run ended, and whether another one may end better.
 
-An error in code is one every time. A process that was killed may have had bad luck, or
-too little memory: such a run gets a second attempt, with half the trials at a time if
-it smells of memory.
+An error in code is one every time. A process that was killed may have had bad luck or
+too little memory: such a run gets a second attempt, in the latter case with half the
+trials at a time.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 SUCCEEDED, FAILED, INTERRUPTED = "succeeded", "failed", "interrupted"
 KILLED, OUT_OF_MEMORY, TIMED_OUT = "killed", "out of memory", "timed out"
+ALL = (SUCCEEDED, FAILED, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT)
 
 MOST_ATTEMPTS = 2
 # Of the machine's memory. Below this its kernel soon ends somebody.
@@ -24,13 +25,12 @@ COUNTS = (
 )
 
 
-class End(NamedTuple):
+class Outcome(NamedTuple):
     """How an attempt ended, in one of the words above, and why, if it failed."""
 
     how: str
     reason: str | None = None
-    # Of the kernel or the worker, if it was ended by one and that is known.
-    signal: int | None = None
+    signal: int | None = None  # that ended the kernel or the worker, if known
 
     @property
     def may_be_retried(self):
@@ -38,7 +38,7 @@ class End(NamedTuple):
 
 
 def of_error(name, value):
-    """The end by an exception in the notebook.
+    """The outcome of an exception in the notebook.
 
     Example:
         >>> of_error("ValueError", "no").how
@@ -51,11 +51,11 @@ def of_error(name, value):
         how = OUT_OF_MEMORY
     elif name == "KeyboardInterrupt":
         how = INTERRUPTED
-    return End(how, f"{name}: {value}")
+    return Outcome(how, f"{name}: {value}")
 
 
 def of_process(name, code):
-    """The end of a process that should have lived on.
+    """The outcome of a process that should have lived on.
 
     Args:
         name: of the process, "the kernel".
@@ -64,38 +64,47 @@ def of_process(name, code):
     Example:
         >>> of_process("the kernel", -9).reason
         'the kernel was killed by signal 9'
-        >>> of_process("the kernel", 3).how
-        'failed'
     """
     if code is None:
-        return End(KILLED, f"{name} died")
+        return Outcome(KILLED, f"{name} died")
     if code < 0:
-        return End(KILLED, f"{name} was killed by signal {-code}", -code)
-    return End(FAILED, f"{name} ended itself with exit code {code}")
+        return Outcome(KILLED, f"{name} was killed by signal {-code}", -code)
+    return Outcome(FAILED, f"{name} ended itself with exit code {code}")
+
+
+def one_line(text, longest):
+    r"""Text on one line, without the colors that a kernel gives to exceptions.
+
+    Example:
+        >>> one_line("\x1b[0;31mValueError\x1b[0m: no\n\n  more of it", 15)
+        'ValueError: no…'
+    """
+    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(text)).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 class Memory:
     """Whether memory was scarce at any time since this was made."""
 
     def __init__(self):
-        self._before = _ended_for_memory()
+        self._ended_before = _ended_for_memory()
         self._scarce = False
 
-    def look(self):
-        """Looks at this moment; called a few times a second."""
+    def check(self):
+        """Takes note of this moment; called a few times a second."""
         import psutil
 
         memory = psutil.virtual_memory()
         self._scarce |= memory.available < SCARCE * memory.total
 
-    def explain(self, end):
-        """The end, or what it was if it may have been for want of memory."""
-        if end.how != KILLED or end.signal not in (signal.SIGKILL, None):
-            return end
-        if not self._scarce and _ended_for_memory() <= self._before:
-            return end
-        reason = f"{end.reason}, perhaps for want of memory"
-        return end._replace(how=OUT_OF_MEMORY, reason=reason)
+    def explain(self, outcome):
+        """The outcome, "out of memory" for a kill that was perhaps for want of it."""
+        if outcome.how != KILLED or outcome.signal not in (signal.SIGKILL, None):
+            return outcome
+        if not self._scarce and _ended_for_memory() <= self._ended_before:
+            return outcome
+        reason = f"{outcome.reason}, perhaps for want of memory"
+        return outcome._replace(how=OUT_OF_MEMORY, reason=reason)
 
 
 def _ended_for_memory():

@@ -20,16 +20,8 @@ from lamb_keras.store import atomic
 SHARED = ("results.csv", "report.html", "summary.ipynb")
 
 
-class Mirror:
-    """A folder of this machine, and the address where it is kept.
-
-    Attributes:
-        address: as it was given, without a slash at its end.
-        folder: of all scales, on this machine.
-
-    Raises:
-        BatchError: where fsspec does not know such addresses, or cannot read there.
-    """
+class Remote:
+    """A `folder` of this machine, of all scales, and the `address` where it is kept."""
 
     def __init__(self, address: str):
         self.address = address.rstrip("/")
@@ -40,7 +32,7 @@ class Mirror:
                 f"--output {address} needs the package fsspec; install "
                 "lamb-keras[address]"
             ) from None
-        with self._told("be opened"):
+        with self._one_sentence("be opened"):
             self._files, self._root = url_to_fs(self.address)
         name = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self.folder = Path(cache.folder()).absolute() / "outputs" / name
@@ -48,13 +40,13 @@ class Mirror:
     def check(self):
         """Raises `BatchError` where nothing can be written at the address."""
         probe = f"{self._root}/.lamb-keras"
-        with self._told("be written to"):
+        with self._one_sentence("be written to"):
             self._write(probe, b"?")
             self._files.rm_file(probe)
 
     def pull(self, scale: str):
         """Brings the runs that ended at this scale, where they are not here as well."""
-        with self._told("be read"):
+        with self._one_sentence("be read"):
             self._files.invalidate_cache()
             for path in sorted(self._files.glob(f"{self._root}/{scale}/table*/*.json")):
                 record = path[len(self._root) + 1 :]
@@ -76,7 +68,7 @@ class Mirror:
         """
         folder = f"{record['scale']}/{record['run'].partition('/')[0]}"
         try:
-            with self._told("be written to"):
+            with self._one_sentence("be written to"):
                 self._push(f"{folder}/{record['notebook']}")
         except BatchError as error:
             print(f"lamb-keras: {error}; it is tried again", file=sys.stderr)
@@ -95,7 +87,7 @@ class Mirror:
             path.relative_to(self.folder).as_posix().partition(".")[0]
             for path in (self.folder / scale).glob("table*/[!.]*.json")
         }
-        with self._told("be written to"):
+        with self._one_sentence("be written to"):
             for run in sorted(runs):
                 self._push(run)
             for page in filter(Path.exists, pages):
@@ -130,7 +122,7 @@ class Mirror:
             file.write(content)
 
     @contextlib.contextmanager
-    def _told(self, what):
+    def _one_sentence(self, what):
         """Whatever goes wrong at an address, of any kind of store, in one sentence."""
         try:
             yield

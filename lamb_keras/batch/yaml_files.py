@@ -1,6 +1,6 @@
 """Parameter values as people write them: in a YAML file, or after `--set`.
 
-The files are read as plain Papermill reads them (YAML 1.1, where `1e-3` is text, for
+Files are read as plain Papermill reads them (YAML 1.1, where `1e-3` is text, for
 `lamb_keras.experiments` to refuse): a file that works here works there. On the command
 line a number is whatever YAML 1.2 and everybody else call one.
 """
@@ -33,19 +33,15 @@ class _LineLoader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}
 
 
-for _tag, _pattern, _first in [
-    ("null", r"|~|null|Null|NULL", ["", *"~nN"]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-]:
+for _tag, _pattern in {
+    "null": r"|~|null|Null|NULL",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}.items():
     _LineLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
     )
 # YAML 1.2's whole numbers; 1.1's constructor would read 010 as eight and refuse 0o10.
 _LineLoader.add_constructor(
@@ -60,14 +56,6 @@ def read_file(path, name=None):
     Args:
         path: the file.
         name: what to call it in an error, its path by default.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "table07.yaml")
-        ...     _ = file.write_text("epochs: 30\\nlearning_rates: [0.001, 1e-3]")
-        ...     read_file(file)
-        {'epochs': 30, 'learning_rates': [0.001, '1e-3']}
     """
     name = name or str(path)
     try:

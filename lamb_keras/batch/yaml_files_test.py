@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from lamb_keras.batch import BatchError
-from lamb_keras.batch.values import read_file, read_setting
+from lamb_keras.batch.yaml_files import read_file, read_setting
 
 
 @pytest.fixture

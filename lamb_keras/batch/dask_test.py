@@ -9,20 +9,19 @@ import time
 from pathlib import Path
 
 import distributed
-import psutil
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch import cluster, executor, log
-from lamb_keras.batch.small_batch import (
+from lamb_keras.batch import BatchError, executor, status
+from lamb_keras.results import runs
+from testing.small_batch import (
     IMITATED,
     RUN,
     TRIALS,
     make_small_batch,
     numbers,
 )
-from lamb_keras.batch.tiny_project import FINISH, PARAMETERS, is_running
-from lamb_keras.results import runs
+from testing.tiny_project import FINISH, PARAMETERS, is_running
 
 TABLES = range(9, 15)
 
@@ -32,7 +31,6 @@ def temporary():
     # Short, for sockets; and all processes of a run are found by it.
     with tempfile.TemporaryDirectory(prefix="d") as folder:
         yield Path(folder)
-        executor.end_processes(folder)
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +76,6 @@ def undisturbed(project):
     return {run.name: numbers(run) for run in runs.read(output / "laptop")}
 
 
-def of_runs(temporary):
-    mark = f"{temporary}{os.sep}"
-    return [
-        p for p in psutil.process_iter() if executor._event_file(p).startswith(mark)
-    ]
-
-
 def wait_until(condition, process, seconds=400):
     end = time.monotonic() + seconds
     while not condition():
@@ -111,7 +102,7 @@ def test_a_worker_that_is_killed_costs_only_its_unfinished_trials(
     assert process.returncode == 0, said
     found = runs.read(output / "laptop")
     assert {run.name: numbers(run) for run in found} == undisturbed
-    told = log.read(output / "laptop")
+    told = status.read(output / "laptop")
     finished = [
         (event["run"], event["label"])
         for event in told
@@ -134,15 +125,16 @@ def test_a_worker_that_is_killed_costs_only_its_unfinished_trials(
     assert len(before) >= 3
     assert all(event["host"] for event in told if event["event"] == "working")
     left = {path.name for path in (output / "laptop").rglob("*") if path.is_file()}
-    assert left == {"resnet50_imagenet.ipynb", "resnet50_imagenet.json", log.NAME}
-    wait_until_gone(temporary)
+    assert left == {"resnet50_imagenet.ipynb", "resnet50_imagenet.json", status.NAME}
+    workers = [event["pid"] for event in told if event["event"] == "working"]
+    wait_until_gone(temporary, *workers)
 
 
-def wait_until_gone(temporary, pid=None):
+def wait_until_gone(temporary, *pids):
+    """Until nothing of a run is left: neither its processes nor its folder."""
     until = time.monotonic() + 20
-    # One that is being taken down has no environment any more, and is there still.
-    while (found := of_runs(temporary)) or (pid and is_running(pid)):
-        assert time.monotonic() < until, found or pid
+    while any(map(is_running, pids)) or list(temporary.glob("lamb-*")):
+        assert time.monotonic() < until, pids
         time.sleep(0.1)
 
 
@@ -173,7 +165,7 @@ def test_a_batch_that_ends_takes_along_what_its_workers_do(
     wait_until_gone(temporary, pid.read_text())
     # The workers live on, for the other batches of the cluster.
     assert pids_of(dask) == before
-    events = [event["event"] for event in log.read(busy.outputs)]
+    events = [event["event"] for event in status.read(busy.outputs)]
     assert ("ended" in events) == (number == 2)
 
 
@@ -187,7 +179,7 @@ def refused(capsys, *options):
 def test_a_scheduler_that_does_not_answer_is_one_sentence(
     capsys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr(executor, "SECONDS_TO_CONNECT", 1)
     options = ["--tables", "7", "--output", str(tmp_path), "--dask"]
     said = refused(capsys, *options, "tcp://127.0.0.1:1")
     assert "no Dask scheduler answers at tcp://127.0.0.1:1 (" in said
@@ -205,6 +197,6 @@ def test_how_many_runs_at_once_is_for_the_cluster_to_say(capsys, tmp_path):
 
 
 def test_a_worker_that_does_not_see_the_outputs_says_so(tiny, tmp_path):
-    [run] = tiny(lenet_mnist=[PARAMETERS]).plan()
-    with pytest.raises(cluster.BatchError, match="does not see .*batch.jsonl; project"):
-        cluster._execute(run, str(tmp_path), None, "topic")
+    job = {"root": str(tmp_path), "notebook": "a.ipynb", "published": "b/a.ipynb"}
+    with pytest.raises(BatchError, match="does not see .*a.ipynb; project"):
+        executor._execute_on_dask(job, "topic")

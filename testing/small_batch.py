@@ -2,7 +2,7 @@
 
 import json
 
-from lamb_keras.batch.tiny_project import cell, make_project
+from testing.tiny_project import cell, make_project
 
 NOTEBOOK = "resnet50_imagenet"
 PARAMETERS = """

@@ -1,7 +1,9 @@
 """`papermill --engine lamb-keras`: notebooks that end in every way, executed once."""
 
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import papermill
 import pytest
 from papermill.iorw import papermill_io
 
-from lamb_keras.batch import managed
+from lamb_keras.batch import papermill as engine
 from lamb_keras.store import banner
 
 PARAMETERS = 'rate = 0.1  # of learning\nname = "a"\nsizes = [1,\n    2]'
@@ -119,12 +121,6 @@ def test_a_notebook_that_finishes_has_no_banner(executed):
     assert not any("did not finish" in source(cell) for cell in good.cells)
 
 
-def test_its_parameters_are_at_the_top_with_those_at_their_defaults(executed):
-    table = source(executed["good"].cells[0])
-    assert "<tr><td>rate</td><td><code>0.5</code></td></tr>" in table
-    assert "<tr><td>sizes</td><td><code>&#91;1, 2&#93;</code></td></tr>" in table
-
-
 def test_a_hostile_string_is_a_string_in_the_kernel_and_escaped_in_the_table(executed):
     good = executed["good"]
     [output] = good.cells[-1]["outputs"]
@@ -175,21 +171,87 @@ def test_a_syntax_error_fails_its_cell_and_nothing_below_is_executed(executed):
     assert states(syntax)[-2:] == ["failed", "pending"]
 
 
-def test_an_unknown_parameter_is_refused_with_the_nearest_known_one(tmp_path):
-    write(tmp_path / "a.ipynb", [])
-    with pytest.raises(papermill.PapermillException, match="did you mean rate?"):
-        papermill.execute_notebook(
-            tmp_path / "a.ipynb",
-            None,
-            {"rat": 0.5},
-            engine_name="lamb-keras",
-            progress_bar=False,
-        )
+def execute(path, parameters=None, cells=(), metadata=None, source=PARAMETERS):
+    """Executes a notebook of one parameters cell; returns its table as a dict."""
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    cells = [cell, *map(nbformat.v4.new_code_cell, cells)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata or {})
+    nbformat.write(notebook, path)
+    done = papermill.execute_notebook(
+        path,
+        path,
+        parameters,
+        engine_name="lamb-keras",
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+    )
+    rows = re.findall(r"<td>([^<]*)</td><td><code>([^<]*)</code>", source_of(done))
+    return {html.unescape(name): html.unescape(value) for name, value in rows}
+
+
+def source_of(notebook):
+    return notebook.cells[0].source
+
+
+ODD = """
+data_url = "https://host/get?split=train"
+workers = 2  # processes per node, total = workers * nodes
+color = "#1f77b4"
+options = dict(
+    depth=3,
+)
+low, high = 0, 1
+"""
+
+
+def test_parameters_are_those_that_stand_in_the_cell(tmp_path):
+    path = tmp_path / "a.ipynb"
+    given = {"data_url": "https://h/get?split=test", "workers": 4, "high": 2}
+    assert execute(path, given, source=ODD) == {
+        "data_url": '"https://h/get?split=test"',
+        "workers": "4",
+        "color": '"#1f77b4"',
+        "options": "dict(depth=3)",
+        "low": "…",
+        "high": "2",
+    }
+    # A second execution gives none; those of the first one still run.
+    again = papermill.execute_notebook(
+        path, path, engine_name="lamb-keras", kernel_name="python3", progress_bar=False
+    )
+    assert "workers</td><td><code>4<" in source_of(again)
+
+
+@pytest.mark.parametrize("stale", ["rate", "rte"])
+def test_what_an_earlier_execution_noted_is_neither_told_nor_refused(tmp_path, stale):
+    metadata = {"papermill": {"parameters": {stale: 90}}}
+    assert execute(tmp_path / "a.ipynb", metadata=metadata)["rate"] == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "hint"),
+    [(PARAMETERS, "rat", "did you mean rate?"), (ODD, "depth", "it has: data_url, ")],
+)
+def test_an_unknown_parameter_is_refused_with_those_that_are_known(
+    tmp_path, source, name, hint
+):
+    with pytest.raises(papermill.PapermillException, match=hint):
+        execute(tmp_path / "a.ipynb", {name: 0.5}, source=source)
+
+
+def test_a_notebook_on_standard_output_is_nothing_but_that(tmp_path):
+    write(tmp_path / "a.ipynb", ["import os; os.system('echo hello')"])
+    said = subprocess.check_output(
+        [*command("a", [])[:-2], str(tmp_path / "a.ipynb"), "-", "-k", "python3"],
+        stderr=subprocess.DEVNULL,
+    )
+    assert json.loads(said)["cells"][-1]["execution_count"] == 2
 
 
 def test_a_reader_sees_the_old_notebook_or_the_new_one(tmp_path):
     path = tmp_path / "a.ipynb"
-    managed._save_in_one_step(str(path))
+    engine._save_in_one_step(str(path))
     papermill_io.write("old" * 1000, str(path))
     with path.open() as reader:
         papermill_io.write("new", str(path))
@@ -200,7 +262,7 @@ def test_a_reader_sees_the_old_notebook_or_the_new_one(tmp_path):
 
 def test_what_a_link_leads_to_is_what_is_written(tmp_path):
     (tmp_path / "link.ipynb").symlink_to("b.ipynb")
-    managed._save_in_one_step(str(tmp_path / "link.ipynb"))
+    engine._save_in_one_step(str(tmp_path / "link.ipynb"))
     papermill_io.write("new", str(tmp_path / "link.ipynb"))
     assert (tmp_path / "b.ipynb").read_text() == "new"
     assert (tmp_path / "link.ipynb").is_symlink()
@@ -208,7 +270,7 @@ def test_what_a_link_leads_to_is_what_is_written(tmp_path):
 
 def test_a_folder_that_is_not_there_is_papermills_own_sentence(tmp_path):
     path = str(tmp_path / "nowhere" / "a.ipynb")
-    managed._save_in_one_step(path)
+    engine._save_in_one_step(path)
     with pytest.raises(FileNotFoundError, match="output folder .* doesn't exist"):
         papermill_io.write("new", path)
 
@@ -233,37 +295,6 @@ def test_a_table_is_one_block_of_html_whatever_is_in_it(value):
     assert html.count("<td>") == 2 and "<script" not in html and "<em>" not in html
 
 
-@pytest.mark.parametrize(
-    ("pieces", "shown"),
-    [
-        (["a", "b\n", "c"], "ab\nc"),
-        (["1 %\r", "2 %", "\r", "3 %\r"], "3 %\r"),
-        (["1 %\r2 %\r3 %\n"], "3 %\n"),
-        (["kept\r\n", "kept\r", "\n"], "kept\r\nkept\r\n"),
-        (["12", "\b", "3", "\b\b\b\b4"], "4"),
-        (["x\n", "\b1 %\r2 %"], "x\n2 %"),
-    ],
-)
-def test_a_stream_is_kept_as_a_terminal_would_show_it(pieces, shown):
-    text = ""
-    for piece in pieces:
-        text = managed._written(text, piece)
-    assert text == shown
-
-
-def test_a_line_of_many_megabytes_takes_no_time():
-    began = time.monotonic()
-    assert len(managed._written("x" * 10**7, "y" * 10**7)) == 2 * 10**7
-    assert time.monotonic() - began < 5
-
-
-def test_streams_that_take_turns_are_two_outputs_and_stay_below_what_was_shown():
-    shown = {"output_type": "display_data"}
-    out, err = ({"output_type": "stream", "name": n} for n in ("stdout", "stderr"))
-    assert managed._last([out, err], "stdout") is out
-    assert managed._last([out, shown, err], "stdout") is None
-
-
 def test_the_entry_point_is_the_installed_packages():
     from importlib.metadata import entry_points
 
@@ -272,6 +303,15 @@ def test_the_entry_point_is_the_installed_packages():
 
 
 def test_importing_papermill_loads_nothing_heavy_for_the_engine():
-    code = "import papermill, sys; print('lamb_keras.batch.managed' in sys.modules)"
+    code = "import papermill, sys; print('lamb_keras.batch.papermill' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_line_of_many_megabytes_takes_no_time():
+    began = time.monotonic()
+    pieces = ["x" * 10**6] * 10 + ["\r1 %", "\r2 %\n3 %"]
+    outputs = [nbformat.v4.new_output("stream", text=piece) for piece in pieces]
+    [output] = engine._coalesced(outputs)
+    assert output["text"] == "2 %\n3 %"
+    assert time.monotonic() - began < 5

@@ -18,6 +18,7 @@ SETTINGS = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 SECONDS_KEPT = 30 * 24 * 60 * 60
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def variables(environ):
@@ -32,8 +33,12 @@ def variables(environ):
     """
     if FOLDER in environ:
         return {}
+    from lamb_keras.data import cache  # NumPy, which a plan alone does not need
+
+    # Programs are for one kind of processor, and homes are shared between machines.
+    name = hashlib.sha256(_processor()).hexdigest()[:12]
     try:
-        folder = _folder(environ)
+        folder = Path(cache.folder(environ)).absolute() / "xla" / name
         folder.mkdir(parents=True, exist_ok=True)
         # JAX would warn, in the notebook, of each program that it can't keep.
         tempfile.TemporaryFile(dir=folder).close()
@@ -41,14 +46,6 @@ def variables(environ):
     except OSError:
         return {}
     return {FOLDER: str(folder), **SETTINGS}
-
-
-def _folder(environ):
-    from lamb_keras.data import cache  # NumPy, which a plan alone does not need
-
-    # Programs are for one kind of processor, and homes are shared between machines.
-    parent = Path(cache.folder(environ)).absolute()
-    return parent / "xla" / hashlib.sha256(_processor()).hexdigest()[:12]
 
 
 def _processor():
@@ -65,9 +62,8 @@ def _clear(folder):
 
     JAX itself would never write half a program anew, but warn of it in every run.
     """
-    now = time.time()
     for path in folder.glob("*-cache"):
-        age = now - path.stat().st_mtime
+        age = time.time() - path.stat().st_mtime
         # What is young, another batch may be writing at this moment.
         if age > SECONDS_KEPT or (age > 60 and _is_damaged(path.read_bytes())):
             path.unlink(missing_ok=True)
@@ -75,7 +71,7 @@ def _clear(folder):
 
 def _is_damaged(program):
     # JAX packs with zlib, or with zstd where there is one; that is not for us to read.
-    if program.startswith(b"\x28\xb5\x2f\xfd"):
+    if program.startswith(ZSTD):
         return False
     try:
         zlib.decompress(program)

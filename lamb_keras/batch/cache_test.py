@@ -2,15 +2,14 @@
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
 from lamb_keras import data
-from lamb_keras.batch import BatchError, key
-from lamb_keras.batch.done import decide
-from lamb_keras.batch.tiny_project import PARAMETERS, add_package, cell, snapshot
+from lamb_keras.batch import BatchError, cache
+from lamb_keras.batch.cache import decide
 from lamb_keras.store import record
+from testing.tiny_project import PARAMETERS, add_package, cell, snapshot
 
 FINISHED = {"name": "finished", "data": True, "encoder": "json", "version": 1}
 SOURCE = "from lamb_keras import training"
@@ -19,7 +18,7 @@ MORE = "dataset = 'digits'\nlearning_rates = [0.1]\n"
 
 @pytest.fixture
 def project(tiny, monkeypatch):
-    for name in (*key.VARIABLES, "LAMB_KERAS_DATA"):
+    for name in (*cache.VARIABLES, "LAMB_KERAS_DATA"):
         monkeypatch.delenv(name, raising=False)
     project = tiny(lenet_mnist=[PARAMETERS + MORE, SOURCE])
     monkeypatch.setenv("KERAS_HOME", str(project.root / "keras"))
@@ -53,7 +52,7 @@ def finish(project, *settings):
     """Files a finished run of what the project is now."""
     [decision] = decide(project.plan(*settings), project.project)
     run = decision.run
-    entries = kept(run) | key.confirmed(run, project.project)
+    entries = kept(run) | cache.confirmed(run, project.project)
     record.succeeded(run, executed(run), entries)
     return run
 
@@ -205,15 +204,17 @@ def test_a_default_of_the_notebook_that_is_overruled_does_not_count(done):
 
 @pytest.mark.parametrize("name", ["jax", "jaxlib", "keras", "numpy"])
 def test_another_version_is_named_with_the_one_before(done, monkeypatch, name):
-    now = key._version
+    now = cache._version
     monkeypatch.setattr(
-        key, "_version", lambda each: "9.0" if each == name else now(each)
+        cache, "_version", lambda each: "9.0" if each == name else now(each)
     )
     assert why(done) == f"{name} 9.0, was {now(name)}"
 
 
 def test_another_python_is_the_reason_and_not_each_of_its_readings(done, monkeypatch):
-    monkeypatch.setattr(key.platform, "python_version_tuple", lambda: ("3", "99", "0"))
+    monkeypatch.setattr(
+        cache.platform, "python_version_tuple", lambda: ("3", "99", "0")
+    )
     edit(done, "lamb_keras/schedules.py", "warmup = 1", "warmup = 2")
     reason = why(done)
     assert reason.startswith("python 3.99, was 3.") and ";" not in reason
@@ -222,10 +223,6 @@ def test_another_python_is_the_reason_and_not_each_of_its_readings(done, monkeyp
 def test_another_content_of_the_data_is_a_reason(done, monkeypatch):
     monkeypatch.setattr(data, "fingerprint", lambda name: f"another {name}")
     assert why(done) == "the data set changed"
-
-
-def test_another_data_set_is_another_parameter(done):
-    assert why(done, "dataset=mnist") == 'parameter dataset is "mnist", was "digits"'
 
 
 def test_data_that_cannot_be_read_are_one_sentence(done, monkeypatch):
@@ -249,13 +246,6 @@ def test_a_setting_of_keras_is_a_reason_unless_it_is_the_default(done):
         assert why(done) is None
     path.write_text('{"floatx": "float16"}')
     assert why(done) == "the setting floatx in keras.json changed"
-
-
-def test_settings_on_the_command_line_are_another_content(done):
-    assert why(done, "epochs=3") == "parameter epochs is 3, was 2"
-    finish(done, "epochs=3")
-    assert why(done, "epochs=3") is None
-    assert why(done) == "parameter epochs is 2, was 3"
 
 
 def test_two_long_values_that_look_alike_are_not_shown(done):
@@ -361,7 +351,7 @@ def test_code_that_changes_while_a_run_goes_on_leaves_it_without_a_key(project):
     [decision] = decide(project.plan(), project.project)
     run = decision.run
     edit(project, "lamb_keras/schedules.py", "warmup = 1", "warmup = 2")
-    entries = key.confirmed(run, project.project)
+    entries = cache.confirmed(run, project.project)
     note = "lamb_keras/schedules.py changed while it ran"
     assert entries == {"key": None, "note": note}
     record.succeeded(run, executed(run), kept(run) | entries)
@@ -371,16 +361,10 @@ def test_code_that_changes_while_a_run_goes_on_leaves_it_without_a_key(project):
 def test_a_notebook_that_goes_while_a_run_goes_on_leaves_it_without_a_key(project):
     [decision] = decide(project.plan(), project.project)
     decision.run.notebook.unlink()
-    assert key.confirmed(decision.run, project.project) == {
+    assert cache.confirmed(decision.run, project.project) == {
         "key": None,
         "note": "its notebook, code or data could not be read when it ended",
     }
-
-
-def test_a_run_that_nobody_gave_a_key_gets_none(project):
-    [decision] = decide(project.plan(), project.project)
-    run = replace(decision.run, key=None)
-    assert key.confirmed(run, project.project) == {"key": None}
 
 
 def test_a_module_that_cannot_be_read_is_one_sentence(done):

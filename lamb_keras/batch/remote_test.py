@@ -8,9 +8,9 @@ import fsspec
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch.mirror import Mirror
-from lamb_keras.batch.tiny_project import FINISH, PARAMETERS
+from lamb_keras.batch.remote import Remote
 from lamb_keras.results import report, runs
+from testing.tiny_project import FINISH, PARAMETERS
 
 COUNT = "open('runs.txt', 'a').write('x')"
 RUN = "laptop/table07/lenet_mnist"
@@ -76,7 +76,7 @@ def test_what_has_ended_is_there_and_nowhere_run_again(
     assert run(counting, address) == 0
     assert "is already done" in capsys.readouterr().out
     assert times(counting) == 1
-    [found] = runs.read(Mirror(address).folder / "laptop")
+    [found] = runs.read(Remote(address).folder / "laptop")
     assert found.succeeded and found.name == "table07/lenet_mnist"
     assert run(counting, address, "--again") == 0
     assert times(counting) == 2
@@ -85,7 +85,7 @@ def test_what_has_ended_is_there_and_nowhere_run_again(
     machine("one")
     assert run(counting, address, "--dry-run") == 0
     name = f"{RUN}.json"
-    assert (Mirror(address).folder / name).read_bytes() == stored(address)[name]
+    assert (Remote(address).folder / name).read_bytes() == stored(address)[name]
 
 
 def test_a_failure_is_there_until_the_run_succeeds(counting, address, machine, capsys):
@@ -104,7 +104,7 @@ def test_a_copy_that_was_cut_off_is_no_run_and_is_made_up_for(
     counting, address, machine, monkeypatch, capsys
 ):
     machine("one")
-    write = Mirror._write
+    write = Remote._write
 
     def refuse(self, path, content):
         if path.endswith("mnist.json"):
@@ -112,7 +112,7 @@ def test_a_copy_that_was_cut_off_is_no_run_and_is_made_up_for(
         write(self, path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Mirror, "_write", refuse)
+        patch.setattr(Remote, "_write", refuse)
         assert run(counting, address) == 2
     said = capsys.readouterr().err
     told = f"lamb-keras: --output {address} cannot be written to: the line is dead"

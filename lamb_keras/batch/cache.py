@@ -1,26 +1,28 @@
-"""The content key of a run: everything that its numbers depend on, by name.
+"""What of a plan is already done, and why anything else is to be done.
 
-Two runs with one key are the same run: same parameters, same code of the notebook
-and of every module it reaches, same data, same versions. The machine is no part of
-it: what was run elsewhere, on a GPU for one, is a result here too, and it names its
-device. The parts are kept in the run's record, so that the next plan can say what
-changed.
+A run is done if the outputs hold a finished run of the same content key: everything
+that its numbers depend on, by name. That is its parameters, the code of its notebook
+and of every module it reaches, its data and the versions of what computes. The machine
+is no part of it: what was run elsewhere is a result here too, and names its device. The
+parts are kept in the run's record, so that the next plan can say what changed.
 """
 
 import hashlib
 import json
 import os
 import platform
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 import lamb_keras
-from lamb_keras.batch import BatchError, notebook
-from lamb_keras.batch.reach import Package
+from lamb_keras.batch import BatchError, notebook, outcome
+from lamb_keras.batch.imports import Package
+from lamb_keras.batch.plan import PlannedRun
+from lamb_keras.store import record, scraps
 
 # What computes the numbers; the rest only carries or draws them.
 PACKAGES = ("jax", "jaxlib", "keras", "numpy")
-
 # What else makes JAX and Keras compute other numbers, unseen in the code.
 VARIABLES = (
     "JAX_ALLOW_F16_REDUCTIONS",
@@ -47,22 +49,45 @@ KERAS_DEFAULTS = {
 }
 
 LONGEST_VALUE = 40  # characters of a parameter's value, in a reason
+LONGEST_REASON = 80  # characters of why an attempt failed
 MOST_FILES = 3  # by name, in a reason
 
 
-class Keys:
-    """The keys of a batch's runs, all of the same moment: files are read once.
+@dataclass(frozen=True)
+class Decision:
+    """Whether a run is to be executed.
 
-    Example:
-        >>> from lamb_keras.batch.plan import Project, plan
-        >>> project = Project.find()
-        >>> [run] = plan(project, "laptop", Path("outputs"), ["7"])
-        >>> key = Keys(project).of(run)
-        >>> "lamb_keras/schedules.py" in key["code"]
-        True
-        >>> key == Keys(project).of(run)
-        True
+    Attributes:
+        run: the `PlannedRun`, with its key.
+        reason: why it is to be executed; None if it is already done.
+        started: when the one that is done was started, in ISO 8601.
+        again: whether there was an attempt before.
     """
+
+    run: PlannedRun
+    reason: str | None
+    started: str = ""
+    again: bool = True
+
+    @property
+    def done(self):
+        return self.reason is None
+
+
+def decide(runs, project, again=False):
+    """A `Decision` for each of the runs; reads, and touches nothing.
+
+    Args:
+        runs: the `PlannedRun`s, as `plan` returns them.
+        project: the `Project`.
+        again: whether to execute what is already done, too.
+    """
+    keys = Keys(project)
+    return [_decide(replace(run, key=keys.of(run)), again) for run in runs]
+
+
+class Keys:
+    """The keys of a batch's runs, all of the same moment: files are read once."""
 
     def __init__(self, project):
         # A kernel works in the project's root, so that it finds a package there first.
@@ -81,21 +106,19 @@ class Keys:
         try:
             reached = self._package.reached("\n".join(cells))
         except OSError as error:
-            raise BatchError(
-                f"{error.filename} cannot be read: {error.strerror}"
-            ) from None
+            reason = f"{error.filename} cannot be read: {error.strerror}"
+            raise BatchError(reason) from None
         parts = {
-            "parameters": _hash(run.parameters),
+            "parameters": run.parameters,
             "notebook": _hash(cells),
             "code": dict(sorted(reached.items())),
-            "data": self._fingerprints(run.parameters),
+            "data": self._fingerprint(run.parameters.get("dataset")),
             "versions": self._versions,
             "settings": _settings(),
         }
         return {"sha256": _hash(parts), **parts}
 
-    def _fingerprints(self, parameters):
-        name = parameters.get("dataset")
+    def _fingerprint(self, name):
         if not name:
             return {}
         if name not in self._data:
@@ -127,44 +150,24 @@ def confirmed(run, project):
     return {"key": None, "note": f"{changed} while it ran"}
 
 
-def is_key(value):
-    """Whether what a record holds is a key that nobody has tampered with.
-
-    Example:
-        >>> is_key({"sha256": "0" * 64, "code": {}}), is_key(None)
-        (False, False)
-    """
-    if not isinstance(value, dict) or not {"parameters", "notebook"} <= value.keys():
-        return False
-    tables = ("code", "data", "versions", "settings")
-    if not all(isinstance(value.get(name), dict) for name in tables):
-        return False
-    parts = {name: part for name, part in value.items() if name != "sha256"}
-    return value.get("sha256") == _hash(parts)
-
-
-def differences(was, now, parameters_were=None, parameters=None):
-    """What makes two different keys different, in words.
-
-    Args:
-        was: a key of then.
-        now: a key of today.
-        parameters_were: the parameters of then, by name, as the record keeps them.
-        parameters: those of today.
-    """
+def differences(was, now):
+    """What makes two different keys different, a phrase each."""
     said = []
-    if was["parameters"] != now["parameters"]:
-        said += _parameters(parameters_were or {}, parameters or {}) or [
-            "the parameters changed"
-        ]
+    for name, before, after in _changed(was["parameters"], now["parameters"]):
+        change = "changed"
+        if before is None or after is None:
+            change = f"is {'gone' if after is None else 'new'}"
+        elif before != after:
+            change = f"is {after}, was {before}"
+        said.append(f"parameter {name} {change}")
     if was["notebook"] != now["notebook"]:
         said.append("the notebook's code changed")
     before, after = was["versions"], now["versions"]
-    for name in _changed(before, after):
+    for name, *_ in _changed(before, after):
         said.append(
             f"{name} {after.get(name, 'is gone')}, was {before.get(name, 'not there')}"
         )
-    files = _changed(was["code"], now["code"])
+    files = [name for name, *_ in _changed(was["code"], now["code"])]
     if before.get("python") != after.get("python"):
         # Another Python reads the same source as another tree.
         files = [name for name in files if not name.endswith(".py")]
@@ -173,22 +176,68 @@ def differences(was, now, parameters_were=None, parameters=None):
         said.append(f"{_listed(edited)} changed")
     if was["data"] != now["data"] and was["data"].keys() == now["data"].keys():
         said.append("the data set changed")
-    for name in _changed(was["settings"], now["settings"]):
+    for name, *_ in _changed(was["settings"], now["settings"]):
         said.append(f"the setting {name} changed")
     # What is reached now, or no more, is so because of something above; or else:
     return said or [f"{_listed(files)} came or went"]
 
 
-def _parameters(were, are):
-    said = []
-    for name in _changed(were, are):
-        if name not in were or name not in are:
-            said.append(f"parameter {name} is {'new' if name in are else 'gone'}")
-            continue
-        value, before = _shown(are[name]), _shown(were[name])
-        told = f"is {value}, was {before}" if value != before else "changed"
-        said.append(f"parameter {name} {told}")
-    return said
+def _decide(run, again):
+    success, failure = (record.read(run.file(end)) for end in ("json", "failed.json"))
+    if success is None and failure is None:
+        if run.file("ipynb").exists():
+            return Decision(run, "its record is missing")
+        return Decision(run, "never run", again=False)
+    started = success.get("started", "") if success else ""
+    reason = _failed_since(run, started, failure, success) or _no_result(run, success)
+    if reason is None and again:
+        reason = "asked for with --again"
+    return Decision(run, reason, started)
+
+
+def _failed_since(run, started, failure, success):
+    """That an attempt failed after the last success, unless at something else."""
+    if not failure or failure.get("started", "") <= started:
+        return None
+    kept = failure.get("key")
+    if success and _is_key(kept) and kept != run.key:
+        # Such as a --set that was a mistake: nothing against the result before it.
+        return None
+    reason = outcome.one_line(failure.get("reason"), LONGEST_REASON)
+    return f"the last attempt failed: {reason}"
+
+
+def _no_result(run, success):
+    """Why what is there is no result of the planned run, or None."""
+    if not success or success.get("status") != "succeeded":
+        return "its record is damaged"
+    if not run.file("ipynb").exists():
+        return "its notebook is missing"
+    try:
+        finished = scraps.read(run.file("ipynb")).get("finished") is True
+    except Exception:  # whatever is wrong with the file, it is no result
+        finished = False
+    if not finished:
+        return "its notebook is damaged"
+    kept = success.get("key")
+    if kept is None:
+        return success.get("note") or "its record has no content key"
+    if not _is_key(kept):
+        return "its record's key cannot be compared"
+    if kept == run.key:
+        return None
+    return "; ".join(differences(kept, run.key))
+
+
+def _is_key(value):
+    """Whether what a record holds is a key that nobody has tampered with."""
+    if not isinstance(value, dict):
+        return False
+    parts = {name: part for name, part in value.items() if name != "sha256"}
+    tables = ("parameters", "code", "data", "versions", "settings")
+    return value.get("sha256") == _hash(parts) and all(
+        isinstance(value.get(name), dict) for name in tables
+    )
 
 
 def _listed(names):
@@ -205,16 +254,16 @@ def _listed(names):
 
 
 def _changed(was, now):
+    """(name, value before, value now) of what differs, None where there is none."""
     return [
-        name
+        (name, *(_shown(each[name]) if name in each else None for each in (was, now)))
         for name in dict.fromkeys([*now, *was])
         if name not in was or name not in now or _hash(was[name]) != _hash(now[name])
     ]
 
 
 def _shown(value):
-    text = json.dumps(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+    return outcome.one_line(json.dumps(value), LONGEST_VALUE)
 
 
 def _settings():
