@@ -3,7 +3,7 @@ import pytest
 
 from lamb_keras.experiments import ParameterError
 from lamb_keras.results import paper
-from lamb_keras.training.bert.conftest import changed
+from lamb_keras.training.conftest import changed
 
 SEVEN = [512, 1024, 2048, 4096, 8192, 16384, 32768]
 RULE = {"learning_rates": [0.005], "warmup_fraction": 0.2, "base_batch_size": 32768}
