@@ -63,7 +63,7 @@ class BertTrials(Trials):
     evaluations are on sequences of the first stage's length: one measure for both.
 
     Args:
-        experiment, texts, cache, width, sharding: as of `Trials`.
+        experiment, texts, cache, width: as of `Trials`.
     """
 
     def __init__(
@@ -72,10 +72,8 @@ class BertTrials(Trials):
         texts: TextDataset,
         cache,
         width: int | None = None,
-        sharding: Sharding | None = None,
     ):
-        if len(jax.devices()) > 1:
-            sharding = sharding or Sharding()
+        sharding = Sharding() if len(jax.devices()) > 1 else None
         super().__init__(experiment, texts, cache, width, sharding)
         self._stages = {t: experiment.stages(t) for t in experiment.trials()}
         self._all_stages = list(itertools.chain(*self._stages.values()))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import threading
 import time
@@ -112,7 +113,14 @@ class Checkpoints:
             progress=orbax.args.StandardRestore(like),
             records=orbax.args.JsonRestore(),
         )
-        found = self._manager.restore(step, args=items)
+        try:
+            found = self._manager.restore(step, args=items)
+        except Exception:  # of a damaged one: Orbax's, TensorStore's, zlib's
+            if self._steps:
+                raise  # nobody wants hours thrown away silently
+            self._opened = self._opened.close()
+            shutil.rmtree(self._folder)
+            return None
         structure = jax.tree.structure(progress)
         progress = jax.tree.unflatten(structure, [found.progress[n] for n in like])
         histories = zip(found.records["histories"], trials, strict=True)

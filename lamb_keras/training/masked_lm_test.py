@@ -55,7 +55,7 @@ def whole(texts):
 def task(texts):
     size = texts.vocabulary.size
     backbone = models.bert(
-        size, layers=1, width=16, heads=2, sequence_length=64, seed=0
+        size, layers=1, width=16, heads=2, sequence_length=64, dropout=0.0, seed=0
     )
     return MaskedLM(models.pretraining(backbone, seed=0), texts.vocabulary, 0.15)
 

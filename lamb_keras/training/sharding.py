@@ -6,25 +6,22 @@ batch, batch statistics too, is one over all devices.
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 _AXIS = "batch"
 
 
 class Sharding:
-    """Places on several devices, of all processes.
-
-    Args:
-        mesh: the devices, along one axis; all there are if left out.
+    """Places on all devices of all processes.
 
     Attributes:
         size: how many devices.
         whole: the place of an array that every device has, such as weights.
     """
 
-    def __init__(self, mesh: Mesh | None = None):
-        every = jax.make_mesh((len(jax.devices()),), (_AXIS,), (AxisType.Auto,))
-        self._mesh = mesh or every
+    def __init__(self):
+        devices = (len(jax.devices()),)
+        self._mesh = jax.make_mesh(devices, (_AXIS,), (AxisType.Auto,))
         self.size = self._mesh.size
         self.whole = NamedSharding(self._mesh, PartitionSpec())
 

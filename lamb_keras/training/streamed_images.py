@@ -29,13 +29,10 @@ class StreamedImageTrials(ImageTrials):
     All arguments are as of `ImageTrials`; `make_model` is given `form=` too.
     """
 
-    def __init__(
-        self, make_model, experiment, images, cache, width=None, sharding=None
-    ):
+    def __init__(self, make_model, experiment, images, cache, width=None):
         # The form that suits a batch which is shared by several devices.
         make_model = functools.partial(make_model, form=CHANNELS_LAST)
-        sharding = sharding or Sharding()
-        super().__init__(make_model, experiment, images, cache, 1, sharding)
+        super().__init__(make_model, experiment, images, cache, 1, Sharding())
         self.steps_between_checkpoints = STEPS_BETWEEN_CHECKPOINTS
 
     def _open(self, images):
@@ -71,16 +68,11 @@ class StreamedImageTrials(ImageTrials):
             for begin in range(0, total, every):
                 end = min(begin + every, total)
                 if end > done:
-                    yield (
-                        end,
-                        self._calls(
-                            batches, rates_and_decays[0], max(begin, done), end
-                        ),
-                    )
+                    span = range(max(begin, done), end)
+                    yield end, self._calls(batches, *rates_and_decays[0], span)
 
-    def _calls(self, batches, rates_and_decays, begin, end):
-        rates, decays = rates_and_decays
-        for number in range(begin, end):
+    def _calls(self, batches, rates, decays, numbers):
+        for number in numbers:
             images, labels = next(batches)
             micro = (
                 self.sharding.own_rows(images[None], axis=1),

@@ -56,20 +56,11 @@ def period_inputs(micro, begin, rates, decays, length=0, micro_length=0):
         rates, decays: of these steps.
     """
     steps = len(rates)
+    number = np.arange(begin + 1, begin + steps + 1, dtype="int32")
     if micro_length:
         micro = jax.tree.map(lambda rows: padded(rows, micro_length), micro)
-    return PeriodInputs(
-        micro,
-        *(
-            padded(each, max(steps, length))
-            for each in (
-                np.arange(begin + 1, begin + steps + 1, dtype="int32"),
-                rates,
-                decays,
-            )
-        ),
-        np.int32(steps),
-    )
+    by_step = [padded(each, max(steps, length)) for each in (number, rates, decays)]
+    return PeriodInputs(micro, *by_step, np.int32(steps))
 
 
 class Period(NamedTuple):

@@ -91,11 +91,7 @@ class Trials:
     def groups(self) -> list[list]:
         """The trials that are left, as they train at once: the solvers take turns."""
         groups = [
-            [
-                list(some)
-                for each in alike
-                for some in _batched(each, self.width(solver))
-            ]
+            [some for each in alike for some in _batched(each, self.width(solver))]
             for solver, alike in self._by_solver().items()
         ]
         # Grouped as if none were known: a program's width is part of its numbers.
