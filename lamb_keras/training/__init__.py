@@ -3,8 +3,7 @@
 `sweep` is that of the image experiments, `lamb_keras.training.bert.sweep` BERT's.
 """
 
-from lamb_keras.training.classification import Classification
-from lamb_keras.training.images import sweep
+from lamb_keras.training.classification import Classification, sweep
 from lamb_keras.training.step import optimizer
 from lamb_keras.training.sweep import Sweep
 from lamb_keras.training.trainer import Preempted

@@ -99,9 +99,7 @@ class Checkpoints:
     def restore(self, progress, trials: list):
         """(steps done, progress, histories, losses) of the last one; None for none.
 
-        Args:
-            progress: the trials before their first step: their form and places.
-            trials: the same.
+        `progress` is that of the trials before their first step.
         """
         step = self._manager.latest_step() if os.path.isdir(self._folder) else None
         if step is None:

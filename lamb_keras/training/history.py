@@ -52,12 +52,8 @@ class History:
     def record(self, stage, step, losses, diverged_at_step, metrics, ratios):
         """Adds an evaluation, or finds that the trial diverged before it.
 
-        Args:
-            stage, step: as planned.
-            losses: of the steps since the last evaluation that were taken.
-            diverged_at_step: the first step whose loss was beyond use, or 0.
-            metrics: on held-out data, by name.
-            ratios: of the last step, shape (3, layers).
+        `losses` are those of the steps since the last evaluation that were taken,
+        `diverged_at_step` the first with a loss beyond use, or 0.
         """
         mean = float(np.mean(losses)) if len(losses) else math.nan
         row = {"stage": stage, "step": int(step), "train_loss": mean}

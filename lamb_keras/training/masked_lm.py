@@ -115,12 +115,7 @@ class MaskedLM(Task):
     ) -> Iterator[Batch]:
         """The micro-batches of each period of a stage, filled up to a length.
 
-        Args:
-            sequences: what the stage trains on.
-            stage: how large its steps are.
-            seed: of the order.
-            bounds: of each period: the steps before it, and those up to its end.
-            length: at least as many as a period has.
+        `bounds` are, for each, the steps before it and those up to its end.
         """
         size, begin = stage.sequences_per_step, bounds[0][0] if bounds else 0
         steps = stream.batches(

@@ -34,12 +34,8 @@ def trial_bytes(step: Step, initial: tuple[list, list], batch) -> int:
     """What one trial needs on the device while it trains.
 
     Its state twice (the old and the new), its gradients, and what the backward pass
-    keeps of the forward one, which is read off the traced loss.
-
-    Args:
-        step: what is trained.
-        initial: its `initial_weights`.
-        batch: of a micro-step, as `jax.ShapeDtypeStruct`.
+    keeps of the forward one, which is read off the traced loss of a micro-batch, given
+    as `jax.ShapeDtypeStruct`.
     """
     state = step.start(initial)
 

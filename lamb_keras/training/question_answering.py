@@ -86,12 +86,7 @@ class QuestionAnswering(Task):
 class FineTuner:
     """Fine-tunings by AdamW as Devlin et al. do, on the windows that hold an answer.
 
-    Args:
-        experiment: what is run.
-        texts: the questions.
-        model: from `models.answering`.
-        width: how many run at once, by `vmap`; None for as many of the experiment's as
-            the device holds.
+    `width` run at once, by `vmap`; None for as many as the device holds.
     """
 
     def __init__(
@@ -131,13 +126,8 @@ class FineTuner:
     ) -> list[dict]:
         """Some fine-tunings: finetuning_seed, f1 and exact_match, and predictions.
 
-        f1 is None for one that diverged.
-
-        Args:
-            encoder: the weights to start from, by their variables' paths; those that
-                are not named are the model's own.
-            heads: for each the initial weights of the answer head, by path.
-            seeds: for each that of the order of the questions; at most `width`.
+        At most `width`; f1 is None for one that diverged. `encoder` and `heads` are the
+        weights to start from, by path, a seed is that of the order of the questions.
         """
         inputs = self._program.together([self._inputs(seed) for seed in seeds])
         constants = self._program.together([Constants()] * len(seeds))

@@ -120,13 +120,7 @@ def run(
     A sweep that was ended and is started again trains only what had not finished; see
     `lamb_keras.training.trial_cache`.
 
-    Args:
-        make_trials: a function of (experiment, data, a `TrialCache`) to `Trials`.
-        experiment: what is run.
-        data: what it is run on.
-        threads: how many train at once on a CPU; by default what LAMB_KERAS_THREADS
-            says, else one a processor.
-        streamed: whether the data are.
+    `make_trials` is a function of (experiment, data, a `TrialCache`) to `Trials`.
     """
     started = time.perf_counter()
     if threads is None:

@@ -50,10 +50,7 @@ class PeriodInputs(NamedTuple):
 def period_inputs(micro, begin, rates, decays, length=0, micro_length=0):
     """The `PeriodInputs` of the steps after `begin`, filled up to such lengths.
 
-    Args:
-        micro: see there, as NumPy arrays unless they are as long as they should be.
-        begin: steps that were before.
-        rates, decays: of these steps.
+    Of length 0 they stay as long as they are.
     """
     steps = len(rates)
     number = np.arange(begin + 1, begin + steps + 1, dtype="int32")
@@ -74,19 +71,11 @@ class Period(NamedTuple):
 
 
 def run_steps(progress, inputs, micro_batches, gradients, apply, accumulates):
-    """(the trial after these steps, the loss of each: NaN for those not taken).
+    """(`Progress` after these steps, the loss of each: NaN for those not taken).
 
-    A step whose loss is beyond the threshold is the trial's last.
-
-    Args:
-        progress: `Progress` before the steps.
-        inputs: `PeriodInputs` of the steps.
-        micro_batches: how many make a step; may be traced.
-        gradients: a function of (state, a row of `inputs.micro`) to the loss, the new
-            `non_trainable` and the gradients.
-        apply: a function of (state, gradients, learning_rate, weight_decay) to the
-            state after a step.
-        accumulates: whether a step may have several micro-batches; else it is one.
+    A step whose loss is beyond the threshold is the trial's last. `gradients` and
+    `apply` are as of a `Step`, `gradients` of (state, a row of `inputs.micro`) alone;
+    `accumulates` says whether a step may have several micro-batches.
     """
     # A loop around a loop, without branches: the state stays in its place, where a
     # branch that may or may not move the weights has it copied at every micro-step.
@@ -159,17 +148,10 @@ class _Compiled:
 
 
 class Program(_Compiled):
-    """The compiled training of a solver on a task.
+    """The compiled training of a `Step`, of so many trials at once.
 
     Called with (progress, inputs, constants, data), it returns (progress, losses, trust
-    ratios) after the steps of the inputs: a loss for each, NaN for those not taken. The
-    progress that it is given is gone.
-
-    Args:
-        step: the solver's step on the task.
-        width: how many trials run at once; 1 without `vmap`.
-        accumulates: whether a step may have several micro-batches.
-        sharding: of devices that share every batch.
+    ratios) as `run_steps`. The progress that it is given is gone.
     """
 
     def __init__(
@@ -219,9 +201,7 @@ class Program(_Compiled):
 class Evaluator(_Compiled):
     """The compiled evaluation of a net, whatever solver trains it.
 
-    Args:
-        step: any solver's step on the task, packed if theirs are.
-        width, sharding: as of their `Program`.
+    Its `step` may be any solver's, packed if theirs are.
     """
 
     def __init__(self, step: Step, width: int = 1, sharding: Sharding | None = None):
@@ -342,10 +322,9 @@ def _record(histories, period, progress, losses, ratios, metrics, seconds):
 
 
 def stack_trials(each, width: int):
-    """The trials' arrays as a program of that width takes them.
+    """The trials' arrays along a new axis, which the last one's fill up to the width.
 
-    Of width 1 they are those of the only trial. Else they are stacked along a new axis,
-    and where trials are fewer the last one's fill it up.
+    Of width 1 they are those of the only trial.
 
     Example:
         >>> stack_trials([np.array([1, 2]), np.array([3, 4])], 3).tolist()
@@ -358,14 +337,7 @@ def stack_trials(each, width: int):
 
 
 def unstack_trials(trees, width: int) -> list:
-    """Each trial's part of what a program of that width returns, as NumPy arrays.
-
-    Of width 1 it is returned as it is.
-
-    Example:
-        >>> [array.tolist() for array in unstack_trials(np.array([[1, 2], [3, 4]]), 2)]
-        [[1, 2], [3, 4]]
-    """
+    """Each trial's part, as NumPy arrays; of width 1 it is returned as it is."""
     if width == 1:
         return [trees]
     # On the device each slice would be a program of its own.
@@ -374,12 +346,7 @@ def unstack_trials(trees, width: int) -> list:
 
 
 def padded(rows: np.ndarray, length: int) -> np.ndarray:
-    """The rows with rows of zeros after them.
-
-    Example:
-        >>> padded(np.array([1, 2]), 3).tolist()
-        [1, 2, 0]
-    """
+    """The rows with rows of zeros after them."""
     longer = np.zeros((length, *rows.shape[1:]), rows.dtype)
     longer[: len(rows)] = rows
     return longer

@@ -31,11 +31,6 @@ CHECKPOINTS_VARIABLE = "LAMB_KERAS_CHECKPOINTS"
 class TrialCache:
     """The finished trials of one experiment on certain data, a file each.
 
-    Args:
-        experiment: what is run: it has `trials()`.
-        data: what it is run on: it has `describe()`.
-        streamed: whether the data are.
-
     Attributes:
         histories: what was found of earlier sessions, by trial. A file that is damaged,
             or of another experiment or kind of device, counts as none.
@@ -65,12 +60,7 @@ class TrialCache:
         _meet("trials read")
 
     def save(self, history: History, compile_seconds: float):
-        """Saves what came of a trial, if there is a folder for it.
-
-        Args:
-            history: of the trial.
-            compile_seconds: that this session has been compiling so far.
-        """
+        """Saves what came of a trial, and how long this session has been compiling."""
         if self._folder is None or jax.process_index() > 0:
             return
         seconds = time.perf_counter() - self._started

@@ -51,16 +51,9 @@ class Trials:
     - `complete(step, evaluator, progress, histories)`: adds what trained nets can do;
     - `summary(history)`: rows about a trial; `lengths()`: of the trainings.
 
-    Args:
-        experiment: what is run.
-        data: what it is run on.
-        cache: the trials that are finished.
-        width: trials in one `vmap`; None for as many as an accelerator holds.
-        sharding: of devices that share batches, and train one trial at a time.
-
-    Attributes:
-        histories: what came of the trials so far.
-        stopped: to be set where one has failed and the others are to end.
+    `width` is that of one `vmap`, None for as many trials as an accelerator holds;
+    devices of a `sharding` train one trial at a time. `histories` are those of finished
+    trials; `stopped` is to be set where one has failed and the others are to end.
     """
 
     # Arrays that lie on the device for all programs: see `Task.batch`.
