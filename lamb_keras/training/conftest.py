@@ -39,6 +39,6 @@ def changed(**parameters):
     return BertExperiment(**{**SMALL, **parameters})
 
 
-@pytest.fixture(scope="package")
-def library():
+@pytest.fixture(scope="session")
+def texts():
     return changed().open()
