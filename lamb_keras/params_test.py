@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lamb_keras import experiments
-from lamb_keras.batch import notebook, plan
+from lamb_keras.batch import notebook, plan, yaml_files
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.results import paper
