@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lamb_keras.results import best_of, reconstruction, runs
+from lamb_keras.results import reconstruction, runs
 
 PLACE = 3, "adamw", "default"
 
@@ -22,7 +22,7 @@ def best(found, table, change, place=PLACE):
         else run
         for run in found
     ]
-    return best_of.derived(changed)[place]
+    return reconstruction.best_of(changed)[place]
 
 
 def test_the_best_setting_by_held_out_accuracy_is_reported_on_the_test_set(found):
@@ -40,11 +40,11 @@ def test_the_best_setting_by_held_out_accuracy_is_reported_on_the_test_set(found
         "l2_regularization": 0.0,
     }
     tempting = best(found, 13, lambda ts: [t | {"test_accuracy": 1.0} for t in ts])
-    assert tempting["chosen"] == best_of.derived(found)[PLACE]["chosen"]
+    assert tempting["chosen"] == reconstruction.best_of(found)[PLACE]["chosen"]
 
 
 def test_all_settings_of_all_its_tables_were_tried_those_of_version_3_too(found):
-    derived = best_of.derived(found)
+    derived = reconstruction.best_of(found)
     assert (derived[PLACE]["settings_tried"], derived[PLACE]["trials"]) == (160, 160)
     plus = derived[3, "adamw", "plus (Goyal LR scheme)"]
     assert plus["settings_tried"] == 100  # and not the 20 of the other form besides
@@ -56,11 +56,13 @@ def test_a_setting_of_a_further_solver_is_not_taken(found):
     def add(trials):
         return [*trials, trials[0] | {"solver": "lamb", "validation_accuracy": 1.0}]
 
-    assert best(found, 18, add) == best_of.derived(found)[PLACE]
+    assert best(found, 18, add) == reconstruction.best_of(found)[PLACE]
 
 
 def test_without_one_of_its_tables_there_is_no_best(found):
-    assert best_of.derived([run for run in found if run.table != 20])[PLACE] is None
+    assert (
+        reconstruction.best_of([run for run in found if run.table != 20])[PLACE] is None
+    )
     failed = [
         replace(run, status="failed", scraps={}) if run.table == 20 else run
         for run in found

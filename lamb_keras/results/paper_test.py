@@ -75,7 +75,6 @@ def test_a_row_is_found_by_its_numbers_however_they_are_written():
 
 
 def test_a_solver_has_a_row_and_an_entry_of_its_own():
-    assert TABLES[3].row_of("momentum+") == TABLES[3].row_of("momentum") == "momentum"
     assert TABLES[3].entry("adam", "plus (Goyal LR scheme)") == "adam+"
     assert TABLES[4].numbers_of("1024", "f1") == {"solver": "lamb", "batch_size": 1024}
 
