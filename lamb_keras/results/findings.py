@@ -72,13 +72,10 @@ def _low(value):
 
 def _ranked(column, values):
     """Names by falling value; "=" between those that are shown as equal."""
-    words, before = "", None
-    for name in sorted(values, key=values.get, reverse=True):
-        shown = column.write(values[name])
-        words += "" if before is None else " = " if shown == before else ", "
-        words += name if values[name] > -math.inf else f"{name} (diverged)"
-        before = shown
-    return words
+    order = sorted(values, key=values.get, reverse=True)
+    equal = itertools.groupby(order, lambda name: column.write(values[name]))
+    lost = {n: " (diverged)" for n, value in values.items() if value == -math.inf}
+    return ", ".join(" = ".join(n + lost.get(n, "") for n in some) for _, some in equal)
 
 
 def _pairs(column, entries, theirs, ours):
@@ -103,15 +100,12 @@ def _pairs(column, entries, theirs, ours):
         for pair, by in swaps.items()
     )
     widest = sorted(swaps, key=swaps.get, reverse=True)
-    told = [
-        f"{ahead} before {behind} by {column.write(swaps[behind, ahead])}"
-        if math.isfinite(swaps[behind, ahead])
-        else f"{ahead} before {behind}, which diverged"
-        for behind, ahead in widest[:SWAPS_TOLD]
-    ]
-    counts = ", ".join(
-        f"{judged[k]} {words}" for k, words in SWAPS.items() if judged[k]
-    )
+    told = []
+    for pair in widest[:SWAPS_TOLD]:
+        by = f" by {column.write(swaps[pair])}"
+        how = by if math.isfinite(swaps[pair]) else ", which diverged"
+        told.append("{1} before {0}{how}".format(*pair, how=how))
+    counts = ", ".join(f"{judged[k]} {s}" for k, s in SWAPS.items() if judged[k])
     words = (
         f"Swapped: {len(swaps)} of {count(len(pairs), 'pair')} ({counts}); "
         f"{'the widest ' if len(widest) > SWAPS_TOLD else ''}{', '.join(told)}."
@@ -128,13 +122,10 @@ def _gains(table, results):
         {r.row: r for r in results if r.column == name and is_finite(r.ours)}
         for name in table.results
     )
-    gains = {
-        row: (after.published - before.published, after.ours - before.ours)
-        for row, before in plain.items()
-        if (after := with_recipe.get(row))
-    }
-    if not gains:
+    both = [(plain[r], with_recipe[r]) for r in plain if r in with_recipe]
+    if not both:
         return None
+    gains = {a.row: (b.published - a.published, b.ours - a.ours) for a, b in both}
 
     def signed(value):
         return f"{'−' if value < 0 else '+'}{column.write(abs(value))}"
@@ -257,8 +248,7 @@ def _diverged(rows, varied):
 def _held(column, results):
     """How far the worst row stays behind the best."""
     cells = [result for result in results if result.column == column.name]
-    published = [result.published for result in cells]
-    ours = [result.ours for result in cells]
+    published, ours = [r.published for r in cells], [r.ours for r in cells]
     lost = max(published) - min(published)
     behind, held = "that of ours diverged at some", False
     if None not in ours:

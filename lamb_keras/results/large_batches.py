@@ -73,13 +73,8 @@ def _held(lamb):
 
 def _minutes(table, results, found):
     """What the clock says, which is of other devices than the paper's."""
-    rows = [
-        result
-        for result in results
-        if table.column(result.column).metric == "minutes"
-        and is_finite(result.ours)
-        and result.row.startswith("LAMB")
-    ]
+    lamb = [r for r in results if r.row.startswith("LAMB") and is_finite(r.ours)]
+    rows = [r for r in lamb if table.column(r.column).metric == "minutes"]
     if len(rows) < 2:
         return None
     first, last = rows[0], rows[-1]
@@ -135,8 +130,8 @@ def _at_the_end(lars, ours):
 
 def _grid(table, f1, found):
     """AdamW's grid: where it is best, where it diverges, and LAMB beside it."""
-    in_paper = [result for result in f1 if is_finite(result.published)]
-    ours = [result for result in f1 if is_finite(result.ours)]
+    in_paper = [r for r in f1 if is_finite(r.published)]
+    ours = [r for r in f1 if is_finite(r.ours)]
     if ours:
         best = max(ours, key=lambda result: result.ours)
         theirs = max(in_paper, key=lambda result: result.published)

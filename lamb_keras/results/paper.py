@@ -128,12 +128,7 @@ class Table:
         return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
 
     def numbers_of(self, row: str, column: str) -> dict:
-        """The numbers of the trials of a cell: its solver's, its row's, its column's.
-
-        Example:
-            >>> tables()[2].numbers_of("LARS", "1K")
-            {'solver': 'lars', 'batch_size': 1024}
-        """
+        """The numbers of a cell's trials: its solver's, its row's, its column's."""
         solver = {"solver": self.solver} if self.solver else {}
         of_row = self.setting(self.labeled_rows()[row])
         return solver | of_row | self.columns[column].holds

@@ -91,11 +91,6 @@ def test_table_3_is_the_best_of_all_sweeps_and_of_each_once():
     }
 
 
-def test_the_papers_contradictions_stand_at_the_tables_they_concern():
-    assert {n for n, table in TABLES.items() if table.contradictions} == {1, 2, 4, 8}
-    assert "90.390" in TABLES[2].contradictions[0]
-
-
 def test_reading_the_tables_needs_neither_keras_nor_jax_nor_pandas():
     program = (
         "import sys, lamb_keras.results.paper as paper; paper.cells();"

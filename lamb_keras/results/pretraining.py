@@ -62,11 +62,8 @@ def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> lis
     for group in _places(trials, paper.tables()[table]).values():
         setting = {"solver": group[0]["solver"]} | statistics.choose(group).setting
         steps[_setting(setting)] = group[0].get("steps")
-    return [
-        row | {"steps": steps[_setting(row)]}
-        for row in curves
-        if _setting(row) in steps
-    ]
+    shown = ((row, _setting(row)) for row in curves)
+    return [row | {"steps": steps[key]} for row, key in shown if key in steps]
 
 
 def once(trials: Iterable[dict]) -> list[dict]:
@@ -80,14 +77,6 @@ def worth(trials: Sequence[dict], references: dict) -> list[str]:
 
     `references` are unigram_entropy in nats, the f1 of an untrained net, and f1 by
     finetuning seed without_pretraining.
-
-    Example:
-        >>> trial = {"solver": "lamb", "batch_size": 512, "seed": 0, "f1": 61.0,
-        ...          "finetuning_seed": 0, "outcome": "finished",
-        ...          "validation_loss": 3.0, "validation_accuracy": 0.4}
-        >>> print(*worth([trial], {"unigram_entropy": 5.5}))
-        The held-out loss on masked words ends at 3.000, 2.500 nats below the 5.500 of \
-guessing words by their frequency.
     """
     sentences, every = [], once(trials)
     entropy = references.get("unigram_entropy")

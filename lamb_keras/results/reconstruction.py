@@ -23,17 +23,8 @@ TUNED = (*statistics.SETTING, "table")
 class Result:
     """One cell: what the paper published, and ours beside it.
 
-    Attributes:
-        published: a number, or text where the paper printed text; None for a row of
-            ours that the paper does not have.
-        ours: the mean over `n` seeds, or text; None where nothing was measured.
-        spread: the sample standard deviation over the seeds; None for one seed.
-        status: "run", "diverged", "failed" or "not run".
-        extra: whether version 3 of the paper alone prints this row.
-        chosen: the setting chosen on held-out data, of `settings_tried`.
-        settings: of a row that is one setting, how many such rows its run has.
-        trials: how many trials that took, `diverged` of which diverged.
-        commit: of the code of its run, which began at `date`.
+    `ours` is the mean over n seeds with the sample standard deviation, or text; None
+    where nothing was measured. `published` is None for a row that the paper lacks.
     """
 
     table: int
@@ -41,19 +32,19 @@ class Result:
     column: str
     published: float | str | None
     ours: float | str | None = None
-    spread: float | None = None
+    spread: float | None = None  # None for one seed
     n: int | None = None
-    status: str = "not run"
+    status: str = "not run"  # or "run", "diverged", "failed"
     dataset: str | None = None
     run: str | None = None
-    extra: bool = False
-    chosen: dict = field(default_factory=dict)
+    extra: bool = False  # whether version 3 of the paper alone prints this row
+    chosen: dict = field(default_factory=dict)  # on held-out data, of settings_tried
     settings_tried: int | None = None
-    settings: int | None = None
+    settings: int | None = None  # of a row that is one setting: of how many such rows
     trials: int | None = None
-    diverged: int | None = None
+    diverged: int | None = None  # of the trials
     commit: str | None = None
-    date: str | None = None
+    date: str | None = None  # when its run began
 
     @property
     def done(self) -> bool:
@@ -82,24 +73,13 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     filled, "not run". Cells that are the best of other tables come from the runs of
     these, and from nowhere else (`best_of`). Cells that the paper does not have, of a
     solver added by hand, say, follow those of their table.
-
-    Example:
-        >>> reconstruct([])[0].status
-        'not run'
     """
     runs = list(runs)
     measured = _measured(runs)
     for place, cell in best_of(runs).items():
         measured[place] = _ours(cell) if cell else {}
-    failed = {
-        run.table: {"status": "failed", "run": run.name}
-        for run in runs
-        if not run.succeeded
-    }
-    by_name = {run.name: run for run in runs}
-    for ours in measured.values():
-        if run := by_name.get(ours.get("run")):
-            ours |= {"commit": run.commit, "date": run.started}
+    lost = [run for run in runs if not run.succeeded]
+    failed = {run.table: {"status": "failed", "run": run.name} for run in lost}
     results = []
     for table in paper.tables().values():
         for cell in table.cells():
@@ -192,12 +172,8 @@ def write_csv(results: Iterable[Result], path: Path) -> Path:
 
 def _measured(runs):
     """What the succeeded runs say of each cell, by (table, row, column)."""
-    cells = [
-        (run, cell)
-        for run in runs
-        if run.succeeded
-        for cell in run.scraps.get("cells", ())
-    ]
+    done = (run for run in runs if run.succeeded)
+    cells = [(run, cell) for run in done for cell in run.scraps.get("cells", ())]
     # The last one stands.
     cells.sort(key=lambda each: (each[0].table == each[1]["table"], each[0].started))
     measured = {}
@@ -208,7 +184,8 @@ def _measured(runs):
 
 
 def _made_by(run):
-    return {"run": run.name, "dataset": run.dataset.get("name")}
+    known = {"run": run.name, "dataset": run.dataset.get("name")}
+    return known | {"commit": run.commit, "date": run.started}
 
 
 def _ours(cell):

@@ -46,14 +46,12 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     # The executed summary is shared; it need not tell of the machine that made it.
     inside = outputs.is_relative_to(project)
     named = outputs.relative_to(project) if inside else outputs
-    summary = execute(
-        source, folder / "summary.ipynb", {"scale": scale, "outputs": str(named)}
-    )
+    given = {"scale": scale, "outputs": str(named)}
+    summary = execute(source, folder / "summary.ipynb", given)
     for run in [*found, *(run.later_failure for run in found if run.later_failure)]:
         if _is_notebook(run.path):
-            renew(
-                run.path, back=os.path.relpath(folder, run.path.parent) + "/report.html"
-            )
+            back = Path(os.path.relpath(folder, run.path.parent), "report.html")
+            renew(run.path, back.as_posix())
     return atomic.write(folder / "report.html", page(summary))
 
 
@@ -101,9 +99,7 @@ def run_cells(content, folder: Path) -> None:
             connection_file=f"{moment}/k.json",
         )
         place = {"metadata": {"path": str(folder)}}
-        client = NotebookClient(
-            content, km=manager, resources=place, record_timing=False
-        )
+        client = NotebookClient(content, manager, resources=place, record_timing=False)
         client.execute(cleanup_kc=True, env=os.environ | {"IPYTHONDIR": moment})
 
 

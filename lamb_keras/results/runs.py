@@ -23,32 +23,22 @@ RECORDED = (
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its record, and the scraps of its notebook if it succeeded.
+    """One run: its record, and the scraps of its notebook if it succeeded."""
 
-    Attributes:
-        name: folder and notebook, "table07/lenet_mnist".
-        path: the executed notebook, of a failed run as far as it came.
-        status: "succeeded" or "failed".
-        reason: of a failed run, why, in one line.
-        overrides: the parameters that were set by hand for this run.
-        scraps: what the notebook glued, by name; empty for a failed run.
-        later_failure: a later attempt at this run that failed, if there was one.
-    """
-
-    name: str
-    path: Path
-    status: str
+    name: str  # folder and notebook, "table07/lenet_mnist"
+    path: Path  # the executed notebook, of a failed run as far as it came
+    status: str  # "succeeded" or "failed"
     notebook: str
     table: int
     scale: str
-    reason: str | None = None
+    reason: str | None = None  # of a failed run, why, in one line
     parameters: dict = field(default_factory=dict)
-    overrides: dict = field(default_factory=dict)
+    overrides: dict = field(default_factory=dict)  # what was set by hand
     started: str = ""
     seconds: float | None = None
     commit: str | None = None
-    scraps: dict = field(default_factory=dict)
-    later_failure: "Run | None" = None
+    scraps: dict = field(default_factory=dict)  # by name; empty for a failed run
+    later_failure: "Run | None" = None  # a later attempt that failed
     archived = False  # see `archive`
     has_page = True  # beside the report, once that is made
 

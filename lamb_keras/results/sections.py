@@ -101,12 +101,9 @@ def scale_rule(found: Sequence[Run], scale: str) -> Html:
 
 def references(found: Sequence[Run]) -> Html:
     """What pre-training is worth, by run: loss and F1 beside doing without it."""
-    entries = [
-        (run, pretraining.worth(run.trials, run.scraps["references"]))
-        for run in found
-        if run.scraps.get("references")
-    ]
-    return html.render("references.html", entries=entries)
+    told = [run for run in found if run.scraps.get("references")]
+    worth = [pretraining.worth(run.trials, run.scraps["references"]) for run in told]
+    return html.render("references.html", entries=[*zip(told, worth, strict=True)])
 
 
 def runs(found: Sequence[Run], links: str = ".") -> Html:

@@ -94,7 +94,7 @@ def sweep(trials, table: int, classes: int):
         return _by_solver(trials, published)
     panels = {"ours": _ours(trials, published), "the paper": _theirs(published)}
     known = paper.experiments()[published.experiment].classes
-    return _panels(panels, published, chance=(1 / classes, 1 / known))
+    return _panels(panels, chance=(1 / classes, 1 / known))
 
 
 @style.figure
@@ -104,7 +104,7 @@ def forms(trials, table: int):
     panels = {"the paper": _theirs(published)}
     for form, of_form in statistics.by_form(trials).items():
         panels[f"ours, {style.written(form)}"] = _ours(of_form, published)
-    return _panels(panels, published)
+    return _panels(panels)
 
 
 @style.figure
@@ -117,8 +117,7 @@ def f1_by_batch(trials, table: int):
     """
     published = paper.tables()[table]
     ours = _ours(pretraining.of_chosen(trials, trials, table), published)
-    panels = {"ours": ours, "the paper": _theirs(published)}
-    return _panels(panels, published, one_scale=False)
+    return _panels({"ours": ours, "the paper": _theirs(published)}, one_scale=False)
 
 
 def _ours(trials, table):
@@ -147,7 +146,7 @@ def _theirs(table):
     )
 
 
-def _panels(panels, table, chance=(), one_scale=True):
+def _panels(panels, chance=(), one_scale=True):
     """A panel for the points under each title, all over the same axis."""
     theirs, rows = panels["the paper"], pd.concat(panels, names=["panel"])
     over = "batch_size" if "batch_size" in style.varying(theirs) else "learning_rate"
