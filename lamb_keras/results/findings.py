@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lamb_keras.results import paper
+from lamb_keras.results import html, paper
 from lamb_keras.results.statistics import CHANCE_BAND, count, is_finite
 
 # What a swap of two solvers is beside the larger spread of the two.
@@ -127,8 +127,8 @@ def _gains(table, results):
         return None
     gains = {a.row: (b.published - a.published, b.ours - a.ours) for a, b in both}
 
-    def signed(value):
-        return f"{'−' if value < 0 else '+'}{column.write(abs(value))}"
+    def signed(gain):
+        return html.signed(column.write(gain))
 
     words = "; ".join(
         f"{row} {signed(theirs)} in the paper, {signed(ours)} in ours"
@@ -188,7 +188,7 @@ def _highest(rows, numbers, varied, column):
 
     def place(row):
         named = varied or numbers[:1]
-        return ", ".join(f"{_words(name)} {rows[name][row]:,g}" for name in named)
+        return ", ".join(f"{html.words(name)} {rows[name][row]:,g}" for name in named)
 
     words = (
         f"Highest in the paper at {place(best)} "
@@ -241,7 +241,7 @@ def _diverged(rows, varied):
         words += f", with learning rates from {rates.min():g} to {rates.max():g}"
     elif len(lost) < len(rows):
         (name,) = varied
-        words += f": {_words(name)} {', '.join(f'{x:g}' for x in lost[name])}"
+        words += f": {html.words(name)} {', '.join(f'{x:g}' for x in lost[name])}"
     return Finding(f"{words}.")
 
 
@@ -259,10 +259,6 @@ def _held(column, results):
         f"{column.write(lost)}, {behind}; held is within {HELD_WITHIN:g}."
     )
     return Finding(words, held == (lost <= HELD_WITHIN))
-
-
-def _words(name):
-    return name.replace("_", " ").replace("l2", "L2")
 
 
 def _of(number, rows):
