@@ -3,7 +3,7 @@
 One result flows through these modules, in this order: a run's notebook glues values
 with `store.scraps` and draws with `figures`; `statistics` makes table cells out of
 trials; `runs` reads finished runs from disk; `paper` knows the published tables;
-`reconstruction` puts ours beside them, `best_of` what is the best of other tables;
-`agreement` says in words where the two agree; `tables` and `sections` are HTML of it,
-which `summary.ipynb` shows, and `report` makes of that notebook a page.
+`reconstruction` puts ours beside them; `agreement` says in words where the two agree;
+`tables` and `sections` are HTML of it, which `summary.ipynb` shows, and `report` makes
+of that notebook a page.
 """

@@ -7,19 +7,18 @@ rule is the same for all tables and stands as a constant in the module that uses
 
 from collections.abc import Sequence
 
-from lamb_keras.results import large_batches, order_of_solvers, paper, shape_of_sweeps
-from lamb_keras.results.finding import Finding
+from lamb_keras.results import findings, large_batches, paper
+from lamb_keras.results.findings import Finding
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
-from lamb_keras.results.statistics import is_finite
 
 # Of data sets that do not say it: all that a run could have used then have ten.
 CLASSES = 10
 
 
-def verdict(findings: Sequence[Finding]) -> str | None:
+def verdict(found: Sequence[Finding]) -> str | None:
     """What the findings of a table come to; None if nothing could be compared."""
-    judged = {finding.agrees for finding in findings} - {None}
+    judged = {finding.agrees for finding in found} - {None}
     if len(judged) == 2:
         return "agrees in part"
     return {True: "agrees", False: "differs"}[judged.pop()] if judged else None
@@ -28,11 +27,9 @@ def verdict(findings: Sequence[Finding]) -> str | None:
 def compare(
     table: paper.Table, results: Sequence[Result], found: Sequence[Run] = ()
 ) -> list[Finding]:
-    """What there is to say of a table's cells beside the published ones.
+    """What there is to say of a table's cells (`results`) beside the published ones.
 
-    Args:
-        results: the cells of this table.
-        found: the runs, for what their data sets are.
+    The runs tell of how many classes the data are, and how fast BERT was pre-trained.
 
     Example:
         >>> cells = [Result(7, "adam", "mean_accuracy_5_runs", 0.9936, ours=0.97,
@@ -44,23 +41,20 @@ def compare(
         Best first, the paper: lamb, adam; ours: lamb, adam.
         The one pair is in the paper's order.
     """
-    metrics = [table.column(name).metric for name in table.results]
-    if "f1" in metrics:
-        return large_batches.findings(table, results, found)
-    measured = [
-        result
-        for result in results
-        if is_finite(result.published)
-        and (is_finite(result.ours) or result.status == "diverged")
-    ]
-    if len(measured) < 2 or not all(metrics):
-        return []
-    if table.solver is None:
-        return order_of_solvers.findings(table, measured)
-    names = {result.run for result in measured}
-    classes = [
-        r.dataset["classes"]
-        for r in found
-        if r.name in names and "classes" in r.dataset
-    ]
-    return shape_of_sweeps.findings(table, measured, (classes or [CLASSES])[0])
+    metrics = {name: table.column(name).metric for name in table.results}
+    measured = [r for r in results if r.measured]
+    if "f1" in metrics.values():
+        f1 = [r for r in measured if metrics[r.column] == "f1"]
+        made = large_batches.findings(table, f1, results, found)
+    else:
+        measured = [r for r in measured if not isinstance(r.published, str)]
+        if len(measured) < 2 or not all(metrics.values()):
+            return []
+        if table.solver is None:
+            made = findings.of_solvers(table, measured)
+        else:
+            names = {result.run for result in measured}
+            classes = [r.dataset.get("classes") for r in found if r.name in names]
+            known = next(filter(None, classes), CLASSES)
+            made = findings.of_settings(table, measured, known)
+    return [finding for finding in made if finding]

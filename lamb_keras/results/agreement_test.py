@@ -179,12 +179,6 @@ def test_the_papers_own_curve_agrees_with_itself(number):
     assert "equal: 1.00" in findings[1].words
 
 
-@pytest.mark.parametrize(("rate", "near"), [(0.001, True), (0.0008, True), (0.006, 0)])
-def test_another_best_rate_differs_and_a_neighbor_agrees(rate, near):
-    highest, *_ = agreement.compare(*sweep(11, peak(rate)))
-    assert highest.agrees == near
-
-
 def test_ours_agree_where_at_most_half_of_what_trains_in_the_paper_does_not():
     for lost, agrees in ((5, True), (6, False)):
         rates = sorted(row["Learning Rate"] for row in paper.tables()[11].rows)[lost:]

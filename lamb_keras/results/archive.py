@@ -22,14 +22,15 @@ FILE = "runs.jsonl"
 FIELDS = ("name", *runs.RECORDED, "scraps", "figures")
 
 
+class ReportError(ValueError):
+    """The report cannot be made, and why, in one sentence."""
+
+
 @dataclass(frozen=True)
 class ArchivedRun(Run):
-    """A run that only an earlier report knows: its notebook is not on this machine.
+    """A run that only an earlier report knows: its notebook is not on this machine."""
 
-    Attributes:
-        figures: by name, the hash, width and description of each.
-    """
-
+    # By name, the hash, width and description of each.
     figures: dict = field(default_factory=dict)
     archived = True
 
@@ -53,10 +54,7 @@ def read(folder: Path) -> list[Run]:
     """The runs in `folder`, and those that only an earlier report there knows.
 
     Where a run failed here, its results are those of the archive, and the failure is
-    noted on it.
-
-    Raises:
-        ValueError: where the archive is damaged.
+    noted on it. Raises ReportError where the archive is damaged.
     """
     found = {run.name: run for run in runs.read(folder)}
     archive = folder / FILE
@@ -67,9 +65,9 @@ def read(folder: Path) -> list[Run]:
             path = folder / f"{about['name']}.ipynb"
             run = ArchivedRun(**about, path=path, status="succeeded")
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
+            raise ReportError(
                 f"line {number} of {archive} is no run ({error}); restore the file, or "
-                "delete it to do without the runs of earlier reports"
+                "delete it to do without the runs of earlier reports."
             ) from None
         here = found.setdefault(run.name, run)
         if not here.succeeded:
@@ -78,17 +76,7 @@ def read(folder: Path) -> list[Run]:
 
 
 def write(found: Iterable[Run], folder: Path) -> Path:
-    """Writes the archive of the runs that succeeded to `folder`, whole or not at all.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> known = {"notebook": "lenet_mnist", "table": 7, "scale": "laptop"}
-        >>> run = ArchivedRun("table07/a", folder, "succeeded", **known)
-        >>> _ = write([run], folder)
-        >>> [run.name for run in read(folder)]
-        ['table07/a']
-    """
+    """Writes the archive of the runs that succeeded, whole or not at all."""
     lines = []
     for run in found:
         if run.succeeded:

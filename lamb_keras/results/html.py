@@ -28,12 +28,7 @@ def render(template: str, **context) -> Html:
 
 
 def moment(iso: str | None) -> str:
-    """An ISO date and time as people write it.
-
-    Example:
-        >>> moment("2026-11-23T17:40:00+00:00")
-        '23 November 2026, 17:40 UTC'
-    """
+    """An ISO date and time as people write it: "23 November 2026, 17:40 UTC"."""
     try:
         when = datetime.fromisoformat(iso)
     except (TypeError, ValueError):
@@ -42,12 +37,7 @@ def moment(iso: str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them.
-
-    Example:
-        >>> duration(0.51234), duration(61.2), duration(3720), duration(None)
-        ('0.512 s', '1 min 1 s', '1 h 2 min', '')
-    """
+    """Seconds as people say them: "0.512 s", "1 min 1 s", "1 h 2 min"."""
     if seconds is None:
         return ""
     if seconds < 60:
@@ -88,12 +78,7 @@ def span(values) -> str:
 
 
 def percent(fractions: list[float]) -> str:
-    """Fractions as a span of per cents.
-
-    Example:
-        >>> percent([0.1, 0.111])
-        '10 to 11.1 %'
-    """
+    """Fractions as a span of per cents: "10 to 11.1 %"."""
     return f"{span([round(100 * f, 1) for f in fractions])} %" if fractions else "–"
 
 

@@ -8,48 +8,49 @@ round than in the paper still agrees where the larger of both spreads covers the
 import dataclasses
 
 from lamb_keras.results import paper
-from lamb_keras.results.finding import Finding, away, gap, within_spread
+from lamb_keras.results.findings import Finding, away, gap, within_spread
 from lamb_keras.results.statistics import is_finite
 
 # F1 that is nowhere so many points below the best of its solver is held.
 HELD_WITHIN = 2.0
 # The tables whose runs have minutes in Table 1.
-_TIMED = (1, 4)
+TIMED = (1, 4)
 # Batch of Table 8, at which AdamW is compared with the LAMB of Table 4.
 TUNED_AT = 16384
 
 
-def findings(table, results, found):
-    """Findings of one of BERT's tables.
+def findings(table, f1, results, found) -> list[Finding | None]:
+    """Findings of one of BERT's tables: of its F1 (`f1`), and of all its `results`.
 
-    Args:
-        results: the cells of this table.
-        found: the runs; AdamW's best is compared with the LAMB of another table.
+    Of the runs `found`, Table 1 takes how many shared the device, Table 8 LAMB's F1.
     """
-    f1, solvers = [], {}
-    for result in results:
-        metric = table.column(result.column).metric
-        measured = is_finite(result.ours) or result.status == "diverged"
-        if result.published is not None and metric == "f1" and measured:
-            numbers = table.numbers_of(result.row, result.column)
-            batches = solvers.setdefault(numbers["solver"], {})
-            batches[numbers.get("batch_size")] = result
-            f1.append(result)
     if table.number == 8:
-        return _grid(table, f1, found) if len(f1) > 1 else []
-    lamb = solvers.get("lamb", {})
-    told = _held({batch: r for batch, r in lamb.items() if isinstance(batch, int)})
+        return list(_grid(table, f1, found)) if len(f1) > 1 else []
+    lines = {"lamb": {}, "lars": {}, "adamw": {}}  # by batch
+    for result in f1:
+        numbers = table.numbers_of(result.row, result.column)
+        lines[numbers["solver"]][numbers["batch_size"]] = result
+    lamb, lars, baseline = lines["lamb"], lines["lars"], lines["adamw"].get(512)
+    made = [_held({batch: r for batch, r in lamb.items() if isinstance(batch, int)})]
     if table.number == 1:
-        told += _mixed(lamb, solvers.get("adamw", {})) + _minutes(table, results, found)
-    if table.number == 2:
-        told += _behind(lamb, solvers.get("lars", {}))
-    return told
+        mixed = lamb.get("65536/32768")
+        made += [
+            _pair("LAMB at 512", lamb.get(512), "the baseline", baseline),
+            _pair("The mixed batch", mixed, "the baseline", baseline),
+            _pair("The mixed batch", mixed, "LAMB at 32,768", lamb.get(32768)),
+            _minutes(table, results, found),
+        ]
+    both = [batch for batch in lars if batch in lamb]
+    if table.number == 2 and both:
+        ours = {b: gap(lamb[b].ours, lars[b].ours) for b in both}
+        made += [_ahead(lamb, lars, ours), _at_the_end(lars, ours)]
+    return made
 
 
 def _held(lamb):
     """How far LAMB's worst batch stays behind its best, in the paper and in ours."""
     if len(lamb) < 2:
-        return []
+        return None
     published = [result.published for result in lamb.values()]
     lost = max(published) - min(published)
     ours = {batch: r.ours for batch, r in lamb.items() if is_finite(r.ours)}
@@ -67,69 +68,51 @@ def _held(lamb):
         f"From LAMB's best batch to its worst, {min(lamb):,} to {max(lamb):,}, the "
         f"paper's F1 falls by {lost:.3f}, {behind}; held is within {HELD_WITHIN:g}."
     )
-    return [Finding(words, held == (lost <= HELD_WITHIN))]
-
-
-def _mixed(lamb, adamw):
-    """The baseline, the mixed batch and the regular one beside each other."""
-    baseline = adamw.get(512)
-    mixed = next((lamb[batch] for batch in lamb if isinstance(batch, str)), None)
-    pairs = [
-        ("LAMB at 512", lamb.get(512), "the baseline", baseline),
-        ("The mixed batch", mixed, "the baseline", baseline),
-        ("The mixed batch", mixed, "LAMB at 32,768", lamb.get(32768)),
-    ]
-    return [_pair(*pair) for pair in pairs if pair[1] and pair[3]]
+    return Finding(words, held == (lost <= HELD_WITHIN))
 
 
 def _minutes(table, results, found):
     """What the clock says, which is of other devices than the paper's."""
-    rows = [
-        result
-        for result in results
-        if table.column(result.column).metric == "minutes"
-        and is_finite(result.ours)
-        and result.row.startswith("LAMB")
-    ]
+    lamb = [r for r in results if r.row.startswith("LAMB") and is_finite(r.ours)]
+    rows = [r for r in lamb if table.column(r.column).metric == "minutes"]
     if len(rows) < 2:
-        return []
+        return None
     first, last = rows[0], rows[-1]
     tpus = [table.labeled_rows()[result.row]["tpus"] for result in (first, last)]
-    environments = [
-        run.scraps.get("environment", {}) for run in found if run.table in _TIMED
-    ]
-    shared = max((each.get("runs_at_once", 1) for each in environments), default=1)
+    timed = [r.scraps.get("environment", {}) for r in found if r.table in TIMED]
+    shared = max((each.get("runs_at_once", 1) for each in timed), default=1)
     words = (
         f"Minutes of pre-training from “{first.row}” to “{last.row}”: the paper "
         f"{first.published:,.1f} to {last.published:,.1f}, on {tpus[0]} to {tpus[1]:,} "
         f"TPUs; ours {first.ours:.2f} to {last.ours:.2f}, on the same device at every "
         f"batch{f', which up to {shared} runs shared' if shared > 1 else ''}."
     )
-    return [Finding(words)]
+    return Finding(words)
 
 
-def _behind(lamb, lars):
-    """At how many batches LAMB is ahead of LARS, and what becomes of it at the end."""
-    both = [batch for batch in lars if batch in lamb]
-    if not both:
-        return []
-    theirs = [gap(lamb[b].published, lars[b].published) for b in both]
-    ours = {b: gap(lamb[b].ours, lars[b].ours) for b in both}
-    behind = {b: ours[b] for b in both if ours[b] < 0}
+def _ahead(lamb, lars, ours):
+    """At how many batches LAMB is ahead of LARS."""
+    theirs = [gap(lamb[b].published, lars[b].published) for b in ours]
+    behind = {b: by for b, by in ours.items() if by < 0}
     beyond = [b for b in behind if not within_spread(ours[b], lamb[b], lars[b])]
     words = (
-        f"LAMB is ahead of LARS at {sum(g > 0 for g in theirs)} of {len(both)} batches "
+        f"LAMB is ahead of LARS at {sum(g > 0 for g in theirs)} of {len(ours)} batches "
         f"in the paper, at {sum(g > 0 for g in ours.values())} in ours"
     )
     if behind:
         by = {b: f"by {-g:.3f} " if is_finite(g) else "" for b, g in behind.items()}
         told = ", ".join(f"{by[batch]}at {batch:,}" for batch in behind)
         words += f"; behind {told}, {len(beyond) or 'none'} of it beyond the spread"
-    ahead = Finding(f"{words}.", not beyond)
-    last, others = max(both), [batch for batch in both if batch != max(both)]
+    return Finding(f"{words}.", not beyond)
+
+
+def _at_the_end(lars, ours):
+    """What becomes of LARS at the largest batch, at which the paper's diverges."""
+    last = max(ours)
+    others = [batch for batch in ours if batch != last]
     if is_finite(lars[last].published) or not others:
-        return [ahead]
-    lost = [batch for batch in both if not is_finite(lars[batch].ours)]
+        return None
+    lost = [batch for batch in ours if not is_finite(lars[batch].ours)]
     earlier = _listed([batch for batch in lost if batch != last])
     if last in lost:
         words, agrees = f"too{earlier and f', and at {earlier}'}", not earlier
@@ -142,37 +125,34 @@ def _behind(lamb, lars):
             f"has F1 {lars[last].ours:.3f} there, {_apart(-ours[last])} LAMB, and at "
             f"the other batches {_apart(-widest)} it at the most"
         )
-    at_the_end = f"LARS diverges at {last:,} in the paper; ours {words}."
-    return [ahead, Finding(at_the_end, agrees)]
+    return Finding(f"LARS diverges at {last:,} in the paper; ours {words}.", agrees)
 
 
 def _grid(table, f1, found):
     """AdamW's grid: where it is best, where it diverges, and LAMB beside it."""
-    in_paper = [result for result in f1 if is_finite(result.published)]
+    in_paper = [r for r in f1 if is_finite(r.published)]
+    ours = [r for r in f1 if is_finite(r.ours)]
+    if ours:
+        best = max(ours, key=lambda result: result.ours)
+        theirs = max(in_paper, key=lambda result: result.published)
+        pairs = zip(_place(table, theirs), _place(table, best), strict=True)
+        places = sum(abs(a - b) for a, b in pairs)
+        words = (
+            f"AdamW's best is at warm-up and rate {theirs.row} in the paper "
+            f"({theirs.published:.3f}), at {best.row} in ours ({best.ours:.3f})"
+        )
+        yield Finding(f"{words}{away(places)}.", places <= 1)
     gone = [not is_finite(r.ours) for r in f1 if not is_finite(r.published)]
     besides = [not is_finite(result.ours) for result in in_paper]
     words = (
         f"AdamW diverges at {len(gone)} of {len(f1)} settings in the paper; of these, "
         f"ours at {sum(gone) or 'none'}, and of the others at {sum(besides) or 'none'}."
     )
-    lost = Finding(words, all(gone) and sum(besides) <= len(besides) / 2)
-    ours = [result for result in f1 if is_finite(result.ours)]
-    if not ours:
-        return [lost]
-    best = max(ours, key=lambda result: result.ours)
-    theirs = max(in_paper, key=lambda result: result.published)
-    pairs = zip(_place(table, theirs), _place(table, best), strict=True)
-    places = sum(abs(a - b) for a, b in pairs)
-    words = (
-        f"AdamW's best is at warm-up and rate {theirs.row} in the paper "
-        f"({theirs.published:.3f}), at {best.row} in ours ({best.ours:.3f})"
-    )
-    highest = Finding(f"{words}{away(places)}.", places <= 1)
-    lamb = _lamb(found, best)
-    adamw = dataclasses.replace(best, published=theirs.published)
-    name = f"LAMB at {TUNED_AT:,}, untuned,"
-    beside = [_pair(name, lamb, "the best of AdamW", adamw)] if lamb else []
-    return [highest, lost, *beside]
+    yield Finding(words, all(gone) and sum(besides) <= len(besides) / 2)
+    if ours:
+        adamw = dataclasses.replace(best, published=theirs.published)
+        name = f"LAMB at {TUNED_AT:,}, untuned,"
+        yield _pair(name, _lamb(found, best), "the best of AdamW", adamw)
 
 
 def _place(table, result):
@@ -191,17 +171,16 @@ def _lamb(found, like):
     for run in found:
         for cell in run.scraps.get("cells", ()) if run.succeeded else ():
             if (cell["table"], cell["row"]) == (4, row) and is_finite(cell["value"]):
-                return dataclasses.replace(
-                    like,
-                    published=paper.tables()[4].labeled_rows()[row]["f1"],
-                    ours=cell["value"],
-                    spread=cell.get("spread"),
-                )
+                published = paper.tables()[4].labeled_rows()[row]["f1"]
+                ours = {"ours": cell["value"], "spread": cell.get("spread")}
+                return dataclasses.replace(like, published=published, **ours)
     return None
 
 
 def _pair(name, first, other, second):
     """Which of two is ahead in the paper and in ours."""
+    if not first or not second:
+        return None
     theirs = gap(first.published, second.published)
     ours = gap(first.ours, second.ours)
     within = within_spread(ours, first, second)

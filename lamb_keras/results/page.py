@@ -28,14 +28,6 @@ def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
 
     The title is the notebook's first heading; `back` is a link to where the reader
     came from.
-
-    Example:
-        >>> import nbformat.v4, tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "run.ipynb"
-        >>> cell = nbformat.v4.new_markdown_cell("# LeNet on MNIST")
-        >>> nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
-        >>> "<title>LeNet on MNIST</title>" in page(path)
-        True
     """
     headings = []
 
@@ -79,7 +71,11 @@ def _body(notebook, code):
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:
         # Scraps are for programs; nbconvert would warn that it cannot show them.
-        cell["outputs"] = [o for o in cell.get("outputs", []) if not _unseen(o)]
+        cell["outputs"] = [
+            output
+            for output in cell.get("outputs", [])
+            if not output.get("data") or set(output.data) & set(SHOWN)
+        ]
     resources = {"metadata": {"path": str(notebook.parent)}}
     body, _ = _exporter(code).from_notebook_node(content, resources)
     return body
@@ -104,10 +100,6 @@ def _exporter(code):
         NbConvertBase={"display_data_priority": list(SHOWN)},
     )
     return HTMLExporter(config=config)
-
-
-def _unseen(output):
-    return bool(output.get("data")) and not set(output.data) & set(SHOWN)
 
 
 @functools.cache

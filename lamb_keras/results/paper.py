@@ -16,9 +16,8 @@ HERE = Path(__file__).parent
 
 
 class Cell(NamedTuple):
-    """One published value: where it stands, and what the paper says there.
+    """One published value: a number, or text where the paper printed text.
 
-    `published` is a number, or text where the paper printed text ("diverged").
     `extra` marks the rows of Tables 13-20 that version 3 of the paper alone prints.
     """
 
@@ -30,16 +29,7 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column: how people read it, and what it is to a trial.
-
-    Attributes:
-        decimals: how many of a number are shown.
-        field: of a key: the number of a trial that it holds.
-        words: of a key: number to what the paper prints for it.
-        metric: of a result: the metric of a trial that it holds.
-        holds: of a result: the numbers of the trials that it is of; empty for all.
-        suffix: of a result: what tells a solver's entry here from that elsewhere.
-    """
+    """A column: how people read it, and what it is to a trial (see `layout.yaml`)."""
 
     name: str
     label: str
@@ -51,13 +41,7 @@ class Column(NamedTuple):
     holds: Mapping = {}
 
     def write(self, value) -> str:
-        """`value` as this column shows it; text stays text.
-
-        Example:
-            >>> f1 = Column("f1", "SQuAD F1", 3)
-            >>> f1.write(91.5), f1.write("diverged")
-            ('91.500', 'diverged')
-        """
+        """`value` as this column shows it; text stays text."""
         if isinstance(value, float) and self.decimals is not None:
             return f"{value:.{self.decimals}f}"
         return str(value)
@@ -68,7 +52,7 @@ class Column(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """One of the paper's four experiments, and its data set as `layout.yaml` has it."""
+    """One of the paper's four experiments, and its data set."""
 
     title: str
     data: str = ""
@@ -83,20 +67,9 @@ class Experiment(NamedTuple):
 class Table:
     """One table of the paper: its values, its layout, and where they were read.
 
-    Attributes:
-        experiment: the name of its notebook.
-        keys: the columns that together name a row.
-        settings: the columns that state how the paper ran the row.
-        results: the columns whose values are compared with ours.
-        rows: dicts by column name, in the paper's order; None where it prints nothing.
-        extra_rows: further rows that version 3 of the paper alone prints.
-        rows_printed: the rows letter by letter, as the other two `..._printed`.
-        solver: the one whose settings the rows are; None where rows are something else.
-        solver_rows: solver to row, where the paper calls it otherwise.
-        best_of: (row, column) to the tables whose best setting stands there.
-        fills: other tables of which some rows are the trials of this one's run.
-        contradictions: where the paper says otherwise on another page.
-        notes: what is to be known about how the values were read.
+    The fields are those of `tables.yaml` and `layout.yaml`, which explain them. A row
+    is a dict by column name, with None where the paper prints nothing; `best_of` goes
+    from (row, column) to tables; `experiment` is the name of its notebook.
     """
 
     number: int
@@ -125,27 +98,16 @@ class Table:
         return self.columns[name]
 
     def label(self, row: Mapping) -> str:
-        """The name of a row: its keys, joined.
-
-        Example:
-            >>> table = tables()[13]
-            >>> table.label(table.rows[0])
-            '0.0001, 1e-05, default (0.01)'
-        """
+        """The name of a row: its keys, joined, "0.0001, 1e-05, default (0.01)"."""
         return ", ".join(str(row[key]) for key in self.keys)
 
     def labeled_rows(self) -> dict[str, dict]:
-        """Every row by its label, the extra ones last.
-
-        Example:
-            >>> tables()[4].labeled_rows()["512"]["warmup_ratio"]
-            0.003125
-        """
+        """Every row by its label, the extra ones last."""
         return {self.label(row): row for row in (*self.rows, *self.extra_rows)}
 
     def setting(self, row: Mapping) -> dict:
         """The numbers that name a row, as a trial calls them."""
-        keys = [self.columns[key] for key in self.keys]
+        keys = map(self.column, self.keys)
         return {key.field: key.number(row[key.name]) for key in keys if key.field}
 
     def label_of(self, trial: Mapping) -> str:
@@ -156,7 +118,7 @@ class Table:
             ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
             '0.5, 0, disable'
         """
-        keys = [self.columns[key] for key in self.keys]
+        keys = [*map(self.column, self.keys)]
         numbers = [trial[key.field] for key in keys]
         for label, row in self.labeled_rows().items():
             # By number, for YAML and people may write 1 for the paper's 1.0.
@@ -165,41 +127,18 @@ class Table:
         pairs = zip(keys, numbers, strict=True)
         return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
 
-    def columns_of(self, trial: Mapping) -> list[Column]:
-        """The result columns that a trial belongs to."""
-        return [
-            column
-            for column in map(self.column, self.results)
-            if column.holds.items() <= trial.items()
-        ]
-
     def numbers_of(self, row: str, column: str) -> dict:
-        """The numbers of the trials of a cell: its solver's, its row's, its column's.
-
-        Example:
-            >>> tables()[2].numbers_of("LARS", "1K")
-            {'solver': 'lars', 'batch_size': 1024}
-        """
+        """The numbers of a cell's trials: its solver's, its row's, its column's."""
         solver = {"solver": self.solver} if self.solver else {}
         of_row = self.setting(self.labeled_rows()[row])
         return solver | of_row | self.columns[column].holds
-
-    def row_of(self, solver: str) -> str:
-        """The name of a solver's row: momentum's also holds "momentum+" in Table 3."""
-        return self.solver_rows.get(solver, solver)
 
     def entry(self, row: str, column: str) -> str:
         """The solver of a cell in a table of solvers: Goyal's recipe adds a "+"."""
         return row + self.columns[column].suffix
 
     def cells(self) -> list[Cell]:
-        """Every published result, row by row as the paper has them.
-
-        Example:
-            >>> tables()[7].cells()[-1]
-            Cell(table=7, row='lamb', column='mean_accuracy_5_runs', published=0.9945, \
-extra=False)
-        """
+        """Every published result, row by row as the paper has them."""
         return [
             Cell(self.number, self.label(row), column, row[column], extra)
             for rows, extra in ((self.rows, False), (self.extra_rows, True))
@@ -214,13 +153,14 @@ def tables() -> dict[int, Table]:
     """The 25 tables by number, in the paper's order.
 
     Example:
-        >>> tables()[7].title
-        'MNIST with LeNet, 30 epochs, batch 1024, mean test accuracy over 5 runs'
+        >>> tables()[7].cells()[-1]
+        Cell(table=7, row='lamb', column='mean_accuracy_5_runs', published=0.9945, \
+extra=False)
     """
     layout = _load("layout.yaml")
     return {
         read["number"]: _table(
-            read, layout["tables"][read["number"]], layout["columns"]
+            read | layout["tables"][read["number"]], layout["columns"]
         )
         for read in _load("tables.yaml")
     }
@@ -238,24 +178,21 @@ def experiments() -> dict[str, Experiment]:
     return {name: Experiment(**about) for name, about in known.items()}
 
 
-def _table(read, layout, columns):
-    """One table, from its entry in `tables.yaml` and its layout."""
-    names = read["columns"]
-    rows, extra_rows = (
-        [dict(zip(names, row, strict=True)) for row in read.get(which, ())]
-        for which in ("rows", "extra_rows")
-    )
-    best_of = {
-        (row, column): numbers
-        for row, of_row in layout.get("best_of", {}).items()
-        for column, numbers in of_row.items()
-    }
-    columns = {
-        name: Column(**({"name": name, "label": name} | columns.get(name, {})))
+def _table(known, columns):
+    """One table, from its entries in both files."""
+    names = known["columns"]
+    for which in ("rows", "extra_rows"):
+        rows = known.get(which, ())
+        known[which] = [dict(zip(names, row, strict=True)) for row in rows]
+    known["columns"] = {
+        name: Column(**{"name": name, "label": name} | columns.get(name, {}))
         for name in names
     }
-    typed = {"columns": columns, "rows": rows, "extra_rows": extra_rows}
-    known = read | layout | typed | {"best_of": best_of}
+    known["best_of"] = {
+        (row, column): numbers
+        for row, of_row in known.get("best_of", {}).items()
+        for column, numbers in of_row.items()
+    }
     # Besides, `tables.yaml` says where each group of rows was first copied from.
     return Table(**{f.name: known[f.name] for f in fields(Table) if f.name in known})
 

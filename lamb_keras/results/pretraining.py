@@ -12,16 +12,12 @@ from lamb_keras.results.statistics import count, is_finite
 
 
 def cells(trials: Sequence[dict], table: int) -> list[dict]:
-    """The cells that these trials make: of their table, and of those that it fills too.
+    """The cells that the trials of a run make: of its table, and of those it fills too.
 
     Where a cell's trials have several settings, it is of the one with the best
     accuracy in predicting masked words of held-out text. F1 is the mean over all
     fine-tunings, minutes over the pre-trainings. Rows of other tables that the paper
     does not have are left out.
-
-    Args:
-        trials: of one run.
-        table: the number of the run's table.
 
     Example:
         >>> trial = {"solver": "lamb", "batch_size": 512, "learning_rate": 0.005,
@@ -61,60 +57,26 @@ def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> lis
     """Of curves, those of the settings that cells of the table are made of.
 
     Each gets the `steps` of its whole pre-training.
-
-    Args:
-        curves: rows with the numbers of a setting.
-        trials: of the same run.
-
-    Example:
-        >>> common = {"solver": "lars", "batch_size": 512, "seed": 0}
-        >>> trials = [common | {"learning_rate": rate, "outcome": "finished",
-        ...                     "validation_accuracy": rate}
-        ...           for rate in (0.1, 0.2)]
-        >>> curves = [common | {"learning_rate": rate} for rate in (0.1, 0.2)]
-        >>> [row["learning_rate"] for row in of_chosen(curves, trials, table=2)]
-        [0.2]
     """
     steps = {}
     for group in _places(trials, paper.tables()[table]).values():
         setting = {"solver": group[0]["solver"]} | statistics.choose(group).setting
         steps[_setting(setting)] = group[0].get("steps")
-    return [
-        row | {"steps": steps[_setting(row)]}
-        for row in curves
-        if _setting(row) in steps
-    ]
+    shown = ((row, _setting(row)) for row in curves)
+    return [row | {"steps": steps[key]} for row, key in shown if key in steps]
 
 
 def once(trials: Iterable[dict]) -> list[dict]:
     """One trial of each pre-training, for what does not depend on the fine-tuning."""
-    first = {}
-    for trial in trials:
-        first.setdefault((_setting(trial), trial["seed"]), trial)
-    return list(first.values())
+    by_pretraining = statistics.grouped(trials, lambda t: (_setting(t), t["seed"]))
+    return [first for first, *_ in by_pretraining.values()]
 
 
 def worth(trials: Sequence[dict], references: dict) -> list[str]:
-    """What pre-training is worth, in sentences: by its loss, and by F1.
+    """What the pre-training of a run is worth, in sentences: by its loss, and by F1.
 
-    Args:
-        trials: of one run.
-        references: unigram_entropy in nats; the f1 of an untrained net; f1 by
-            finetuning seed without_pretraining.
-
-    Example:
-        >>> trial = {"solver": "lamb", "batch_size": 512, "seed": 0, "f1": 61.0,
-        ...          "finetuning_seed": 0, "outcome": "finished",
-        ...          "validation_loss": 3.0, "validation_accuracy": 0.4}
-        >>> references = {"unigram_entropy": 5.5, "untrained": {"f1": 4.0},
-        ...               "without_pretraining": [{"f1": 20.0}, {"f1": 22.0}]}
-        >>> for sentence in worth([trial], references):
-        ...     print(sentence)
-        The held-out loss on masked words ends at 3.000, 2.500 nats below the 5.500 of \
-guessing words by their frequency.
-        F1 of the pre-training with the best held-out accuracy is 61.000 over 1 \
-fine-tuning, without pre-training 21.000 ± 1.414 over 2, of an untrained net 4.000: \
-pre-training adds 40.000.
+    `references` are unigram_entropy in nats, the f1 of an untrained net, and f1 by
+    finetuning seed without_pretraining.
     """
     sentences, every = [], once(trials)
     entropy = references.get("unigram_entropy")
@@ -167,37 +129,26 @@ def _places(trials, table):
     """The trials of each cell, by row and column."""
     places = {}
     for trial in statistics.of_first_form(trials):
-        for column in table.columns_of(trial):
-            place = table.label_of(trial), column.name
-            places.setdefault(place, []).append(trial)
+        for column in map(table.column, table.results):
+            if column.holds.items() <= trial.items():
+                place = table.label_of(trial), column.name
+                places.setdefault(place, []).append(trial)
     return places
 
 
 def _cell(trials, metric):
-    if metric == "f1":
-        return statistics.best(trials, metric)
-    trials = once(trials)
-    if metric == "minutes":
+    trials = trials if metric == "f1" else once(trials)
+    if metric != "last_step":
         return statistics.best(trials, metric)
     # The last step as the paper prints it, also where training diverged.
     lines = [f"loss={t['last_loss']:.5f}, step={t['last_step']}" for t in trials]
-    return {
-        "value": "; ".join(lines),
-        "spread": None,
-        "n": len(trials),
-        "status": "run",
-        "chosen": {},
-        "settings_tried": 1,
-        "trials": len(trials),
-        "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
-    }
+    value = {"value": "; ".join(lines), "spread": None, "n": len(lines)}
+    return value | {"status": "run"} | statistics.tried(trials)
 
 
 def _peak(setting, trials):
     """A setting's highest learning rate, where its own is that of another batch."""
-    for trial in trials:
-        if all(trial[name] == number for name, number in setting.items()):
-            peak = trial.get("peak_learning_rate")
-            known = peak not in (None, setting["learning_rate"])
-            return {"peak_learning_rate": peak} if known else {}
-    return {}
+    of_it = (t for t in trials if all(t[name] == n for name, n in setting.items()))
+    peak = next(of_it, {}).get("peak_learning_rate")
+    known = peak not in (None, setting["learning_rate"])
+    return {"peak_learning_rate": peak} if known else {}

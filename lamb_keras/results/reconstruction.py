@@ -6,34 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from lamb_keras.results import best_of, paper
+from lamb_keras.results import paper, statistics
 from lamb_keras.results.runs import Run
+from lamb_keras.results.statistics import is_finite
 from lamb_keras.store import atomic
 
-STATUSES = ("run", "diverged", "failed", "not run")
 CSV_COLUMNS = (
     *("table", "row", "column", "published", "ours", "spread", "n"),
     *("status", "dataset", "run", "commit", "date"),
 )
+# Of equal settings of several tables, the first table's is chosen.
+TUNED = (*statistics.SETTING, "table")
 
 
 @dataclass(frozen=True)
 class Result:
     """One cell: what the paper published, and ours beside it.
 
-    Attributes:
-        published: a number, or text where the paper printed text; None for a row of
-            ours that the paper does not have.
-        ours: the mean over `n` seeds, or text; None where nothing was measured.
-        spread: the sample standard deviation over the seeds; None for one seed.
-        status: one of `STATUSES`.
-        extra: whether version 3 of the paper alone prints this row.
-        chosen: the setting chosen on held-out data.
-        settings_tried: how many settings were compared to choose it; 1 for a row that
-            is one setting.
-        settings: of a row that is one setting, how many such rows its run has.
-        trials: how many trials that took, `diverged` of which diverged.
-        commit: of the code of its run, which began at `date`.
+    `ours` is the mean over n seeds with the sample standard deviation, or text; None
+    where nothing was measured. `published` is None for a row that the paper lacks.
     """
 
     table: int
@@ -41,23 +32,29 @@ class Result:
     column: str
     published: float | str | None
     ours: float | str | None = None
-    spread: float | None = None
+    spread: float | None = None  # None for one seed
     n: int | None = None
-    status: str = "not run"
+    status: str = "not run"  # or "run", "diverged", "failed"
     dataset: str | None = None
     run: str | None = None
-    extra: bool = False
-    chosen: dict = field(default_factory=dict)
+    extra: bool = False  # whether version 3 of the paper alone prints this row
+    chosen: dict = field(default_factory=dict)  # on held-out data, of settings_tried
     settings_tried: int | None = None
-    settings: int | None = None
+    settings: int | None = None  # of a row that is one setting: of how many such rows
     trials: int | None = None
-    diverged: int | None = None
+    diverged: int | None = None  # of the trials
     commit: str | None = None
-    date: str | None = None
+    date: str | None = None  # when its run began
 
     @property
     def done(self) -> bool:
         return self.status in ("run", "diverged")
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a number, or that it diverged, beside a published value."""
+        known = is_finite(self.ours) or self.status == "diverged"
+        return self.published is not None and known
 
     @property
     def difference(self) -> float | None:
@@ -76,23 +73,13 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     filled, "not run". Cells that are the best of other tables come from the runs of
     these, and from nowhere else (`best_of`). Cells that the paper does not have, of a
     solver added by hand, say, follow those of their table.
-
-    Example:
-        >>> reconstruct([])[0].status
-        'not run'
     """
     runs = list(runs)
     measured = _measured(runs)
-    for place, cell in best_of.derived(runs).items():
+    for place, cell in best_of(runs).items():
         measured[place] = _ours(cell) if cell else {}
-    failed = {
-        run.table: {"status": "failed", "run": run.name}
-        for run in runs
-        if not run.succeeded
-    }
-    for ours in measured.values():
-        run = next((run for run in runs if run.name == ours.get("run")), None)
-        ours |= {"commit": run.commit, "date": run.started} if run else {}
+    lost = [run for run in runs if not run.succeeded]
+    failed = {run.table: {"status": "failed", "run": run.name} for run in lost}
     results = []
     for table in paper.tables().values():
         for cell in table.cells():
@@ -103,11 +90,46 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     return results
 
 
-def table_status(results: Sequence[Result]) -> str:
-    """What became of a table as a whole, from its cells.
+def best_of(runs: Iterable[Run]) -> dict[tuple, dict | None]:
+    """The cells that the paper took from other tables, by (table, row, column).
 
-    "run" if every cell was run or diverged, "partly run" if some were.
+    Most entries of Table 3 are the best of tuning sweeps. Ours are chosen by held-out
+    accuracy among all trials of the runs of those tables, and reported on the test set;
+    None where one of the tables has no run that succeeded: the best of a part is no
+    result.
     """
+    latest = {
+        run.table: run
+        for run in sorted(runs, key=lambda run: run.started)
+        if run.succeeded and run.trials
+    }
+    return {
+        (table.number, row, column): _best(sources, latest, table.column(column).metric)
+        for table in paper.tables().values()
+        for (row, column), sources in table.best_of.items()
+    }
+
+
+def _best(sources, runs, metric):
+    # Of further solvers and forms, which someone tried besides, no table is made.
+    trials = [
+        trial | {"table": number}
+        for number in sources
+        if number in runs
+        for trial in statistics.of_first_form(runs[number].trials)
+        if trial["solver"] == paper.tables()[number].solver
+    ]
+    if not trials or not set(sources) <= set(runs):
+        return None
+    number = statistics.choose(trials, tuned=TUNED).setting["table"]
+    found = statistics.best(trials, metric, tuned=TUNED)
+    # The choice names its table even where there was only one to choose from.
+    chosen = {"table": number} | found["chosen"]
+    return found | {"chosen": chosen} | _made_by(runs[number])
+
+
+def table_status(results: Sequence[Result]) -> str:
+    """What became of a table: "run" (or diverged), "partly run", or why it was not."""
     if any(result.done for result in results):
         return "run" if all(result.done for result in results) else "partly run"
     return "failed" if any(r.status == "failed" for r in results) else "not run"
@@ -115,10 +137,7 @@ def table_status(results: Sequence[Result]) -> str:
 
 def by_table(results: Iterable[Result]) -> dict[int, list[Result]]:
     """The results of each table, in the order in which they come."""
-    tables = {}
-    for result in results:
-        tables.setdefault(result.table, []).append(result)
-    return tables
+    return statistics.grouped(results, lambda result: result.table)
 
 
 def write_csv(results: Iterable[Result], path: Path) -> Path:
@@ -135,12 +154,11 @@ def write_csv(results: Iterable[Result], path: Path) -> Path:
         table,row,column,published,ours,spread,n,status,dataset,run,commit,date
         1,"Baseline, 512",f1_dev,90.395,,,,not run,,,,
     """
-    try:
-        before = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        before = []
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
     *values, _, _ = CSV_COLUMNS
-    since = {tuple(line[: len(values)]): line for line in before}
+    since = {
+        tuple(line[: len(values)]): line for line in csv.reader(io.StringIO(before))
+    }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -154,30 +172,23 @@ def write_csv(results: Iterable[Result], path: Path) -> Path:
 
 def _measured(runs):
     """What the succeeded runs say of each cell, by (table, row, column)."""
-    cells = [
-        (run, cell)
-        for run in runs
-        if run.succeeded
-        for cell in run.scraps.get("cells", ())
-    ]
+    done = (run for run in runs if run.succeeded)
+    cells = [(run, cell) for run in done for cell in run.scraps.get("cells", ())]
     # The last one stands.
     cells.sort(key=lambda each: (each[0].table == each[1]["table"], each[0].started))
     measured = {}
     for run, cell in cells:
-        if cell["status"] not in STATUSES:
-            raise ValueError(
-                f"{run.name} gives table {cell['table']}, row {cell['row']!r} the "
-                f"status {cell['status']!r}; it must be one of {', '.join(STATUSES)}."
-            )
-        made_by = {"run": run.name, "dataset": run.dataset.get("name")}
         place = cell["table"], cell["row"], cell["column"]
-        measured[place] = _ours(cell | made_by)
+        measured[place] = _ours(cell | _made_by(run))
     return measured
+
+
+def _made_by(run):
+    known = {"run": run.name, "dataset": run.dataset.get("name")}
+    return known | {"commit": run.commit, "date": run.started}
 
 
 def _ours(cell):
     """What a run's cell says of a `Result`."""
-    return {"ours": cell["value"]} | {n: cell[n] for n in _OURS if n in cell}
-
-
-_OURS = {each.name for each in fields(Result)} - {*paper.Cell._fields, "ours"}
+    known = {each.name for each in fields(Result)} - {*paper.Cell._fields}
+    return {"ours": cell["value"]} | {n: cell[n] for n in known if n in cell}

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from lamb_keras.results import archive, html, paper, reconstruction, runs
+from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic
 
 README_BLOCK = re.compile(
@@ -19,10 +20,6 @@ README_BLOCK = re.compile(
     r"(?P<end><!-- table (?P=table): end -->)",
     re.DOTALL,
 )
-
-
-class ReportError(Exception):
-    """The report cannot be made, and why, in one sentence."""
 
 
 def render(outputs: Path, scale: str, project: Path) -> Path:
@@ -43,20 +40,18 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     outputs, project = Path(outputs).absolute(), Path(project).absolute()
     folder = outputs / scale
     folder.mkdir(parents=True, exist_ok=True)
-    found = _known(folder)
+    found = archive.read(folder)
     reconstruction.write_csv(reconstruction.reconstruct(found), folder / "results.csv")
     archive.write(found, folder)
     # The executed summary is shared; it need not tell of the machine that made it.
     inside = outputs.is_relative_to(project)
     named = outputs.relative_to(project) if inside else outputs
-    summary = execute(
-        source, folder / "summary.ipynb", {"scale": scale, "outputs": str(named)}
-    )
+    given = {"scale": scale, "outputs": str(named)}
+    summary = execute(source, folder / "summary.ipynb", given)
     for run in [*found, *(run.later_failure for run in found if run.later_failure)]:
         if _is_notebook(run.path):
-            renew(
-                run.path, back=os.path.relpath(folder, run.path.parent) + "/report.html"
-            )
+            back = Path(os.path.relpath(folder, run.path.parent), "report.html")
+            renew(run.path, back.as_posix())
     return atomic.write(folder / "report.html", page(summary))
 
 
@@ -104,21 +99,13 @@ def run_cells(content, folder: Path) -> None:
             connection_file=f"{moment}/k.json",
         )
         place = {"metadata": {"path": str(folder)}}
-        client = NotebookClient(
-            content, km=manager, resources=place, record_timing=False
-        )
+        client = NotebookClient(content, manager, resources=place, record_timing=False)
         client.execute(cleanup_kc=True, env=os.environ | {"IPYTHONDIR": moment})
 
 
 def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
-    """A table of solvers as Markdown, published beside ours, as the README shows it.
-
-    Example:
-        >>> import tempfile
-        >>> print(readme_table(Path(tempfile.mkdtemp())))
-        Table 7 has not been run at laptop scale yet.
-    """
-    found = _known(runs.folder(outputs, scale))
+    """A table of solvers as Markdown, published beside ours, as the README shows it."""
+    found = archive.read(runs.folder(outputs, scale))
     cells = reconstruction.by_table(reconstruction.reconstruct(found))[table]
     names = {cell.run for cell in cells if cell.done}
     sources = [run for run in found if run.name in names]
@@ -155,13 +142,6 @@ def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
         return False
     atomic.write(path, changed)
     return True
-
-
-def _known(folder):
-    try:
-        return archive.read(folder)
-    except ValueError as error:
-        raise ReportError(f"{error}.") from None
 
 
 def _is_notebook(path):

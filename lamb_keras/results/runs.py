@@ -23,32 +23,22 @@ RECORDED = (
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its record, and the scraps of its notebook if it succeeded.
+    """One run: its record, and the scraps of its notebook if it succeeded."""
 
-    Attributes:
-        name: folder and notebook, "table07/lenet_mnist".
-        path: the executed notebook, of a failed run as far as it came.
-        status: "succeeded" or "failed".
-        reason: of a failed run, why, in one line.
-        overrides: the parameters that were set by hand for this run.
-        scraps: what the notebook glued, by name; empty for a failed run.
-        later_failure: a later attempt at this run that failed, if there was one.
-    """
-
-    name: str
-    path: Path
-    status: str
+    name: str  # folder and notebook, "table07/lenet_mnist"
+    path: Path  # the executed notebook, of a failed run as far as it came
+    status: str  # "succeeded" or "failed"
     notebook: str
     table: int
     scale: str
-    reason: str | None = None
+    reason: str | None = None  # of a failed run, why, in one line
     parameters: dict = field(default_factory=dict)
-    overrides: dict = field(default_factory=dict)
+    overrides: dict = field(default_factory=dict)  # what was set by hand
     started: str = ""
     seconds: float | None = None
     commit: str | None = None
-    scraps: dict = field(default_factory=dict)
-    later_failure: "Run | None" = None
+    scraps: dict = field(default_factory=dict)  # by name; empty for a failed run
+    later_failure: "Run | None" = None  # a later attempt that failed
     archived = False  # see `archive`
     has_page = True  # beside the report, once that is made
 
@@ -62,7 +52,7 @@ class Run:
 
     @property
     def dataset(self) -> dict:
-        """What the run trained on, as it says itself; empty for a failed run."""
+        """What the run trained on, as it says itself."""
         return self.scraps.get("dataset", {})
 
     @property
@@ -73,9 +63,11 @@ class Run:
         here, the run knows.
         """
         experiment = paper.experiments().get(self.notebook)
-        used = self.dataset.get("name")
+        # As parameters write names: "CIFAR-10" is "cifar10".
+        used, plain = self.dataset.get("name"), str.maketrans("", "", "-")
         if used and experiment:
-            if _plain(used) not in (_plain(experiment.data), *experiment.datasets):
+            own = experiment.data.lower().translate(plain), *experiment.datasets
+            if used.lower().translate(plain) not in own:
                 return experiment.data
         return self.dataset.get("stands_in_for")
 
@@ -89,12 +81,6 @@ def folder(outputs: str | Path, scale: str) -> Path:
 
     The project is looked for upward from the working folder, so that the summary finds
     the runs from whatever folder it is opened in.
-
-    Example:
-        >>> folder("/data/outputs", "laptop").as_posix()
-        '/data/outputs/laptop'
-        >>> folder("outputs", "gpu").is_absolute()
-        True
     """
     here = Path.cwd()
     around = (each for each in (here, *here.parents) if (each / "params").is_dir())
@@ -113,25 +99,15 @@ def read(folder: Path) -> list[Run]:
     where none did, the last failure is. Notebooks without a record are no runs, nor
     is anything that is still being written.
     """
-    attempts = {}
+    runs = {}
+    # Of a run, "x.failed.json" comes before "x.json".
     for path in sorted(folder.glob("table*/[!.]*.json")):
-        attempt = _read_attempt(path, scale=folder.name)
-        attempts.setdefault(attempt.name, {})[_is_failure(path)] = attempt
-    runs = [_stands(each.get(False), each.get(True)) for each in attempts.values()]
-    return sorted(runs, key=lambda run: (run.table, run.name))
-
-
-def _stands(last, failure):
-    """The one of two attempts that stands; `failure` is the one that surely failed."""
-    if last is None or failure is None:
-        return last or failure
-    if failure.started <= last.started:
-        return last
-    return replace(last, later_failure=failure) if last.succeeded else failure
-
-
-def _is_failure(record):
-    return record.stem.endswith(".failed")
+        run = _read_attempt(path, scale=folder.name)
+        failure = runs.get(run.name)
+        if failure and failure.started > run.started:
+            run = replace(run, later_failure=failure) if run.succeeded else failure
+        runs[run.name] = run
+    return sorted(runs.values(), key=lambda run: (run.table, run.name))
 
 
 def _read_attempt(path, scale):
@@ -154,7 +130,7 @@ def _read_attempt(path, scale):
     except (OSError, ValueError) as error:
         return failed(f"its record {path.name} cannot be read ({error}); run it again.")
     known |= {name: record[name] for name in RECORDED if name in record}
-    if _is_failure(path) or record.get("status") != "succeeded":
+    if stem != path.stem or record.get("status") != "succeeded":
         return failed(record.get("reason") or "no reason was recorded.")
     try:
         left = scraps.read(known["path"])
@@ -164,8 +140,3 @@ def _read_attempt(path, scale):
     if left.get("finished") is not True:
         return failed("its notebook did not come to its end; run it again.")
     return Run(**known, status="succeeded", scraps=left)
-
-
-def _plain(name):
-    """A data set's name as parameters write it: "CIFAR-10" is "cifar10"."""
-    return name.lower().replace("-", "")

@@ -1,8 +1,4 @@
-"""What a scale made of each table: the sizes of the paper's training and of ours.
-
-A row a run that succeeded: `sizes` are pairs by name, the paper's and ours, and `notes`
-what else there is to say. What a run did not record is None or a dash.
-"""
+"""What a scale made of each table: the sizes of the paper's training and of ours."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,62 +8,47 @@ from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
 
 
-def of_images(found: Sequence[Run]) -> list[dict]:
-    """The rows of runs on images.
+def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
+    """A row a run that succeeded: of those on images, and of those that pre-train.
 
-    The paper's steps are those that it tells, else as many as its epochs of its data
-    set make.
+    `sizes` are pairs by name, the paper's and ours, and `notes` what else there is to
+    say. What a run did not record is None or a dash.
     """
-    return [_images(run) for run in found if run.succeeded and not _pretrains(run)]
-
-
-def of_pretraining(found: Sequence[Run]) -> list[dict]:
-    """The rows of runs that pre-train."""
-    return [_two_stages(run) for run in found if run.succeeded and _pretrains(run)]
+    images, bert = [], []
+    for run in found:
+        if run.succeeded:
+            known = paper.experiments().get(run.notebook, paper.Experiment(""))
+            sizes, notes = (_two_stages if known.sizes else _images)(run, known)
+            row = {"run": run, "data": (known.data, run.dataset.get("title"))}
+            (bert if known.sizes else images).append(
+                row | {"sizes": sizes, "notes": notes}
+            )
+    return images, bert
 
 
 def learning_rate_factors(parameters: Mapping) -> list[float]:
-    """What the published learning rates were multiplied by: for all, or each solver.
-
-    Example:
-        >>> factors = {"learning_rate_multiplier": {"lamb": 2.0}}
-        >>> learning_rate_factors(factors | {"solvers": ["lamb", "lars"]})
-        [2.0, 1.0]
-    """
+    """What the published learning rates were multiplied by: for all, or each solver."""
     multiplier = parameters.get("learning_rate_multiplier") or 1.0
     if not isinstance(multiplier, Mapping):
         return [multiplier]
     return [multiplier.get(s, 1.0) for s in parameters.get("solvers") or multiplier]
 
 
-def _experiment(run):
-    return paper.experiments().get(run.notebook, paper.Experiment(""))
-
-
-def _pretrains(run):
-    return bool(_experiment(run).sizes)
-
-
-def _row(run, sizes, notes):
-    data = _experiment(run).data, run.dataset.get("title")
-    return {"run": run, "data": data, "sizes": sizes, "notes": notes}
-
-
-def _images(run):
-    steps, known = run.scraps.get("steps", []), _experiment(run)
+def _images(run, known):
+    steps = run.scraps.get("steps", [])
     epochs, divisor = run.parameters.get("epochs"), run.parameters.get("epochs_divisor")
+    # The paper's steps are those that it tells, else as many as its epochs make.
     published = [
-        row.get("published_steps") or math.ceil(epochs * known.images / batch)
+        row.get("published_steps")
+        or math.ceil(epochs * known.images / row["batch_size"])
         for row in steps
-        for batch in [row["batch_size"]]
     ]
-    ours = [row["steps"] for row in steps]
     sizes = {
         "images a step": (
             [row["batch_size"] for row in steps],
             [row["images_per_step"] for row in steps],
         ),
-        "steps": (published, ours),
+        "steps": (published, [row["steps"] for row in steps]),
         "epochs": (epochs, epochs and epochs / (divisor or 1)),
         "width": (known.width, run.parameters.get("width")),
     }
@@ -77,14 +58,9 @@ def _images(run):
         for row in steps
         if row.get("published_steps") and per_step
     ]
-    return _row(
-        run,
-        sizes,
-        {
-            "warm-up": _warmup(steps, run.parameters.get("solvers") or []),
-            "decay a step": f"× {span(factors)}" if factors else "–",
-        },
-    )
+    warmup = _warmup(steps, run.parameters.get("solvers") or [])
+    decay = f"× {span(factors)}" if factors else "–"
+    return sizes, {"warm-up": warmup, "decay a step": decay}
 
 
 def _warmup(steps, solvers):
@@ -97,7 +73,7 @@ def _warmup(steps, solvers):
     return ", ".join(words)
 
 
-def _two_stages(run):
+def _two_stages(run, known):
     steps, parameters = run.scraps.get("steps", []), run.parameters
 
     def each(*names):
@@ -105,23 +81,17 @@ def _two_stages(run):
 
     # A batch is "65536/32768" where its two stages have different ones.
     batches = [int(b) for batch in each("batch_size") for b in str(batch).split("/")]
+    ours = each("sequences_per_step", "second_sequences_per_step")
     sizes = {
-        "sequences a step": (
-            batches,
-            each("sequences_per_step", "second_sequences_per_step"),
-        ),
+        "sequences a step": (batches, ours),
         "steps": (each("published_steps"), each("steps")),
     }
-    for name, size in _experiment(run).sizes.items():
+    for name, size in known.sizes.items():
         heading = name.replace("sequence_lengths", "tokens of a sequence")
         sizes[heading] = size, parameters.get(name)
     second = [row["second_stage_steps"] / row["steps"] for row in steps]
-    return _row(
-        run,
-        sizes,
-        {
-            "second stage": percent(second),
-            "warm-up steps": span(each("warmup_steps")),
-            "learning rate": f"× {span(learning_rate_factors(parameters))}",
-        },
-    )
+    return sizes, {
+        "second stage": percent(second),
+        "warm-up steps": span(each("warmup_steps")),
+        "learning rate": f"× {span(learning_rate_factors(parameters))}",
+    }

@@ -1,8 +1,4 @@
-"""The parts of the report around its tables as HTML: headline, overview, runs, notes.
-
-Each function takes what `runs` and `reconstruction` found and returns HTML that a
-notebook shows.
-"""
+"""The parts of the report around its tables as HTML, for a notebook to show."""
 
 import math
 from collections import Counter
@@ -13,12 +9,12 @@ from markupsafe import Markup
 
 from lamb_keras.results import (
     agreement,
+    findings,
     html,
     large_batches,
     paper,
     pretraining,
     reconstruction,
-    shape_of_sweeps,
     statistics,
 )
 from lamb_keras.results import scale_rule as sizes
@@ -58,10 +54,7 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
 
 
 def overview(results: Sequence[Result], found: Sequence[Run] = ()) -> Html:
-    """The 25 tables at a glance, grouped by experiment, each with its status.
-
-    And which of them agree with the paper: of every comparison, of some, of none.
-    """
+    """The 25 tables at a glance: the status of each, and whether it agrees."""
     published = [result for result in results if result.published is not None]
     entries = [
         {
@@ -86,36 +79,31 @@ def rules() -> Html:
     """When a comparison with the paper agrees, the same for all tables and scales."""
     return html.render(
         "rules.html",
-        rank_correlation=shape_of_sweeps.RANK_CORRELATION,
-        chance=shape_of_sweeps.CHANCE_BAND,
-        accuracy=shape_of_sweeps.HELD_WITHIN,
+        rank_correlation=findings.RANK_CORRELATION,
+        chance=statistics.CHANCE_BAND,
+        accuracy=findings.HELD_WITHIN,
         f1=large_batches.HELD_WITHIN,
     )
 
 
 def scale_rule(found: Sequence[Run], scale: str) -> Html:
     """What a scale keeps of the paper and what it rescales, and each table's sizes."""
-    bert = sizes.of_pretraining(found)
+    images, bert = sizes.rows(found)
+    rates = (sizes.learning_rate_factors(row["run"].parameters) for row in bert)
     return html.render(
         "scale_rule.html",
-        rows=sizes.of_images(found),
+        rows=images,
         bert=bert,
-        as_published=all(
-            set(sizes.learning_rate_factors(row["run"].parameters)) == {1.0}
-            for row in bert
-        ),
+        as_published=all(set(factors) == {1.0} for factors in rates),
         scale=scale,
     )
 
 
 def references(found: Sequence[Run]) -> Html:
     """What pre-training is worth, by run: loss and F1 beside doing without it."""
-    entries = [
-        (run, pretraining.worth(run.trials, run.scraps["references"]))
-        for run in found
-        if run.scraps.get("references")
-    ]
-    return html.render("references.html", entries=entries)
+    told = [run for run in found if run.scraps.get("references")]
+    worth = [pretraining.worth(run.trials, run.scraps["references"]) for run in told]
+    return html.render("references.html", entries=[*zip(told, worth, strict=True)])
 
 
 def runs(found: Sequence[Run], links: str = ".") -> Html:
@@ -125,24 +113,16 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
     """
     entries, first = [], {}
     for run in found:
-        pictures = run.pictures()
-        beside = shown.figures_of(run.table)
+        pictures, beside = run.pictures(), shown.figures_of(run.table)
         new = {n: p for n, p in pictures.items() if n not in beside}
+        shown_with = {n: first.setdefault(p.png, run) for n, p in new.items()}
         entries.append(
             {
                 "run": run,
                 "tried": _tried(run.trials),
                 "beside": any(name in beside for name in pictures),
-                "pictures": {
-                    name: picture
-                    for name, picture in new.items()
-                    if first.setdefault(picture.png, run) is run
-                },
-                "as_with": {
-                    name: first[picture.png]
-                    for name, picture in new.items()
-                    if first[picture.png] is not run
-                },
+                "pictures": {n: p for n, p in new.items() if shown_with[n] is run},
+                "as_with": {n: r for n, r in shown_with.items() if r is not run},
             }
         )
     return html.render("runs.html", entries=entries, links=links)
@@ -194,9 +174,6 @@ def _device(environment):
 
 def _tried(trials):
     """What each solver of a run was given to try: numbers of settings and trials."""
-    groups = {}
-    for trial in trials:
-        groups.setdefault(trial["solver"], []).append(trial)
     return [
         {
             "solver": solver,
@@ -205,6 +182,6 @@ def _tried(trials):
             "fine_tunings": _fine_tunings(group),
             "diverged": sum(trial["outcome"] == "diverged" for trial in once),
         }
-        for solver, group in groups.items()
+        for solver, group in statistics.grouped(trials, "solver").items()
         for once in [pretraining.once(group)]
     ]

@@ -7,7 +7,7 @@ chosen by a held-out metric, reaches by another.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from lamb_keras.results import paper
@@ -40,19 +40,19 @@ def is_finite(value) -> bool:
     return isinstance(value, float | int) and math.isfinite(value)
 
 
-def at_chance(value, classes: int) -> bool:
-    """Whether an accuracy is that of guessing one in `classes`, or there is none.
-
-    Example:
-        >>> at_chance(0.19, classes=10), at_chance(0.21, classes=10)
-        (True, False)
-    """
-    return not is_finite(value) or value < CHANCE_BAND / classes
-
-
 def count(number: int, noun: str) -> str:
     """So many of something, in words: "1 setting", "2 settings"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def grouped(rows: Iterable, key: str | Callable) -> dict:
+    """The rows of each value of a key (a name, or a function), in their order."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row[key] if isinstance(key, str) else key(row), []).append(
+            row
+        )
+    return groups
 
 
 def mean(values: Iterable[float]) -> float:
@@ -78,23 +78,12 @@ def choose(
 
     A setting with a seed that did not finish ranks below every setting whose seeds
     all did. Means equal to six digits go to the smaller learning rate (the first of
-    `tuned`, then the next): the choice is then the same on every machine. Names in
-    `tuned` that no trial has are left out.
-
-    Example:
-        >>> trials = [
-        ...     {"learning_rate": 0.1, "seed": 0, "outcome": "finished",
-        ...      "validation_accuracy": 0.9},
-        ...     {"learning_rate": 1.0, "seed": 0, "outcome": "diverged",
-        ...      "validation_accuracy": float("nan")},
-        ... ]
-        >>> choose(trials).setting
-        {'learning_rate': 0.1}
+    `tuned`, then the next): the choice is then the same on every machine.
     """
     if not trials:
         raise ValueError("there are no trials to choose from; run at least one.")
     tuned = [name for name in tuned if any(name in trial for trial in trials)]
-    settings = _groups(trials, lambda trial: tuple(map(trial.get, tuned)))
+    settings = grouped(trials, lambda trial: tuple(map(trial.get, tuned)))
     for setting, group in settings.items():
         _check_seeds(group, f"{', '.join(tuned)} = {setting}")
 
@@ -120,14 +109,7 @@ def choose(
 
 
 def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str, dict]:
-    """The best setting of each solver: the solver and all that tells settings apart.
-
-    Example:
-        >>> trial = {"solver": "lamb", "seed": 0, "outcome": "finished"}
-        >>> chosen([trial | {"learning_rate": 0.1, "validation_accuracy": 0.8},
-        ...         trial | {"learning_rate": 0.2, "validation_accuracy": 0.9}])
-        {'lamb': {'solver': 'lamb', 'learning_rate': 0.2}}
-    """
+    """The best setting of each solver: the solver and all that tells settings apart."""
     return {
         solver: {"solver": solver, **choose(group, by).setting}
         for solver, group in _by_solver(trials).items()
@@ -137,14 +119,11 @@ def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str,
 def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
     """The trials of each form of weight decay, in the order in which the forms come."""
     with_form = [trial for trial in trials if trial.get("weight_decay_form")]
-    return _groups(with_form, lambda trial: trial["weight_decay_form"])
+    return grouped(with_form, "weight_decay_form")
 
 
 def of_first_form(trials: Sequence[dict]) -> list[dict]:
-    """The trials of the weight decay form that comes first, and those that have none.
-
-    A run may try AdamW's other form too; its own table is made of the first.
-    """
+    """The trials of the form of weight decay of which a table is made: the first."""
     first = next(iter(by_form(trials)), None)
     return [t for t in trials if t.get("weight_decay_form") in (None, first)]
 
@@ -163,8 +142,7 @@ def cells(
     a setting and result column, with nothing to choose; trials of a setting or solver
     that the paper has no row for have rows of their own, named by what is different.
 
-    A cell has the place, value, spread, n, and how many settings and trials that took;
-    where no trial finished its value is None and its status "diverged".
+    Where no trial finished, a cell's value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -178,12 +156,12 @@ def cells(
     published = paper.tables()[table]
     if published.solver:
         return _rows(trials, published)
-    column = column or published.results[0]
-    return [
-        {"table": table, "row": published.row_of(solver), "column": column}
-        | best(group, metric, by)
-        for solver, group in _by_solver(trials).items()
-    ]
+    made = []
+    for solver, group in _by_solver(trials).items():
+        row = published.solver_rows.get(solver, solver)
+        place = {"table": table, "row": row, "column": column or published.results[0]}
+        made.append(place | best(group, metric, by))
+    return made
 
 
 def best(
@@ -207,25 +185,25 @@ def best(
     return _cell(choice, trials, metric) | {"chosen": told}
 
 
+def tried(trials: Sequence[dict], settings: int = 1) -> dict:
+    """What a cell says of the trials that it took."""
+    diverged = sum(trial["outcome"] == "diverged" for trial in trials)
+    of_it = {"chosen": {}, "settings_tried": settings, "trials": len(trials)}
+    return of_it | {"diverged": diverged}
+
+
 def _cell(choice, trials, metric):
     values = [trial[metric] for trial in choice.trials]
-    return {
-        "value": mean(values) if values else None,
-        "spread": spread(values),
-        "n": len(values),
-        "status": choice.status,
-        "chosen": {},
-        "settings_tried": choice.settings_tried,
-        "trials": len(trials),
-        "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
-    }
+    value = {"value": mean(values) if values else None, "spread": spread(values)}
+    value |= {"n": len(values), "status": choice.status}
+    return value | tried(trials, choice.settings_tried)
 
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
     trials = of_first_form(trials)
     first = {trial["solver"]: trial for trial in reversed(trials)}
-    groups = _groups(trials, lambda trial: _row(trial, first, published))
+    groups = grouped(trials, lambda trial: _row(trial, first, published))
     for row, group in groups.items():
         _check_seeds(group, f"table {published.number}, row {row}")
     return [
@@ -250,14 +228,7 @@ def _row(trial, first, published):
 
 
 def _by_solver(trials):
-    return _groups(of_first_form(trials), lambda trial: trial["solver"])
-
-
-def _groups(trials, key):
-    groups = {}
-    for trial in trials:
-        groups.setdefault(key(trial), []).append(trial)
-    return groups
+    return grouped(of_first_form(trials), "solver")
 
 
 def _check_seeds(trials, what):

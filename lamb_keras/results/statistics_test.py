@@ -88,11 +88,6 @@ def test_the_order_of_the_trials_does_not_matter(held_out, generator):
     assert statistics.choose(shuffled).setting == chosen
 
 
-def test_the_test_accuracy_of_the_chosen_setting_is_reported_even_if_it_is_worse():
-    trials = [trial(0.001, 0, 0.95, test=0.6), trial(0.01, 0, 0.90, test=0.99)]
-    assert cell(trials)["value"] == 0.6
-
-
 @pytest.mark.parametrize("metric", ["test_accuracy", "f1"])
 def test_choosing_by_what_is_reported_is_refused(metric):
     with pytest.raises(ValueError, match="held-out part"):

@@ -1,6 +1,5 @@
 """The 25 tables as HTML, each published value beside ours."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ from lamb_keras.results import agreement, paper, reconstruction, statistics
 from lamb_keras.results.html import Html, render
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
+from lamb_keras.results.statistics import is_finite
 
 # A table with more rows than this is folded where a figure says the same.
 ROWS_SHOWN = 14
@@ -19,10 +19,6 @@ def tables(
     """All 25 tables, published beside ours; those not run folded away.
 
     `links` is the way from the page to the folder of the runs.
-
-    Example:
-        >>> tables(reconstruction.reconstruct([])).count("<details")
-        25
     """
     sections = [
         _section(paper.tables()[number], cells, found)
@@ -32,12 +28,7 @@ def tables(
 
 
 def figures_of(number: int) -> tuple[str, ...]:
-    """The names of the figures that stand with a table, and not with its run again.
-
-    Example:
-        >>> figures_of(7), figures_of(13)
-        (('f1_by_batch',), ('f1_by_batch', 'sweep', 'weight_decay_forms'))
-    """
+    """The names of the figures that stand with a table, and not with its run again."""
     table = paper.tables().get(number)
     if table is None:
         return ()  # a run may name a table that is none
@@ -102,33 +93,27 @@ def _plot(cell, column):
 
 def _values(cell):
     values = {}
-    if _is_number(cell.published):
+    if is_finite(cell.published):
         values["published"] = cell.published
-    if _is_number(cell.ours):
-        spread = cell.spread if _is_number(cell.spread) else 0
+    if is_finite(cell.ours):
+        spread = cell.spread if is_finite(cell.spread) else 0
         values |= {"ours": cell.ours}
         values |= {"from": cell.ours - spread, "to": cell.ours + spread}
     return values
 
 
-def _is_number(value):
-    return isinstance(value, float | int) and math.isfinite(value)
-
-
 def _forms(table, own):
     """Both forms of weight decay side by side, of a table whose run tried both."""
-    for run in own:
-        trials = statistics.by_form(run.trials)
-        if table.solver and len(trials) > 1:
-            break
-    else:
-        return None
+    with_forms = ((run, statistics.by_form(run.trials)) for run in own if table.solver)
+    run, trials = next((each for each in with_forms if len(each[1]) > 1), (None, {}))
     results = {}
     for form in trials:
         cells = statistics.cells(trials[form], table.number)
         alone = replace(run, scraps=run.scraps | {"cells": cells})
         rebuilt = reconstruction.by_table(reconstruction.reconstruct([alone]))
         results[form] = {r.row: r for r in rebuilt[table.number] if r.run}
+    if not results:
+        return None
     rows = [
         (row, [of_form.get(label) for of_form in results.values()])
         for label, row in table.labeled_rows().items()

@@ -42,6 +42,7 @@ def test_every_table_can_be_linked_to_and_comes_in_the_papers_order(found):
 
 
 def test_tables_that_were_not_run_are_folded_away_as_printed(found):
+    assert tables(reconstruct([])).count("not run</span></summary>") == 25
     table_8 = shown(found, 8)
     assert "<details" in tables(reconstruct(found), found).split(table_8)[0][-60:]
     assert "loss=8.04471, step=28126" in table_8 and "last step infomation" in table_8

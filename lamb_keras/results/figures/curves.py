@@ -25,18 +25,8 @@ def learning_curves(curves):
     """Training loss and held-out accuracy by epoch: mean over seeds, band one spread.
 
     A line a setting of a solver. A curve that stops being a number ends in a cross.
-
-    Args:
-        curves: dicts with solver, learning_rate, seed, epoch, train_loss and
-            validation_accuracy, and what else tells settings apart.
-
-    Example:
-        >>> point = {"solver": "lamb", "learning_rate": 0.01, "seed": 0}
-        >>> figure = learning_curves(
-        ...     [point | {"epoch": e, "train_loss": 1 / e, "validation_accuracy": 0.9}
-        ...      for e in (1, 2, 3)])
-        >>> [axes.get_ylabel() for axes in figure.axes]
-        ['training loss', 'held-out accuracy']
+    `curves` are dicts with solver, learning_rate, seed, epoch, train_loss and
+    validation_accuracy, and what else tells settings apart.
     """
     rows = style.table(curves)
     numbers = {"learning_rate", "weight_decay"}
@@ -63,17 +53,8 @@ def trust_ratios(rows):
 
     Layers are colored from input to output; biases and other vectors, whose paths do
     not end in "kernel" or "embeddings", are dashed. Of more layers than a legend can
-    hold, it names every so many.
-
-    Args:
-        rows: dicts with epoch (or step), layer (a variable's path) and trust_ratio.
-
-    Example:
-        >>> figure = trust_ratios(
-        ...     [{"epoch": e, "layer": "dense/kernel", "trust_ratio": 10.0 / e}
-        ...      for e in (1, 2, 3)])
-        >>> figure.axes[0].get_yscale()
-        'log'
+    hold, it names every so many. `rows` are dicts with epoch (or step), layer (a
+    variable's path) and trust_ratio.
     """
     rows = style.table(rows)
     layers = list(dict.fromkeys(rows.layer))
@@ -81,19 +62,15 @@ def trust_ratios(rows):
     figure, axes = plt.subplots(figsize=(9, 4))
     colors = sns.color_palette("viridis", max(len(layers), 2))
     for layer, color in zip(layers, colors, strict=False):
-        properties = {"color": color, "label": layer if layer in named else None}
-        if layer.endswith(("kernel", "embeddings")):
-            properties |= {"linestyle": "-", "linewidth": 2}
-        else:
-            properties |= {"linestyle": (0, (3, 2)), "linewidth": 1.4}
-        _ratios(axes, rows[rows.layer == layer], **properties)
+        matrix = layer.endswith(("kernel", "embeddings"))
+        line = {"linestyle": "-" if matrix else (0, (3, 2))}
+        line |= {"linewidth": 2 if matrix else 1.4, "color": color}
+        line |= {"label": layer if layer in named else None}
+        _ratios(axes, rows[rows.layer == layer], **line)
     style.log_axis(axes.yaxis, rows.trust_ratio)
-    title = f"{len(named)} of {len(layers)} layers named"
-    axes.legend(
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        title=title if len(named) < len(layers) else None,
-    )
+    some = len(named) < len(layers)
+    title = f"{len(named)} of {len(layers)} layers named" if some else None
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title=title)
     return figure
 
 
@@ -102,9 +79,7 @@ def trust_ratios_by_type(rows):
     """The trust ratios of each kind of layer: the median, and from least to greatest.
 
     Biases are left out: where LAMB excludes them, theirs is 1 whatever happens.
-
-    Args:
-        rows: dicts with step, layer (a variable's path) and trust_ratio.
+    `rows` are as of `trust_ratios`.
     """
     rows = style.table(rows)
     rows = rows[~rows.layer.str.endswith("bias")]
@@ -127,14 +102,7 @@ def _ratios(axes, rows, band=None, **properties):
 
 
 def kind_of_layer(path: str) -> str:
-    """Which part of BERT a variable belongs to, by its path.
-
-    Example:
-        >>> kind_of_layer("transformer_layer_0/self_attention_layer/query/kernel")
-        'attention'
-        >>> kind_of_layer("transformer_layer_0/self_attention_layer_norm/gamma")
-        'normalization'
-    """
+    """Which part of BERT a variable belongs to, by its path: one of `KINDS`."""
     fits = (k for k, words in PATHS.items() if any(w in path.lower() for w in words))
     return next(fits, "heads")
 
@@ -145,12 +113,9 @@ def pretraining_curves(curves, unigram_entropy=None):
 
     Pre-trainings of any number of steps are drawn over the part of theirs that is done:
     they all see as many sequences. A curve that stops being a number ends in a cross.
-
-    Args:
-        curves: dicts with solver, batch_size, learning_rate, warmup_fraction, seed,
-            stage, step, steps (of the whole pre-training), train_loss and
-            validation_loss.
-        unigram_entropy: in nats; the loss of guessing words by their frequency, dotted.
+    `curves` are dicts with the numbers of a setting, seed, stage, step, steps (of the
+    whole pre-training), train_loss and validation_loss; `unigram_entropy` is the loss
+    of guessing words by their frequency, in nats.
     """
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True)
     for axes, metric in zip(panels, ("train_loss", "validation_loss"), strict=True):

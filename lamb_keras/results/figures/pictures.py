@@ -15,16 +15,13 @@ def examples(images, labels, rows: int = 2, columns: int = 10):
     Gray ones have one channel (or none) and are drawn in ink on paper; those in color
     have three, in uint8 or float. Floats outside [0, 1], as those that a net gets, are
     brought there, all by the same numbers.
-
-    Example:
-        >>> import numpy as np
-        >>> figure = examples(np.zeros((3, 8, 8, 1)), [4, 0, 7])
-        >>> [axes.get_title() for axes in figure.axes][:3]
-        ['4', '0', '7']
     """
-    shown = min(len(images), rows * columns)
-    pictures = _drawable(np.asarray(images[:shown]))
-    rows = max(1, math.ceil(shown / columns))
+    pictures = np.asarray(images[: rows * columns])
+    in_color = pictures.ndim == 4 and pictures.shape[-1] == 3
+    if in_color and pictures.dtype != np.uint8:
+        low, high = min(pictures.min(), 0.0), max(pictures.max(), 1.0)
+        pictures = (pictures - low) / (high - low)
+    rows = max(1, math.ceil(len(pictures) / columns))
     figure, grid = plt.subplots(
         rows,
         columns,
@@ -40,11 +37,3 @@ def examples(images, labels, rows: int = 2, columns: int = 10):
         axes.imshow(picture, cmap="gray_r", interpolation="nearest")
         axes.set_title(str(label), fontweight="normal")
     return figure
-
-
-def _drawable(images):
-    """Images as Matplotlib draws them."""
-    if images.ndim == 4 and images.shape[-1] == 3 and images.dtype != np.uint8:
-        low, high = min(images.min(), 0.0), max(images.max(), 1.0)
-        return (images - low) / (high - low)
-    return images

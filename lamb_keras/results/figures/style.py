@@ -5,6 +5,8 @@ seaborn gives the style and the palettes. Means and bands are computed by pandas
 """
 
 import functools
+import itertools
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,24 +39,7 @@ NUMBERS = {
     "weight_decay": "decay",
 }
 
-RC = {
-    "axes.edgecolor": "#B8BCC4",
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 10,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
-    "font.size": 10,
-    "grid.color": "#ECEEF1",
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.color": INK,
-    "ytick.labelsize": 9,
-}
+STYLE = Path(__file__).with_name("figures.mplstyle")
 
 
 def figure(draw):
@@ -68,7 +53,7 @@ def figure(draw):
     def drawn(*args, **kwargs):
         with plt.rc_context(), sns.plotting_context("notebook"):
             sns.set_style("whitegrid")
-            plt.rcParams.update(RC)
+            plt.style.use(STYLE)
             made = draw(*args, **kwargs)
         plt.close(made)
         return made
@@ -77,7 +62,7 @@ def figure(draw):
 
 
 def color(solver: str) -> str:
-    """The color of a solver; with Goyal's recipe ("+") it keeps its own."""
+    """The color of a solver, with Goyal's recipe ("+") or without."""
     return SOLVERS.get(solver.removesuffix("+"), (INK,))[0]
 
 
@@ -92,17 +77,20 @@ def lines(frame: pd.DataFrame) -> dict[str, dict]:
     solvers = solvers.sort_values(key=lambda s: s.map(order).fillna(-1), kind="stable")
     properties = {}
     for solver, names in solvers.groupby(solvers, sort=False).groups.items():
-        few = sns.blend_palette([color(solver), "#1B2130"], len(names))
-        shades = few if len(names) < 5 else sns.color_palette("viridis", len(names) + 1)
-        _, marker = SOLVERS.get(solver.removesuffix("+"), (INK, "o"))
-        for i, name in enumerate(names):
-            shade = color(solver) if len(names) == 1 else shades[i]
+        plus = solver.endswith("+")
+        own, marker = SOLVERS.get(solver.removesuffix("+"), (INK, "o"))
+        shades, markers = [own], [marker]
+        if len(names) > 1:
+            few = sns.blend_palette([own, "#1B2130"], len(names))
+            many = sns.color_palette("viridis", len(names) + 1)
+            shades, markers = few if len(names) < 5 else many, itertools.cycle(MARKERS)
+        for name, shade, marker in zip(names, shades, markers, strict=False):
             properties[name] = {
                 "label": name,
                 "color": shade,
-                "marker": marker if len(names) == 1 else MARKERS[i % len(MARKERS)],
-                "markerfacecolor": "white" if solver.endswith("+") else shade,
-                "linestyle": (0, (5, 2)) if solver.endswith("+") else "-",
+                "marker": marker,
+                "markerfacecolor": "white" if plus else shade,
+                "linestyle": (0, (5, 2)) if plus else "-",
                 "linewidth": 2.8 if solver == "lamb" else 2,
             }
     return properties
@@ -114,31 +102,20 @@ def varying(rows: pd.DataFrame) -> list[str]:
 
 
 def names(rows: pd.DataFrame, numbers) -> list[str]:
-    """A name of each row: its solver, and those of these numbers that it has.
-
-    Example:
-        >>> rows = pd.DataFrame({"solver": ["lars"] * 2, "batch_size": [512, 1024]})
-        >>> names(rows, ["batch_size"])
-        ['lars, batch 512', 'lars, batch 1,024']
-    """
+    """A name of each row, of its solver and these numbers: "lars, batch 1,024"."""
     shown = [name for name in NUMBERS if name in numbers and name in rows]
-    return [
-        ", ".join(
-            [row.solver]
-            + [f"{NUMBERS[n]} {written(row[n])}" for n in shown if not pd.isna(row[n])]
-        )
-        for _, row in rows.iterrows()
-    ]
+    made = []
+    for _, row in rows.iterrows():
+        numbers = (f"{NUMBERS[n]} {written(row[n])}" for n in shown if pd.notna(row[n]))
+        made.append(", ".join([row.solver, *numbers]))
+    return made
 
 
 def mean(axes, frame, x: str, y: str, band: str | None = None, **properties) -> None:
     """The mean of `y` at each `x`, of its finite values, and a band about it.
 
-    A curve of a seed that stops being a number ends in a cross.
-
-    Args:
-        band: "spread" for one standard deviation to either side, "range" for least to
-            greatest around the median; None for none.
+    The band is "spread", one standard deviation to either side, or "range", from least
+    to greatest around the median. A seed that stops being a number ends in a cross.
     """
     values = frame[y].astype(float)
     finite = np.isfinite(values)
@@ -163,11 +140,10 @@ def mean(axes, frame, x: str, y: str, band: str | None = None, **properties) -> 
 
 def crosses(axes, x) -> None:
     """Crosses at the foot of a panel: there something diverged."""
-    foot = np.full(len(x), 0.06)
     style = {"marker": "X", "color": ALARM, "s": 60, "linewidth": 0, "zorder": 5}
     style |= {"transform": axes.get_xaxis_transform(), "clip_on": False}
     if len(x):
-        axes.scatter(x, foot, label="diverged", **style)
+        axes.scatter(x, np.full(len(x), 0.06), label="diverged", **style)
 
 
 def log_axis(axis, values) -> None:

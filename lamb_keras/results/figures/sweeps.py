@@ -22,17 +22,8 @@ def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
     """Accuracy against learning rate, one panel a solver, the others faint behind it.
 
     Points are seeds, the line their mean, crosses what diverged. Where a solver has
-    several settings at a rate, the best of them is drawn, the others faintly.
-
-    Args:
-        chosen: a solver's setting, as `statistics.chosen` returns it: a ring.
-
-    Example:
-        >>> trials = [{"solver": "lamb", "learning_rate": rate, "seed": 0,
-        ...            "outcome": "finished", "test_accuracy": 0.9}
-        ...           for rate in (0.001, 0.01)]
-        >>> accuracy_by_learning_rate(trials).axes[0].get_title()
-        'lamb'
+    several settings at a rate, the best of them is drawn, the others faintly. What is
+    `chosen`, as `statistics.chosen` returns it, has a ring.
     """
     rows = style.table(trials)
     rows["value"] = _of_finished(rows, rows[metric])
@@ -57,7 +48,12 @@ def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
         _draw(axes, best[best.solver == solver], lines[solver] | {"label": None})
         style.crosses(axes, own.x[own.value.isna()].unique())
         if chosen and solver in chosen:
-            _ring(axes, own, chosen[solver])
+            picked = own
+            for name, number in chosen[solver].items():
+                if name in own and number is not None:
+                    picked = picked[picked[name] == number]
+            label, value = "chosen on held-out data", picked.value.mean()
+            _circle(axes, picked.x[:1], [value], label, 190)
         axes.set_title(solver, color=style.color(solver))
         tried = statistics.count(len(means[solver]), "setting")
         lost = own.value.isna().sum()
@@ -77,13 +73,6 @@ def _of_finished(rows, values):
     return values.where((rows.outcome == "finished") & np.isfinite(values))
 
 
-def _ring(axes, rows, setting):
-    for name, number in setting.items():
-        if name in rows and number is not None:
-            rows = rows[rows[name] == number]
-    _circle(axes, rows.x[:1], [rows.value.mean()], "chosen on held-out data", 190)
-
-
 def _circle(axes, x, y, label, size):
     if np.isfinite(y).any():
         around = {"facecolor": "none", "edgecolor": style.INK, "linewidth": 1.4}
@@ -96,19 +85,8 @@ def sweep(trials, table: int, classes: int):
 
     In a table of settings against the learning rate (or batch size), a line for each
     setting of the other numbers: points are seeds, the line their mean, crosses what
-    diverged; a dotted line is chance. In a table of solvers a line a solver, ours and
-    the paper's on it.
-
-    Args:
-        classes: of our data set: guessing gets one in so many right.
-
-    Example:
-        >>> trials = [{"solver": "adam", "learning_rate": rate, "seed": 0,
-        ...            "outcome": "finished", "test_accuracy": 0.9}
-        ...           for rate in (0.001, 0.01)]
-        >>> figure = sweep(trials, table=11, classes=10)
-        >>> [axes.get_title(loc="left") for axes in figure.axes]
-        ['ours', 'the paper']
+    diverged; a dotted line is chance, of one in `classes` in our data. In a table of
+    solvers a line a solver, ours and the paper's on it.
     """
     published = paper.tables()[table]
     trials = statistics.of_first_form(trials)
@@ -116,7 +94,7 @@ def sweep(trials, table: int, classes: int):
         return _by_solver(trials, published)
     panels = {"ours": _ours(trials, published), "the paper": _theirs(published)}
     known = paper.experiments()[published.experiment].classes
-    return _panels(panels, published, chance=(1 / classes, 1 / known))
+    return _panels(panels, chance=(1 / classes, 1 / known))
 
 
 @style.figure
@@ -126,7 +104,7 @@ def forms(trials, table: int):
     panels = {"the paper": _theirs(published)}
     for form, of_form in statistics.by_form(trials).items():
         panels[f"ours, {style.written(form)}"] = _ours(of_form, published)
-    return _panels(panels, published)
+    return _panels(panels)
 
 
 @style.figure
@@ -139,8 +117,7 @@ def f1_by_batch(trials, table: int):
     """
     published = paper.tables()[table]
     ours = _ours(pretraining.of_chosen(trials, trials, table), published)
-    panels = {"ours": ours, "the paper": _theirs(published)}
-    return _panels(panels, published, one_scale=False)
+    return _panels({"ours": ours, "the paper": _theirs(published)}, one_scale=False)
 
 
 def _ours(trials, table):
@@ -169,7 +146,7 @@ def _theirs(table):
     )
 
 
-def _panels(panels, table, chance=(), one_scale=True):
+def _panels(panels, chance=(), one_scale=True):
     """A panel for the points under each title, all over the same axis."""
     theirs, rows = panels["the paper"], pd.concat(panels, names=["panel"])
     over = "batch_size" if "batch_size" in style.varying(theirs) else "learning_rate"
