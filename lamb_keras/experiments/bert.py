@@ -1,5 +1,6 @@
 """What the BERT notebook is asked to run: its parameters, checked, and its trials."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
@@ -11,7 +12,12 @@ from pydantic_core import PydanticCustomError
 from lamb_keras import schedules
 from lamb_keras.experiments.grids import of_solver
 from lamb_keras.experiments.names import NOTEBOOKS
-from lamb_keras.experiments.schema import Experiment, WeightDecay, WeightDecayForm
+from lamb_keras.experiments.schema import (
+    Experiment,
+    WeightDecay,
+    WeightDecayForm,
+    setting,
+)
 from lamb_keras.experiments.types import (
     Divisor,
     Fraction,
@@ -60,10 +66,7 @@ class Trial(NamedTuple):
     weight_decay_form: str | None
     seed: int
 
-    @property
-    def setting(self) -> dict:
-        """What tells it from trials of other settings: all but the seed."""
-        return {name: v for name, v in self._asdict().items() if name != "seed"}
+    setting = setting
 
     def __str__(self):
         return (
@@ -73,13 +76,9 @@ class Trial(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One of the two parts of a pre-training.
+    """One of the two parts of a pre-training: so many steps of equal micro-batches."""
 
-    A step takes `sequences_per_step` sequences of `sequence_length` tokens, in equal
-    micro-batches of `micro_batch`.
-    """
-
-    sequence_length: int
+    sequence_length: int  # in tokens
     sequences_per_step: int
     micro_batch: int
     steps: int
@@ -90,9 +89,31 @@ class Stage(NamedTuple):
         return self.sequences_per_step // self.micro_batch
 
 
+class PretrainingSteps(NamedTuple):
+    """The steps of both stages of a pre-training, and those with a rising rate."""
+
+    first: int
+    second: int
+    warmup: int
+    second_warmup: int = 0  # of a mixed batch, where its second stage begins
+
+    @property
+    def total(self) -> int:
+        """Of both stages."""
+        return self.first + self.second
+
+
 @dataclass(frozen=True, kw_only=True)
 class BertExperiment(Experiment):
     """The parameters of the BERT experiment, under the names that its notebook uses.
+
+    The paper trains on 512,000,000 `sequences`: 1,000,000 steps of 512, or 15,625 of
+    32,768. The first nine tenths of the steps, the first stage, have short sequences,
+    the others long ones; one warm-up and one decay are over both.
+
+    Only the mixed batch, "65536/32768", has a batch for each stage. Its `mixed_steps`
+    are published and are not quite the rule's. The paper gives neither its rates nor
+    its warm-ups: each stage has those of Table 4's rule at its batch.
 
     Example:
         >>> experiment = BertExperiment(table=4, scale="paper", dataset="wikipedia",
@@ -189,25 +210,28 @@ class BertExperiment(Experiment):
         steps = self._steps(trial, self.steps_divisor)
         return steps.warmup + steps.second_warmup
 
-    def published_steps(self, trial: Trial) -> schedules.PretrainingSteps:
+    def published_steps(self, trial: Trial) -> PretrainingSteps:
         """The paper's steps of a trial."""
         return self._steps(trial, 1.0)
 
     def peak_learning_rate(self, trial: Trial) -> float:
         """The greatest learning rate of the first stage, at this scale."""
-        base = of_solver(self.base_batch_size, trial.solver)
-        batch, _ = schedules.stage_batches(trial.batch_size)
-        return schedules.square_root_scaling(self._rate(trial), batch, base or batch)
+        return self._peaks(trial)[0]
 
     def learning_rates_by_step(self, trial: Trial) -> np.ndarray:
         """The learning rate of each step of both stages, shape (steps,), float32."""
-        return schedules.pretraining_rates(
-            trial.batch_size,
-            self._rate(trial),
-            self._steps(trial, self.steps_divisor),
-            of_solver(self.base_batch_size, trial.solver),
-            self.decay_power,
-        )
+        steps = self._steps(trial, self.steps_divisor)
+        step, (first, second) = np.arange(steps.total), self._peaks(trial)
+        if _is_mixed(trial):
+            lengths = (steps.warmup, steps.first, steps.second_warmup, steps.second)
+            fraction = schedules.two_stages_with_rewarmup(
+                step, *lengths, second / first, self.decay_power
+            )
+        else:
+            fraction = schedules.warmup_polynomial_decay(
+                step, steps.warmup, steps.total, self.decay_power
+            )
+        return np.asarray(first * fraction, "float32")
 
     def weight_decays_by_step(self, trial: Trial) -> np.ndarray:
         """What the solver is given as weight decay at each step, shape (steps,).
@@ -221,19 +245,37 @@ class BertExperiment(Experiment):
         return decay * rates if by_rate else decay
 
     def _steps(self, trial, steps_divisor):
-        return schedules.pretraining_steps(
-            trial.batch_size,
-            trial.warmup_fraction,
-            of_solver(self.base_batch_size, trial.solver),
-            sequences=self.sequences,
-            second_stage=self.second_stage,
-            mixed_steps=self.mixed_steps,
-            steps_divisor=steps_divisor,
+        of_first, of_second = self._warmups(trial)
+        batch, _ = schedules.stage_batches(trial.batch_size)
+        total = self.sequences / batch / steps_divisor
+        # However short a training or a stage, a step after its warm-up remains.
+        if not _is_mixed(trial):
+            whole = max(round(total), 1)
+            # A part that should be whole, such as 0.29 of 100, loses none to a float's
+            # last digit; any other is cut down.
+            second = math.floor(round(whole * self.second_stage, 9))
+            warmup = min(round(of_first * total), whole - 1)
+            return PretrainingSteps(whole - second, second, warmup)
+        first, second = (max(round(n / steps_divisor), 1) for n in self.mixed_steps)
+        warmup = min(round(of_first * total), first - 1)
+        second_warmup = min(round(of_second * second), second - 1)
+        return PretrainingSteps(first, second, warmup, second_warmup)
+
+    def _warmups(self, trial):
+        """The parts of a training at either stage's batch that have a rising rate."""
+        return self._scaled(schedules.linear_epoch_warmup, trial.warmup_fraction, trial)
+
+    def _peaks(self, trial):
+        """The greatest learning rates of both stages."""
+        multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
+        return self._scaled(
+            schedules.square_root_scaling, trial.learning_rate * multiplier, trial
         )
 
-    def _rate(self, trial):
-        multiplier = of_solver(self.learning_rate_multiplier, trial.solver)
-        return trial.learning_rate * (multiplier or 1.0)
+    def _scaled(self, rule, number, trial):
+        base = of_solver(self.base_batch_size, trial.solver)
+        batches = schedules.stage_batches(trial.batch_size)
+        return [rule(number, batch, base) for batch in batches]
 
     def _check_together(self):
         if self.width % self.heads:
@@ -264,8 +306,7 @@ class BertExperiment(Experiment):
                 "lower document_stride or max_question_length",
                 ["document_stride", "max_question_length", "sequence_lengths"],
             )
-        trials = {trial.batch_size: trial for trial in self.trials()}
-        mixed = list(filter(schedules.is_mixed, trials))
+        mixed = {t.batch_size: t for t in self.trials() if _is_mixed(t)}
         if len(mixed) > 1:
             raise ParameterError(
                 f"batch_size has {' and '.join(mixed)}, expected one mixed batch at "
@@ -273,15 +314,13 @@ class BertExperiment(Experiment):
                 ["batch_size", "mixed_steps"],
             )
         for trial in self.trials():
-            self._check_batch(trial)
-        for trial in trials.values():
+            self._check_batches(trial)
             self._check_steps(trial)
 
-    def _check_batch(self, trial):
-        """Raises where one of a trial's two batches is none, or is all warm-up."""
+    def _check_batches(self, trial):
         micro = self.micro_batch_size
-        base = of_solver(self.base_batch_size, trial.solver)
-        for batch in schedules.stage_batches(trial.batch_size):
+        batches = schedules.stage_batches(trial.batch_size)
+        for batch, part in zip(batches, self._warmups(trial), strict=True):
             size = batch // self.batch_divisor
             if not size:
                 raise ParameterError(
@@ -297,8 +336,8 @@ class BertExperiment(Experiment):
                     "choose a micro_batch_size that divides them",
                     ["micro_batch_size", "batch_divisor", "batch_size"],
                 )
-            part = trial.warmup_fraction * batch / (base or batch)
             if part >= 1:
+                base = of_solver(self.base_batch_size, trial.solver)
                 given = f" for base_batch_size {base}" if base else ""
                 raise ParameterError(
                     f"warmup_fraction is {trial.warmup_fraction:g}{given}, which is "
@@ -308,7 +347,6 @@ class BertExperiment(Experiment):
                 )
 
     def _check_steps(self, trial):
-        """Raises where a trial has too few steps."""
         steps, batch = self._steps(trial, self.steps_divisor), trial.batch_size
         if self.second_stage and not steps.second:
             raise ParameterError(
@@ -323,3 +361,7 @@ class BertExperiment(Experiment):
                 f"batch_size {batch}; choose fewer looks",
                 ["looks", "steps_divisor"],
             )
+
+
+def _is_mixed(trial):
+    return isinstance(trial.batch_size, str)

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat
 
 from lamb_keras import schedules
 from lamb_keras.experiments.names import AUGMENTATIONS
-from lamb_keras.experiments.schema import Experiment
+from lamb_keras.experiments.schema import Experiment, setting
 from lamb_keras.experiments.types import (
     Divisor,
     Fraction,
@@ -36,10 +36,7 @@ class Trial(NamedTuple):
     l2_regularization: float
     seed: int
 
-    @property
-    def setting(self) -> dict:
-        """What tells it from trials of other settings: all but the seed."""
-        return {name: v for name, v in self._asdict().items() if name != "seed"}
+    setting = setting
 
     def __str__(self):
         decay = "" if self.weight_decay is None else f", decay {self.weight_decay:g}"
@@ -123,11 +120,9 @@ class ImageExperiment(Experiment):
                 "train on: raise batch_divisor."
             )
         total = math.ceil(self.epochs / self.epochs_divisor * images / per_step)
-        warmup = self._warmup_epochs(trial.batch_size)
+        warmup = round(total * self._warmup_epochs(trial.batch_size) / self.epochs)
         # However short the training, a step after the warm-up remains.
-        return Steps(
-            per_step, min(round(total * warmup / self.epochs), total - 1), total
-        )
+        return Steps(per_step, min(warmup, total - 1), total)
 
     def micro_batches(self) -> tuple[int, int]:
         """The smallest step's images, and how many times as many the largest has."""
@@ -136,9 +131,9 @@ class ImageExperiment(Experiment):
 
     def learning_rates_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
         """The learning rate of each step, shape (total,), float32."""
-        peak, base = trial.learning_rate, self.base_batch_size
-        if base:
-            peak = schedules.square_root_scaling(peak, trial.batch_size, base)
+        peak = schedules.square_root_scaling(
+            trial.learning_rate, trial.batch_size, self.base_batch_size
+        )
         step = np.arange(steps.total)
         if trial.solver.endswith("+"):
             fraction = schedules.goyal(step, steps.total)
@@ -207,8 +202,6 @@ class ImageExperiment(Experiment):
         return sorted({t.batch_size // self.batch_divisor for t in self.trials()})
 
     def _warmup_epochs(self, batch_size):
-        if not self.base_batch_size:
-            return self.warmup_epochs
         return schedules.linear_epoch_warmup(
             self.warmup_epochs, batch_size, self.base_batch_size
         )

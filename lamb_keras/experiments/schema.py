@@ -21,17 +21,11 @@ from lamb_keras.experiments.names import (
     WEIGHT_DECAY_FORMS,
     uses,
 )
-from lamb_keras.experiments.types import (
-    ParameterError,
-    Part,
-    Seeds,
-    Text,
-    Whole,
-    different,
-)
+from lamb_keras.experiments.types import ParameterError, Part, Text, Whole, different
 
-_rates = different(PositiveFloat)
-LearningRates = types.by_solver(types.one_or_several(PositiveFloat), _rates)
+LearningRates = types.by_solver(
+    types.one_or_several(PositiveFloat), different(PositiveFloat)
+)
 _decaying = [name for name in SOLVERS_AND_GOYALS if uses(name, "weight_decay")]
 WeightDecay = types.grid(NonNegativeFloat, _decaying)
 WeightDecayForm = types.one_or_several(types.one_of(WEIGHT_DECAY_FORMS))
@@ -43,9 +37,16 @@ def parameters(experiment: type) -> Mapping[str, TypeAdapter]:
     return {each.name: types.adapter(each.type) for each in fields(experiment)}
 
 
-def is_required(parameter) -> bool:
-    """Whether a field has no default."""
-    return parameter.default is parameter.default_factory is MISSING
+def required(experiment: type) -> list[str]:
+    """The names of the parameters without a default."""
+    every = fields(experiment)
+    return [f.name for f in every if f.default is f.default_factory is MISSING]
+
+
+@property
+def setting(trial) -> dict:
+    """What tells a trial from those of other settings: all but the seed."""
+    return {name: v for name, v in trial._asdict().items() if name != "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +79,15 @@ class Experiment:
     packed_update: bool = False
     batch_divisor: Whole = 1  # a step takes batch_size // batch_divisor
     decay_power: NonNegativeFloat = 1.0  # of the polynomial decay that follows
-    seeds: Seeds  # of weights
+    seeds: types.Seeds  # of weights
     validation_fraction: Part  # of the training images, held out to choose by
 
     def __post_init__(self):
+        adapters = parameters(type(self))
         for each in fields(self):
-            value, adapter = getattr(self, each.name), parameters(type(self))[each.name]
+            value = getattr(self, each.name)
             if value is not None or each.default is not None:
-                value = types.check(each.name, adapter, value)
+                value = types.check(each.name, adapters[each.name], value)
             object.__setattr__(self, each.name, value)
         check_together(vars(self))
         self._check_together()
@@ -97,8 +99,7 @@ class Experiment:
         A notebook calls it with `globals()`, after its cell of parameters. Of what that
         cell sets, or Papermill's, all must be parameters, but for the notebook's `own`.
         """
-        needed = [each.name for each in fields(cls) if is_required(each)]
-        known = [*parameters(cls), *own]
+        needed, known = required(cls), [*parameters(cls), *own]
         for name in assigned(names.get("In", ()), needed):
             if name not in known:
                 raise ParameterError(types.unknown(name, names.get(name), known))

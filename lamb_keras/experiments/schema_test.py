@@ -14,7 +14,7 @@ import pytest
 from lamb_keras import experiments
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
-from lamb_keras.experiments.schema import Experiment, is_required
+from lamb_keras.experiments.schema import Experiment, required
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # Where a notebook says in words of its own what it trains, and with what.
@@ -60,7 +60,7 @@ def test_a_notebooks_cell_has_the_names_types_and_comments_of_the_schema(name):
     source, given = "".join(cell["source"]), {}
     exec(source, {}, given)
     experiment(**given)
-    assert {each.name for each in fields(experiment) if is_required(each)} <= set(given)
+    assert {*required(experiment)} <= set(given)
     if pretrains:
         assert set(given) == {each.name for each in fields(experiment)}
     said = comments(fields_of(Experiment)) | comments(fields_of(experiment))
