@@ -120,17 +120,6 @@ def linear_epoch_warmup(warmup, batch_size, base_batch_size=None):
     return warmup * batch_size / base_batch_size if base_batch_size else warmup
 
 
-def stage_batches(batch_size: int | str) -> tuple[int, int]:
-    """The batch of the first stage of BERT's pre-training, and that of the second.
-
-    Example:
-        >>> stage_batches(512), stage_batches("65536/32768")
-        ((512, 512), (65536, 32768))
-    """
-    first, _, second = str(batch_size).partition("/")
-    return int(first), int(second or first)
-
-
 def _rise(step, steps):
     return (step + 1) / max(steps, 1)
 

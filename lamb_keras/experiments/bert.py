@@ -10,26 +10,15 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from lamb_keras import schedules
-from lamb_keras.experiments.grids import of_solver
-from lamb_keras.experiments.names import NOTEBOOKS
+from lamb_keras.experiments import types
+from lamb_keras.experiments.grids import NOTEBOOKS, of_solver
 from lamb_keras.experiments.schema import (
     Experiment,
     WeightDecay,
     WeightDecayForm,
     setting,
 )
-from lamb_keras.experiments.types import (
-    Divisor,
-    Fraction,
-    ParameterError,
-    Part,
-    Seeds,
-    Text,
-    Whole,
-    by_solver,
-    grid,
-    one_of,
-)
+from lamb_keras.experiments.types import ParameterError, grid, one_of
 
 # The marks of a window: one before the question and one after either text.
 SPECIAL_TOKENS = 3
@@ -47,7 +36,7 @@ def _two_stages(value, whole):
 
 
 # A number, or text such as 65536/32768, with one for each stage.
-Batch = Annotated[Whole, WrapValidator(_two_stages)]
+Batch = Annotated[types.Whole, WrapValidator(_two_stages)]
 _two = Field(min_length=2, max_length=2)
 
 
@@ -67,6 +56,17 @@ class Trial(NamedTuple):
     seed: int
 
     setting = setting
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its two stages have batches of their own."""
+        return isinstance(self.batch_size, str)
+
+    @property
+    def stage_batches(self) -> list[int]:
+        """The batch of the first stage and that of the second."""
+        first, _, second = str(self.batch_size).partition("/")
+        return [int(first), int(second or first)]
 
     def __str__(self):
         return (
@@ -131,7 +131,7 @@ class BertExperiment(Experiment):
 
     notebook: one_of(NOTEBOOKS) = "bert_squad"  # the experiment
     # encyclopedia (generated), books or wikipedia (text files)
-    dataset: Text = "encyclopedia"
+    dataset: types.Text = "encyclopedia"
     # generated ones to pre-train on; with text files, those added
     articles: NonNegativeInt = 0
     # generated ones with questions to fine-tune on, likewise
@@ -139,52 +139,53 @@ class BertExperiment(Experiment):
     # generated ones with questions to judge by, likewise
     dev_articles: NonNegativeInt = 0
     # of a real file's articles, to judge by where it has no dev file
-    dev_fraction: Part = 0.2
+    dev_fraction: types.Part = 0.2
     # of the text, held out to watch and to choose by
-    validation_fraction: Part = 0.05
+    validation_fraction: types.Part = 0.05
     vocab_size: Annotated[int, Field(ge=30)] = 1000  # word pieces; BERT's 30,522
     # the path of a vocab.txt; None: word pieces trained on the text
-    vocabulary: Text | None = None
+    vocabulary: types.Text | None = None
     # tokens in the two stages; the paper's [128, 512]
     sequence_lengths: Annotated[list[Annotated[int, Field(ge=16)]], _two]
-    layers: Whole = 24  # of the net; BERT-Large's 24
-    width: Whole = 1024  # of a layer; BERT-Large's 1,024
-    heads: Whole = 16  # of attention, which share the width; BERT-Large's 16
+    layers: types.Whole = 24  # of the net; BERT-Large's 24
+    width: types.Whole = 1024  # of a layer; BERT-Large's 1,024
+    heads: types.Whole = 16  # of attention, which share the width; BERT-Large's 16
     # the part of activations that training leaves out; BERT's 0.1
-    dropout: Fraction = 0.1
+    dropout: types.Fraction = 0.1
     # of KerasHub, such as bert_large_en_uncased: fine-tuned, not trained
-    preset: Text | None = None
-    masking_rate: Part = 0.15  # the part of the tokens that is to be predicted
-    learning_rate_multiplier: by_solver(PositiveFloat) = 1.0  # at this scale
+    preset: types.Text | None = None
+    masking_rate: types.Part = 0.15  # the part of the tokens that is to be predicted
+    learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
     weight_decay: WeightDecay = 0.01  # of adamw, lars and lamb
     weight_decay_form: WeightDecayForm = "times_learning_rate"  # of adamw
     batch_size: grid(Batch)  # the paper's; "65536/32768" has one for each stage
     # the batch that rates and warm-up are for, maybe by solver
-    base_batch_size: by_solver(Whole | None) = None
+    base_batch_size: types.by_solver(types.Whole | None) = None
     # of the steps, with a rising rate: a number, list or by solver
-    warmup_fraction: grid(Fraction) = 0.0
+    warmup_fraction: grid(types.Fraction) = 0.0
     # that the paper trains on: 1,000,000 steps of 512
-    sequences: Whole = 512_000_000
-    second_stage: Fraction = 0.1  # the part of the steps with the longer sequences
+    sequences: types.Whole = 512_000_000
+    # the part of the steps with the longer sequences
+    second_stage: types.Fraction = 0.1
     # the paper's, of the two stages of the mixed batch
-    mixed_steps: Annotated[list[Whole], _two] = field(
-        default_factory=lambda: [7037, 1562]
+    mixed_steps: Annotated[list[types.Whole], _two] = field(
+        default_factory=[7037, 1562].copy
     )
-    steps_divisor: Divisor = 1.0  # how many times fewer steps than the paper's
+    steps_divisor: types.Divisor = 1.0  # how many times fewer steps than the paper's
     # sequences computed at once; gradients of more are added up
-    micro_batch_size: Whole = 32
+    micro_batch_size: types.Whole = 32
     # at the held-out loss during a pre-training
     looks: Annotated[int, Field(ge=2)] = 10
     # of weights, order and masks; one pre-training each
-    seeds: Seeds = field(default_factory=[0].copy)
+    seeds: types.Seeds = field(default_factory=[0].copy)
     finetuning_learning_rate: PositiveFloat = 3e-5  # the peak; of AdamW
-    finetuning_batch_size: Whole = 32  # windows of text with a question in a step
-    finetuning_epochs: Whole = 2  # passes over the training questions
-    finetuning_warmup: Fraction = 0.1  # of the steps, with a rising rate
+    finetuning_batch_size: types.Whole = 32  # windows of text with a question in a step
+    finetuning_epochs: types.Whole = 2  # passes over the training questions
+    finetuning_warmup: types.Fraction = 0.1  # of the steps, with a rising rate
     # of the answer head and the order; one fine-tuning each
-    finetuning_seeds: Seeds = field(default_factory=[0].copy)
-    document_stride: Whole = 128  # tokens from one window of a text to the next
-    max_question_length: Whole = 64  # tokens of a question that are kept
+    finetuning_seeds: types.Seeds = field(default_factory=[0].copy)
+    document_stride: types.Whole = 128  # tokens from one window of a text to the next
+    max_question_length: types.Whole = 64  # tokens of a question that are kept
 
     def open(self):
         """The text and the questions: a `lamb_keras.data.text_data.TextDataset`."""
@@ -197,8 +198,7 @@ class BertExperiment(Experiment):
     def stages(self, trial: Trial) -> tuple[Stage, Stage]:
         """The two stages of a trial at this scale; the second may have no steps."""
         steps = self._steps(trial, self.steps_divisor)
-        batches = schedules.stage_batches(trial.batch_size)
-        sizes = [batch // self.batch_divisor for batch in batches]
+        sizes = [batch // self.batch_divisor for batch in trial.stage_batches]
         both = zip(self.sequence_lengths, sizes, steps[:2], strict=True)
         return tuple(
             Stage(length, size, min(self.micro_batch_size, size), count)
@@ -222,7 +222,7 @@ class BertExperiment(Experiment):
         """The learning rate of each step of both stages, shape (steps,), float32."""
         steps = self._steps(trial, self.steps_divisor)
         step, (first, second) = np.arange(steps.total), self._peaks(trial)
-        if _is_mixed(trial):
+        if trial.is_mixed:
             lengths = (steps.warmup, steps.first, steps.second_warmup, steps.second)
             fraction = schedules.two_stages_with_rewarmup(
                 step, *lengths, second / first, self.decay_power
@@ -246,10 +246,9 @@ class BertExperiment(Experiment):
 
     def _steps(self, trial, steps_divisor):
         of_first, of_second = self._warmups(trial)
-        batch, _ = schedules.stage_batches(trial.batch_size)
-        total = self.sequences / batch / steps_divisor
+        total = self.sequences / trial.stage_batches[0] / steps_divisor
         # However short a training or a stage, a step after its warm-up remains.
-        if not _is_mixed(trial):
+        if not trial.is_mixed:
             whole = max(round(total), 1)
             # A part that should be whole, such as 0.29 of 100, loses none to a float's
             # last digit; any other is cut down.
@@ -274,8 +273,7 @@ class BertExperiment(Experiment):
 
     def _scaled(self, rule, number, trial):
         base = of_solver(self.base_batch_size, trial.solver)
-        batches = schedules.stage_batches(trial.batch_size)
-        return [rule(number, batch, base) for batch in batches]
+        return [rule(number, batch, base) for batch in trial.stage_batches]
 
     def _check_together(self):
         if self.width % self.heads:
@@ -306,7 +304,7 @@ class BertExperiment(Experiment):
                 "lower document_stride or max_question_length",
                 ["document_stride", "max_question_length", "sequence_lengths"],
             )
-        mixed = {t.batch_size: t for t in self.trials() if _is_mixed(t)}
+        mixed = {t.batch_size: t for t in self.trials() if t.is_mixed}
         if len(mixed) > 1:
             raise ParameterError(
                 f"batch_size has {' and '.join(mixed)}, expected one mixed batch at "
@@ -314,13 +312,11 @@ class BertExperiment(Experiment):
                 ["batch_size", "mixed_steps"],
             )
         for trial in self.trials():
-            self._check_batches(trial)
-            self._check_steps(trial)
+            self._check(trial)
 
-    def _check_batches(self, trial):
-        micro = self.micro_batch_size
-        batches = schedules.stage_batches(trial.batch_size)
-        for batch, part in zip(batches, self._warmups(trial), strict=True):
+    def _check(self, trial):
+        micro, parts = self.micro_batch_size, self._warmups(trial)
+        for batch, part in zip(trial.stage_batches, parts, strict=True):
             size = batch // self.batch_divisor
             if not size:
                 raise ParameterError(
@@ -345,8 +341,6 @@ class BertExperiment(Experiment):
                     "after the warm-up; choose a smaller warmup_fraction",
                     ["warmup_fraction", "base_batch_size", "batch_size"],
                 )
-
-    def _check_steps(self, trial):
         steps, batch = self._steps(trial, self.steps_divisor), trial.batch_size
         if self.second_stage and not steps.second:
             raise ParameterError(
@@ -361,7 +355,3 @@ class BertExperiment(Experiment):
                 f"batch_size {batch}; choose fewer looks",
                 ["looks", "steps_divisor"],
             )
-
-
-def _is_mixed(trial):
-    return isinstance(trial.batch_size, str)

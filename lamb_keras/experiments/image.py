@@ -8,18 +8,11 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat
 
 from lamb_keras import schedules
-from lamb_keras.experiments.names import AUGMENTATIONS
+from lamb_keras.experiments import types
 from lamb_keras.experiments.schema import Experiment, setting
-from lamb_keras.experiments.types import (
-    Divisor,
-    Fraction,
-    ParameterError,
-    Whole,
-    different,
-    grid,
-    one_of,
-    one_or_several,
-)
+from lamb_keras.experiments.types import ParameterError, different, grid, one_of
+
+AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
 class Trial(NamedTuple):
@@ -81,21 +74,21 @@ class ImageExperiment(Experiment):
     Trial = Trial
 
     # channels of the net's first stage; the paper's 64
-    width: Whole = None
+    width: types.Whole = None
     # of each stage; the paper's [3, 4, 6, 3]
-    blocks: Annotated[list[Whole], Field(min_length=1)] = None
+    blocks: Annotated[list[types.Whole], Field(min_length=1)] = None
     # the paper's: a decay per step grows as the training shrinks
-    published_steps: Whole | None = None
+    published_steps: types.Whole | None = None
     # half of this times the sum of squared weights, in the loss
     l2_regularization: grid(NonNegativeFloat) = 0.0
     # the part of a label that is spread over all classes
-    label_smoothing: Fraction = 0.0
+    label_smoothing: types.Fraction = 0.0
     nesterov: bool = False  # whether momentum is Nesterov's
-    batch_size: one_or_several(Whole)  # the paper's
+    batch_size: types.one_or_several(types.Whole)  # the paper's
     # the batch that rates and warm-up are for; others by the rule
-    base_batch_size: Whole | None = None
-    epochs: Whole  # the paper's passes over the training images
-    epochs_divisor: Divisor = 1.0  # this scale trains epochs / epochs_divisor
+    base_batch_size: types.Whole | None = None
+    epochs: types.Whole  # the paper's passes over the training images
+    epochs_divisor: types.Divisor = 1.0  # this scale trains epochs / epochs_divisor
     warmup_epochs: NonNegativeFloat = 0.0  # of epochs, with a rising learning rate
     # of crop, flip, cutout
     augmentations: different(one_of(AUGMENTATIONS), 0) = field(default_factory=list)
@@ -153,7 +146,8 @@ class ImageExperiment(Experiment):
         if trial.weight_decay_form == "times_learning_rate":
             return decay * self.learning_rates_by_step(trial, steps)
         if trial.weight_decay_form == "per_step":
-            decay *= self.decay_factor(steps)
+            # A shorter training is given a stronger decay per step.
+            decay *= (self.published_steps or steps.total) / steps.total
             if decay >= 1:
                 raise ParameterError(
                     f"weight_decay {trial.weight_decay:g} per step, times "
@@ -162,10 +156,6 @@ class ImageExperiment(Experiment):
                     "train longer (a smaller epochs_divisor or a larger batch_divisor)."
                 )
         return np.full(steps.total, decay, "float32")
-
-    def decay_factor(self, steps: Steps) -> float:
-        """How many times stronger a decay per step is in this shorter training."""
-        return self.published_steps / steps.total if self.published_steps else 1.0
 
     def _check_together(self):
         batches = sorted({trial.batch_size for trial in self.trials()})

@@ -6,8 +6,8 @@ from pydantic import JsonValue
 
 from lamb_keras.experiments import types
 from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.grids import NOTEBOOKS
 from lamb_keras.experiments.image import ImageExperiment
-from lamb_keras.experiments.names import NOTEBOOKS
 from lamb_keras.experiments.schema import check_together, parameters, required
 from lamb_keras.experiments.types import ParameterError
 
