@@ -17,7 +17,5 @@ from lamb_keras.experiments.grids import (
 from lamb_keras.experiments.types import ParameterError
 from lamb_keras.experiments.validation import VOCABULARY, validate
 
-__all__ = [
-    *("DECAYING_SOLVERS", "NOTEBOOKS", "Notebook", "SOLVERS", "VOCABULARY"),
-    *("ParameterError", "of_solver", "settings", "trials", "validate"),
-]
+__all__ = ["DECAYING_SOLVERS", "NOTEBOOKS", "SOLVERS", "VOCABULARY", "Notebook"]
+__all__ += ["ParameterError", "of_solver", "settings", "trials", "validate"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lamb_keras.data import Split
+from lamb_keras.data import Images
 from lamb_keras.experiments.image import ImageExperiment, Trial
 from lamb_keras.training import accumulation
 from lamb_keras.training.accumulation import Feed, Progress, begin, filled
@@ -49,7 +49,7 @@ class Program:
     """
 
     def __init__(
-        self, experiment: ImageExperiment, step: Step, images: Split, width: int = 1
+        self, experiment: ImageExperiment, step: Step, images: Images, width: int = 1
     ):
         self.width = width
         self.layers = [variable.path for variable in step.model.trainable_variables]
@@ -212,7 +212,7 @@ class Chunks:
         validation, test: lists of (images, labels).
     """
 
-    def __init__(self, images: Split, most: int = _CHUNK):
+    def __init__(self, images: Images, most: int = _CHUNK):
         size = min(most, max(len(images.validation_labels), len(images.test_labels)))
         self.validation = _cut(images.validation_images, images.validation_labels, size)
         self.test = _cut(images.test_images, images.test_labels, size)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from lamb_keras.cpu import processors
-from lamb_keras.data import Split, Streamed
+from lamb_keras.data import Images, Streamed
 from lamb_keras.experiments.image import ImageExperiment, Trial
 from lamb_keras.models.layers import CHANNELS_LAST
 from lamb_keras.models.precision import dtype_policy
@@ -136,7 +136,7 @@ def _is_chosen(trial, chosen):
 
 def sweep(
     experiment: ImageExperiment,
-    images: Split | Streamed,
+    images: Images | Streamed,
     make_model: Callable,
     threads: int | None = None,
     width: int | None = None,

@@ -45,27 +45,25 @@ def find() -> Images | None:
 
     The pixels stay uint8. Their `mean` and `std` are computed; those of the original,
     by which recipes normalize, are (125.31, 122.95, 113.87) and (62.99, 62.09, 66.70).
-
-    A folder or an archive of pictures takes many seconds to decode the first time,
-    after which `lamb_keras.data.cache` keeps the pixels, 184 MB of them.
+    What takes many seconds to decode is kept by `lamb_keras.data.cache`.
     """
     folder = source.folder("cifar10")
     if folder is None:
         return None
     every = source.files(folder)
-    if found := _of_one_form(folder, every):
-        form, root, paths = found
-    else:
-        form, root = "archive", folder
+    decode, root, paths = _of_one_form(folder, every) or (_archive, folder, {})
+    if decode is _archive:
         paths = {name: every[name] for name in every if name.endswith(ARCHIVES)}
         if len(paths) != 1:
             found = ", ".join(sorted(paths)) or "none of CIFAR-10's files"
             raise DataError(f"{folder} holds {found}; put there {FORMS}")
-    if form == "batches":
+    if decode is _batches:
         return _images(**_batches(root, paths))
-    decode = _pictures if form == "pictures" else _archive
+    # Of 60,000 pictures, sizes and times tell whether they are the same.
+    tell = source.read if decode is _archive else _size_and_time
+    parts = (name.encode() + tell(path) for name, path in sorted(paths.items()))
+    key = f"cifar10-{hashlib.sha256(b'/'.join(parts)).hexdigest()}"
     names = ("train", "train_labels", "test", "test_labels", "jpegs")
-    key = f"cifar10-{_key(form, paths)}"
     return _images(**cache.remembered(key, names, lambda: decode(root, paths)))
 
 
@@ -94,7 +92,7 @@ def _images(train, train_labels, test, test_labels, jpegs):
 
 
 def _of_one_form(root, files):
-    """(form, folder, files in it) of the batches or pictures that lie least deep.
+    """(function to decode, folder, files in it) of those that lie least deep.
 
     Batches come before pictures, and python's before binary ones.
     """
@@ -112,19 +110,12 @@ def _of_one_form(root, files):
         return None
     form, _, inner = place = min(groups)
     folder = f"{root}/{inner}" if inner else root
-    return "pictures" if form == 2 else "batches", folder, groups[place]
+    return _pictures if form == 2 else _batches, folder, groups[place]
 
 
-def _key(form, paths):
-    """What tells these files from others: of 60,000 pictures, sizes and times do."""
-    digest = hashlib.sha256()
-    for name, path in sorted(paths.items()):
-        if form == "archive":
-            digest.update(source.read(path))
-        else:
-            status = source.status(path)
-            digest.update(f"{name}/{status.st_size}/{status.st_mtime_ns}/".encode())
-    return digest.hexdigest()
+def _size_and_time(path):
+    status = source.status(path)
+    return f"/{status.st_size}/{status.st_mtime_ns}".encode()
 
 
 def _archive(_, paths):
@@ -132,8 +123,8 @@ def _archive(_, paths):
     found = _of_one_form(path, _members(path))
     if found is None:
         raise DataError(f"{path} holds none of CIFAR-10's files; pack {FORMS}")
-    form, root, files = found
-    return (_pictures if form == "pictures" else _batches)(root, files)
+    decode, root, files = found
+    return decode(root, files)
 
 
 def _members(path):

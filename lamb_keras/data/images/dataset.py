@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -78,14 +77,6 @@ class Images(Dataset):
         """Images out of two (pixels, labels) pairs of uint8, as files hold them.
 
         Of gray ones, without channels, `white` is the value that becomes 1.0.
-
-        Example:
-            >>> pair = np.full((2, 8, 8), 16, "uint8"), np.array([0, 1], "uint8")
-            >>> images = Images.from_pixels(
-            ...     pair, pair, white=16, name="two", title="two white squares",
-            ...     stands_in_for=None, classes=2)
-            >>> images.train_images.shape, float(images.train_images.max())
-            ((2, 8, 8, 1), 1.0)
         """
         gray = train[0].ndim == 3
         mean, std = (None, None) if gray else mean_and_std(train[0])
@@ -110,12 +101,10 @@ class Images(Dataset):
         The same in every pixel, whatever their labels.
         """
         trained = {hashlib.sha256(image).digest() for image in self.train_images}
+        others = {"validation": self.validation_images, "test": self.test_images}
         return {
             part: sum(hashlib.sha256(image).digest() in trained for image in images)
-            for part, images in (
-                ("validation", self.validation_images),
-                ("test", self.test_images),
-            )
+            for part, images in others.items()
         }
 
     @property
@@ -136,8 +125,8 @@ class Images(Dataset):
     def normalize(self, batch):
         """Images as the net takes them: (batch - mean) / std, in float32.
 
-        For NumPy's arrays and JAX's, also while JAX traces: so it is the device that
-        makes them float. Images that are ready are returned as they are.
+        For NumPy's arrays and JAX's, also while JAX traces. Images that are ready are
+        returned as they are.
         """
         if self.mean is None:
             return batch
@@ -182,14 +171,8 @@ def split(images: Images, validation_fraction: float, seed: int = 0) -> Images:
     The test set is not touched, nor the fingerprint. The same seed holds out the same
     images, on every machine and NumPy; trials differ in their own seeds, not in this
     one, so that all of them are judged on the same images.
-
-    Example:
-        >>> from lamb_keras.data import load
-        >>> split(load("digits"), 0.1).sizes
-        {'train': 1293, 'validation': 144, 'test': 360}
     """
-    is_number = isinstance(validation_fraction, numbers.Real)
-    if not is_number or not 0 < validation_fraction < 1:
+    if not 0 < validation_fraction < 1:
         raise DataError(
             f"validation_fraction is {validation_fraction!r}; expected a number "
             "between 0 and 1, such as 0.1, the part of the training set to hold out"
@@ -214,13 +197,7 @@ def split(images: Images, validation_fraction: float, seed: int = 0) -> Images:
 
 
 def stratified(labels, count: int, seed: int):
-    """A mask that draws `count` of the labels, from each class in proportion.
-
-    Example:
-        >>> mask = stratified(np.array([0, 0, 0, 0, 1, 1]), count=3, seed=0)
-        >>> np.bincount(np.array([0, 0, 0, 0, 1, 1])[mask]).tolist()
-        [2, 1]
-    """
+    """A mask that draws `count` of the labels, from each class in proportion."""
     classes, sizes = np.unique(labels, return_counts=True)
     quotas, remainders = np.divmod(count * sizes, len(labels))
     # The places lost in rounding down go to the classes that lost most.
@@ -238,10 +215,6 @@ def mean_and_std(pixels):
 
     Summed in whole numbers, so the same on every machine. A channel that never
     changes is given 1 to be divided by.
-
-    Example:
-        >>> mean_and_std(np.array([[[[0, 7]]], [[[255, 7]]]], "uint8"))
-        ((127.5, 7.0), (127.5, 1.0))
     """
     count = pixels.size // pixels.shape[-1]
     whole = {"dtype": np.int64, "casting": "unsafe"}

@@ -45,13 +45,12 @@ class Stored(NamedTuple):
     """The pictures that were found, none of them opened yet.
 
     `train` and `test` are sequences of an "image", its "label" and its "file_name".
-    `fingerprint` is the SHA-256 of the names of all files, or the name and version of
-    TFDS's data set: to read 150 GB is no check.
     """
 
     classes: int
     train: Any
     test: Any
+    # SHA-256 of all names, or TFDS's name and version: to read 150 GB is no check.
     fingerprint: str
 
 
@@ -99,10 +98,7 @@ def streamed(validation_fraction: float) -> Streamed:
 
 
 def normalize(batch):
-    """Images as the net takes them: (batch - MEAN) / STD, in float32.
-
-    For NumPy's arrays and JAX's, also while JAX traces.
-    """
+    """Images, NumPy's or JAX's, as the net takes them: (batch - MEAN) / STD."""
     return (batch.astype("float32") - np.float32(MEAN)) / np.float32(STD)
 
 
@@ -128,9 +124,8 @@ def batches(
     other splits come once, in order, cut out of the middle; their last batch is filled
     up with blank images labeled -1.
 
-    It has Grain's `get_state` and `set_state`: an iterator made in the same way, but
-    for the workers, given the state of another, goes on as that one would have. The
-    state is {"step": n}, the number of the next batch. `close` ends its workers.
+    The iterator is a `stream.Batches`: given the state of another, it goes on as that
+    one would have. A picture that cannot be decoded raises `DataError` where it comes.
 
     Args:
         split: "train"; "validation", the part of the training set that is held out;
@@ -138,15 +133,12 @@ def batches(
         batch_size: images of a step, of all processes together.
         validation_fraction: of the training images, held out; 0 to train on all.
         seed: of the order, the crops and the mirroring. Not of what is held out.
-        epochs: how long to train; the last batch is filled up from one more epoch.
-            None: without end. Not of the other splits.
+        epochs: how long to train, filled up to whole batches; None: without end.
         size: of both sides of an image.
         process_index, process_count: which part of each batch is made here.
         workers: processes that decode in the background. They import the main module:
             a script needs `if __name__ == "__main__":`. 0: threads of this process.
         start_step: the first batch, counted from 0.
-
-    A picture that cannot be decoded raises `DataError` where it comes.
     """
     import grain  # seconds
     from absl import flags  # by which Grain starts its workers

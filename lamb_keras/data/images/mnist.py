@@ -28,10 +28,7 @@ FINGERPRINT = "52cd6c10ae77107af32269dd9d10ca19c1b749e83235a0c75e2f0729ebeaf141"
 
 
 def find() -> Images | None:
-    """MNIST, or what its files hold, for which a report won't say MNIST.
-
-    Fashion-MNIST, for one, comes in files of the same names and sizes.
-    """
+    """MNIST, or what its files hold: Fashion-MNIST's have the same names and sizes."""
     folder = source.folder("mnist")
     if folder is None:
         return None
@@ -56,8 +53,8 @@ def find() -> Images | None:
 
 def download() -> Images:
     """MNIST from Keras."""
-    files = f"{', '.join(NAMES)} (or each with .gz)"
-    return _images(*source.download("mnist", "MNIST", files))
+    cure = f"{', '.join(NAMES)} (or each with .gz)"
+    return _images(*source.download("mnist", "MNIST", cure))
 
 
 def _images(train, test):
@@ -77,11 +74,7 @@ def _images(train, test):
 
 
 def _paths(folder):
-    """The paths of the four files, by their published names or common ones.
-
-    They may lie in folders in it, as torchvision's and Kaggle's copies do; those that
-    lie least deep are taken.
-    """
+    """The paths of the four files, of those in folders the ones that lie least deep."""
     every, paths = source.files(folder), []
     for name in NAMES:
         dotted = name.replace("-idx", ".idx")
