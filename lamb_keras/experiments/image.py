@@ -16,7 +16,7 @@ AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
 class Trial(NamedTuple):
-    """One training run: a solver with its numbers as the table has them, and a seed.
+    """A solver with its numbers as the table has them, and a seed.
 
     What its solver does not use is None.
     """
@@ -101,9 +101,8 @@ class ImageExperiment(Experiment):
     def steps(self, trial: Trial, images: int) -> Steps:
         """The steps of a trial on a training set of so many images.
 
-        Its epochs are one stream of shuffled images: a step may take some from the end
-        of one and some from the start of the next, and ImageNet's 90 epochs are 7,038
-        steps of 16,384. Images that are held out count: others are shown more often.
+        Its epochs are one stream of shuffled images, of which a step may span two:
+        ImageNet's 90 epochs are 7,038 steps of 16,384. Images that are held out count.
         """
         per_step = trial.batch_size // self.batch_divisor
         if per_step > images:

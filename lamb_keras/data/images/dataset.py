@@ -14,22 +14,13 @@ from lamb_keras.data.source import DataError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """What data in memory and data that are streamed have in common.
+    """What data in memory and data that are streamed have in common."""
 
-    Args:
-        name: what parameters call it.
-        title: what a report calls it.
-        stands_in_for: the data set whose place it takes, or None if it is the thing
-            itself.
-        classes: how many; labels are 0 to `classes - 1`.
-        fingerprint: SHA-256, in hex, of what tells this content from any other.
-    """
-
-    name: str
-    title: str
-    stands_in_for: str | None
-    classes: int
-    fingerprint: str
+    name: str  # as parameters have it
+    title: str  # as a report has it
+    stands_in_for: str | None  # the data set whose place it takes, if another's
+    classes: int  # labels are 0 to classes - 1
+    fingerprint: str  # SHA-256, in hex, of what tells this content from any other
 
     @property
     def training_set(self) -> int:
@@ -46,18 +37,13 @@ class Dataset:
 class Images(Dataset):
     """Labeled images, gray or in color, to train on, to choose by and to test on.
 
-    The arrays are read-only: trials share them.
-
-    Args:
-        mean, std: of each channel, in units of the stored pixels; None where the images
-            are ready as they are.
-        train_images, validation_images, test_images: shape (n, height, width,
-            channels). Gray ones are float32 in [0, 1], 0 the background, and ready as
-            they are. Color ones stay uint8, a quarter of the memory, until `normalize`
-            makes a batch float. There are none to choose by before a `split`.
-        train_labels, validation_labels, test_labels: int32, shape (n,).
+    The arrays are read-only: trials share them. Images have the shape (n, height,
+    width, channels), labels are int32. Gray images are float32 in [0, 1], 0 the
+    background, and ready as they are. Color ones stay uint8, a quarter of the memory,
+    until `normalize` makes a batch float. There are none to choose by before a `split`.
     """
 
+    # Of each channel, in units of the stored pixels; None where images are ready.
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     train_images: np.ndarray = field(repr=False)
@@ -138,23 +124,14 @@ class Images(Dataset):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Streamed(Dataset):
-    """A data set too large for memory, described as one in memory is.
+    """A data set too large for memory, described as one in memory is."""
 
-    Args:
-        image_shape: (height, width, channels) of the images in a batch.
-        sizes: how many images there are to train on, held out and to test, by name.
-        augmentations: what is done to the training images where they are read.
-        batches: a function of (split, batch_size=, seed=, process_index=,
-            process_count=, workers=) to an iterator over (images, labels), as
-            `lamb_keras.data.imagenet.batches` is.
-        normalize: from the images of a batch to what the net takes.
-    """
-
-    image_shape: tuple[int, int, int]
-    sizes: dict[str, int]
-    augmentations: tuple[str, ...]
+    image_shape: tuple[int, int, int]  # (height, width, channels) in a batch
+    sizes: dict[str, int]  # images to train on, held out and to test, by name
+    augmentations: tuple[str, ...]  # done to training images where they are read
+    # As `lamb_keras.data.imagenet.batches`, but for what is held out and the size.
     batches: Callable = field(repr=False)
-    normalize: Callable = field(repr=False)
+    normalize: Callable = field(repr=False)  # from a batch to what the net takes
 
     duplicates = None  # not counted: all pictures would have to be read
 
