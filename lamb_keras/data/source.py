@@ -60,12 +60,13 @@ def read(path: str) -> bytes:
         raise _unreadable(error) from None
 
 
-def status(path: str) -> os.stat_result:
-    """The size of a file and when it was written."""
+def state(path: str) -> tuple[int, int]:
+    """The size of a file, in bytes, and when it was written, in nanoseconds."""
     try:
-        return os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         raise _unreadable(error) from None
+    return status.st_size, status.st_mtime_ns
 
 
 def reason(error: Exception) -> str:

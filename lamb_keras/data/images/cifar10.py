@@ -59,10 +59,9 @@ def find() -> Images | None:
             raise DataError(f"{folder} holds {found}; put there {FORMS}")
     if decode is _batches:
         return _images(**_batches(root, paths))
-    # Of 60,000 pictures, sizes and times tell whether they are the same.
-    tell = source.read if decode is _archive else _size_and_time
-    parts = (name.encode() + tell(path) for name, path in sorted(paths.items()))
-    key = f"cifar10-{hashlib.sha256(b'/'.join(parts)).hexdigest()}"
+    # Sizes and times tell whether 60,000 pictures are the same.
+    states = [(name, *source.state(path)) for name, path in sorted(paths.items())]
+    key = f"cifar10-{hashlib.sha256(repr(states).encode()).hexdigest()}"
     names = ("train", "train_labels", "test", "test_labels", "jpegs")
     return _images(**cache.remembered(key, names, lambda: decode(root, paths)))
 
@@ -111,11 +110,6 @@ def _of_one_form(root, files):
     form, _, inner = place = min(groups)
     folder = f"{root}/{inner}" if inner else root
     return _pictures if form == 2 else _batches, folder, groups[place]
-
-
-def _size_and_time(path):
-    status = source.status(path)
-    return f"/{status.st_size}/{status.st_mtime_ns}".encode()
 
 
 def _archive(_, paths):

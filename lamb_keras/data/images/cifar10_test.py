@@ -139,20 +139,6 @@ def test_the_fingerprint_is_of_the_pictures_whenever_they_were_written(put):
     assert fingerprint("cifar10") != before
 
 
-def test_another_archive_of_the_same_name_size_and_time_is_another(put):
-    folder = put("cifar10", {})
-    found = set()
-    for files in (
-        PICTURES,
-        PICTURES | {"test/cat/0006.png": PICTURES["test/dog/0010.png"]},
-    ):
-        content = tar(files).ljust(2**20, b"\0")
-        (folder / "a.tar").write_bytes(content)
-        os.utime(folder / "a.tar", (1, 1))
-        found.add(fingerprint("cifar10"))
-    assert len(found) == 2
-
-
 def test_a_link_to_nowhere_is_named(put, refusal):
     path = put("cifar10", PICTURES) / "train" / "cat" / "0015.png"
     path.unlink()
