@@ -233,17 +233,6 @@ class BertExperiment(Experiment):
             )
         return np.asarray(first * fraction, "float32")
 
-    def weight_decays_by_step(self, trial: Trial) -> np.ndarray:
-        """What the solver is given as weight decay at each step, shape (steps,).
-
-        For adamw the fraction of the weights that the step takes off, for lars and
-        lamb their λ, for others 0.
-        """
-        rates = self.learning_rates_by_step(trial)
-        decay = np.full(len(rates), trial.weight_decay or 0.0, "float32")
-        by_rate = trial.weight_decay_form == "times_learning_rate"
-        return decay * rates if by_rate else decay
-
     def _steps(self, trial, steps_divisor):
         of_first, of_second = self._warmups(trial)
         total = self.sequences / trial.stage_batches[0] / steps_divisor

@@ -136,17 +136,10 @@ class ImageExperiment(Experiment):
         return np.asarray(peak * fraction, "float32")
 
     def weight_decays_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
-        """What the solver is given as weight decay at each step, shape (total,).
-
-        For adamw the fraction of the weights that the step takes off, for lars and
-        lamb their λ, for others 0.
-        """
-        decay = trial.weight_decay or 0.0
-        if trial.weight_decay_form == "times_learning_rate":
-            return decay * self.learning_rates_by_step(trial, steps)
         if trial.weight_decay_form == "per_step":
             # A shorter training is given a stronger decay per step.
-            decay *= (self.published_steps or steps.total) / steps.total
+            factor = (self.published_steps or steps.total) / steps.total
+            decay = trial.weight_decay * factor
             if decay >= 1:
                 raise ParameterError(
                     f"weight_decay {trial.weight_decay:g} per step, times "
@@ -154,7 +147,8 @@ class ImageExperiment(Experiment):
                     f"steps, is {decay:.3g} of the weights, expected less than 1: "
                     "train longer (a smaller epochs_divisor or a larger batch_divisor)."
                 )
-        return np.full(steps.total, decay, "float32")
+            trial = trial._replace(weight_decay=decay)
+        return super().weight_decays_by_step(trial, steps)
 
     def _check_together(self):
         batches = sorted({trial.batch_size for trial in self.trials()})

@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Annotated, ClassVar
 
+import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter
 
 from lamb_keras.experiments import types
@@ -112,6 +113,18 @@ class Experiment:
             for each in settings(asdict(self))
             for seed in self.seeds
         ]
+
+    def weight_decays_by_step(self, trial, *steps) -> np.ndarray:
+        """What the solver is given as weight decay at each step, shape (steps,).
+
+        For adamw the fraction of the weights that the step takes off, for lars and
+        lamb their λ, for others 0.
+        """
+        rates = self.learning_rates_by_step(trial, *steps)
+        decay = trial.weight_decay or 0.0
+        if trial.weight_decay_form == "times_learning_rate":
+            return decay * rates
+        return np.full(len(rates), decay, "float32")
 
     def _check_together(self):
         """Raises `ParameterError` for what is possible alone but not together."""

@@ -114,18 +114,9 @@ def _of_one_form(root, files):
 
 def _archive(_, paths):
     (path,) = paths.values()
-    found = _of_one_form(path, _members(path))
-    if found is None:
-        raise DataError(f"{path} holds none of CIFAR-10's files; pack {FORMS}")
-    decode, root, files = found
-    return decode(root, files)
-
-
-def _members(path):
-    """The contents of the files in a tar archive by their names."""
     try:
         with tarfile.open(path) as archive:
-            found = {
+            contents = {
                 posixpath.normpath(member.name): archive.extractfile(member).read()
                 for member in archive
                 if member.isreg()
@@ -142,7 +133,11 @@ def _members(path):
             f"{path} is no intact tar archive ({source.reason(error)}); replace it by "
             "an intact copy"
         ) from None
-    return found
+    found = _of_one_form(path, contents)
+    if found is None:
+        raise DataError(f"{path} holds none of CIFAR-10's files; pack {FORMS}")
+    decode, root, files = found
+    return decode(root, files)
 
 
 def _content(file):

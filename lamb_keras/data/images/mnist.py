@@ -4,14 +4,13 @@ The files, gzipped or not, are looked for in the folder `mnist`, or any folder i
 inside the folder that the environment variable LAMB_KERAS_DATA names.
 """
 
-import dataclasses
 import gzip
 import os
 
 import numpy as np
 
 from lamb_keras.data import source
-from lamb_keras.data.images.dataset import Images
+from lamb_keras.data.images.dataset import Images, fingerprint
 from lamb_keras.data.source import DataError
 
 NAMES = (
@@ -59,18 +58,18 @@ def download() -> Images:
 
 def _images(train, test):
     sizes = f"{len(train[1]):,} + {len(test[1]):,}"
-    images = Images.from_pixels(
+    is_mnist = fingerprint(*train, *test) == FINGERPRINT
+    kind = f"MNIST, {sizes} handwritten digits"
+    if not is_mnist:
+        kind = f"MNIST-format images that are not MNIST's own, {sizes}"
+    return Images.from_pixels(
         train,
         test,
         name="mnist",
-        title=f"MNIST, {sizes} handwritten digits of 28x28 pixels",
-        stands_in_for=None,
+        title=f"{kind} of 28x28 pixels",
+        stands_in_for=None if is_mnist else "MNIST",
         classes=10,
     )
-    if images.fingerprint == FINGERPRINT:
-        return images
-    title = f"MNIST-format images that are not MNIST's own, {sizes} of 28x28 pixels"
-    return dataclasses.replace(images, title=title, stands_in_for="MNIST")
 
 
 def _paths(folder):
