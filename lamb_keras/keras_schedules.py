@@ -62,19 +62,10 @@ class WarmupPolynomialDecay(_Schedule):
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
 class GoyalSchedule(_Schedule):
-    """A peak learning rate times `schedules.goyal`.
-
-    Args:
-        learning_rate: the peak.
-        total_steps: steps of the whole training.
+    """A peak learning rate times `schedules.goyal`, over so many steps in all.
 
     Raises:
         ValueError: unless total_steps >= 1.
-
-    Example:
-        >>> schedule = GoyalSchedule(0.1, total_steps=90)
-        >>> round(float(schedule(0)), 3), round(float(schedule(30)), 3)
-        (0.02, 0.01)
     """
 
     function = staticmethod(schedules.goyal)

@@ -11,10 +11,7 @@ from lamb_keras.results import paper
 from lamb_keras.schedules import (
     goyal,
     linear_epoch_warmup,
-    pretraining_rates,
-    pretraining_steps,
     square_root_scaling,
-    stage_steps,
     two_stages_with_rewarmup,
     warmup_polynomial_decay,
 )
@@ -93,100 +90,6 @@ def test_table_5_warms_up_for_782_steps_at_every_batch_size():
         assert epochs == row["warmup_epochs"]
         total = math.ceil(90 * 1281167 / row["batch"])
         assert round(total * epochs / 90) == 782
-
-
-# BERT's two stages
-
-
-def of_table_4(batch, **more):
-    return pretraining_steps(batch, 1 / 5, base_batch_size=32768, **more)
-
-
-def test_every_batch_of_table_1_takes_its_published_steps():
-    rows = paper.tables()[1].labeled_rows().values()
-    assert len(rows) == 9
-    for row in rows:
-        assert of_table_4(row["batch_size"]).total == row["steps"]
-
-
-def test_the_stages_and_warmups_are_the_papers():
-    assert stage_steps(1_000_000) == (900_000, 100_000)
-    assert of_table_4(32768) == (14063, 1562, 3125, 0)
-    # A fifth of the second stage warms up anew.
-    assert of_table_4("65536/32768") == (7037, 1562, 3125, 312)
-    for row in paper.tables()[4].labeled_rows().values():
-        steps = of_table_4(row["batch"])
-        assert (steps.warmup, steps.second_warmup) == (3125, 0)
-        assert steps.warmup / steps.total == pytest.approx(row["warmup_ratio"])
-
-
-def test_without_a_base_the_warmup_is_a_fraction_at_every_batch():
-    assert pretraining_steps(16384, 0.05).warmup == 1562
-    assert pretraining_steps(512, 0.01).warmup == 10_000
-
-
-def test_a_divisor_shortens_all_of_it_alike():
-    lengths = [of_table_4(512 * 2**k, steps_divisor=195.3125) for k in range(7)]
-    assert [steps.total for steps in lengths] == [5120 // 2**k for k in range(7)]
-    assert {steps.warmup for steps in lengths} == {16}
-    assert lengths[-1][:2] == (72, 8)
-    assert of_table_4("65536/32768", steps_divisor=195.3125) == (36, 8, 16, 2)
-
-
-def test_however_short_a_step_after_the_warmup_remains():
-    steps = pretraining_steps(16384, 0.9, steps_divisor=31250)
-    assert (steps.total, steps.warmup) == (1, 0)
-    assert of_table_4("65536/32768", steps_divisor=1e6) == (1, 1, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("total", "part"), [(100, 0.29), (30, 0.1), (10, 0.7), (15625, 0)]
-)
-def test_a_whole_part_of_the_steps_loses_none_to_rounding(total, part):
-    assert stage_steps(total, part)[1] == round(total * part)
-
-
-def test_a_plain_pretraining_is_one_warmup_and_one_decay_over_both_stages():
-    for row in paper.tables()[4].labeled_rows().values():
-        steps = pretraining_steps(row["batch"], 1 / 5, base_batch_size=32768)
-        rates = pretraining_rates(row["batch"], 0.005, steps, base_batch_size=32768)
-        assert len(rates) == steps.total
-        peak = row["learning_rate"]
-        assert rates[0] == pytest.approx(peak / 3125)
-        assert (int(rates.argmax()), rates.max()) == (3124, pytest.approx(peak))
-        # The second stage begins where the first one stopped.
-        left = (steps.total - np.arange(steps.first - 1, steps.total)) / (
-            steps.total - 3125
-        )
-        np.testing.assert_allclose(rates[steps.first - 1 :], peak * left, rtol=1e-5)
-
-
-def test_the_mixed_batch_ramps_its_rate_up_from_zero_again():
-    steps = pretraining_steps("65536/32768", 1 / 5, base_batch_size=32768)
-    rates = pretraining_rates("65536/32768", 0.005, steps, base_batch_size=32768)
-    knots = {
-        0: 0.005 * math.sqrt(2) / 3125,
-        3124: 0.005 * math.sqrt(2),
-        3125: 0.005 * math.sqrt(2),
-        7036: 0.005 * math.sqrt(2) / (7037 - 3125),
-        7037: 0.005 / 312,
-        7037 + 311: 0.005,
-        7037 + 312: 0.005,
-        8598: 0.005 / (1562 - 312),
-    }
-    assert len(rates) == 8599
-    for step, rate in knots.items():
-        assert rates[step] == pytest.approx(rate, rel=1e-5), step
-    # Straight lines between the knots.
-    bends = np.flatnonzero(np.abs(np.diff(rates.astype("float64"), 2)) > 1e-8)
-    assert set(bends + 1) <= {3124, 3125, 7036, 7037, 7348, 7349}
-
-
-def test_the_power_bends_the_decay_of_both_stages():
-    halfway = [
-        float(two_stages_with_rewarmup(s, 0, 10, 0, 20, 0.5, power=2)) for s in (5, 20)
-    ]
-    assert halfway == pytest.approx([0.25, 0.125])
 
 
 # On the host, on the device, and for Keras

@@ -7,53 +7,32 @@ import difflib
 
 from lamb_keras.data import text_data
 from lamb_keras.data.images import Images, Streamed, cifar10, digits, imagenet, mnist
-from lamb_keras.data.images import pictures as pictures
 from lamb_keras.data.images.dataset import split
 from lamb_keras.data.source import DataError
 
-__all__ = ["DataError", "Images", "Split", "Streamed"]
+__all__ = ["DataError", "Images", "Streamed"]
 __all__ += ["check", "fingerprint", "load", "open", "split"]
-
-Split = Images  # what `split` returns
 
 # One module each. `find()` gives what lies on this machine, which has a `fingerprint`,
 # or None; `download()` gets it, and `streamed()` reads what is too much to be loaded.
-DATASETS = {
-    "digits": digits,
-    "mnist": mnist,
-    "cifar10": cifar10,
-    "imagenet": imagenet,
-}
+DATASETS = {"digits": digits, "mnist": mnist, "cifar10": cifar10, "imagenet": imagenet}
 
 
 def open(name: str, validation_fraction: float) -> Images | Streamed:
-    """The data set of that name, a part of its training images held out.
-
-    Either kind has a `name`, `title`, `image_shape`, `sizes` and `describe()`, shows
-    `examples`, and can `normalize`.
-
-    Args:
-        name: one of `DATASETS`.
-        validation_fraction: of the training images, held out to choose by.
+    """The data set of that name, a part of its training images held out to choose by.
 
     Example:
         >>> images = open("digits", 0.1)
         >>> images.image_shape, images.sizes
         ((8, 8, 1), {'train': 1293, 'validation': 144, 'test': 360})
     """
-    module = _module(name)
-    if module is imagenet:
+    if _module(name) is imagenet:
         return imagenet.streamed(validation_fraction)
     return split(load(name), validation_fraction)
 
 
 def load(name: str) -> Images:
-    """The data set of that name, in memory; Keras downloads MNIST and CIFAR-10.
-
-    Example:
-        >>> load("digits").train_images.shape
-        (1437, 8, 8, 1)
-    """
+    """The data set of that name, in memory; Keras downloads MNIST and CIFAR-10."""
     module = _module(name)
     if module is imagenet:
         raise DataError(
@@ -77,12 +56,7 @@ def check(name: str, parameters=None) -> None:
 
 
 def fingerprint(name: str) -> str:
-    """What tells this content from any other; of a download, its name.
-
-    Example:
-        >>> fingerprint("digits") == load("digits").fingerprint
-        True
-    """
+    """What tells this content from any other; of a download, its name."""
     if name in text_data.NAMES:
         return text_data.fingerprint(name)
     found = _module(name).find()
@@ -90,9 +64,9 @@ def fingerprint(name: str) -> str:
 
 
 def _module(name):
-    if isinstance(name, str) and name in DATASETS:
+    if name in DATASETS:
         return DATASETS[name]
-    nearest = difflib.get_close_matches(str(name), DATASETS, n=1)
+    nearest = difflib.get_close_matches(name, DATASETS, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     known = ", ".join(DATASETS)
     raise DataError(f"there is no data set {name!r}; {hint}(there are: {known})")

@@ -14,15 +14,11 @@ FOLDER_VARIABLE = "LAMB_KERAS_CACHE"
 
 
 def remembered(name: str, names, work_out) -> dict:
-    """The arrays that `work_out()` returns, by name, from the file if there is one.
+    """The arrays of these names from the file `name`, or what `work_out()` returns.
 
-    A file that is damaged or holds something else is made again, and a folder that
-    cannot be written to is no failure: it only costs the time again.
-
-    Args:
-        name: of the file. It must change with whatever the arrays depend on.
-        names: of the arrays.
-        work_out: called where there is no such file.
+    The file's name must change with whatever the arrays depend on. A file that is
+    damaged or holds something else is made again, and a folder that cannot be written
+    to only costs the time again.
     """
     path = os.path.join(folder(), f"{name}.npz")
     # Damage shows itself in a dozen kinds of exceptions; NumPy checks a CRC-32.
@@ -37,10 +33,9 @@ def remembered(name: str, names, work_out) -> dict:
 
 def folder(environ=os.environ) -> str:
     """The cache's folder by these variables, whether it is there yet or not."""
-    if chosen := environ.get(FOLDER_VARIABLE):
-        return os.path.expanduser(chosen)
     users = environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return os.path.join(os.path.expanduser(users), "lamb-keras")
+    chosen = environ.get(FOLDER_VARIABLE) or os.path.join(users, "lamb-keras")
+    return os.path.expanduser(chosen)
 
 
 def _write(path, arrays):

@@ -39,7 +39,7 @@ def test_arrays_are_worked_out_once_and_one_whole_private_file_is_left(folder):
     assert stat.S_IMODE((folder / "name.npz").stat().st_mode) & 0o077 == 0
 
 
-@pytest.mark.parametrize("place", [0, 5, 60, 3000, 5200, -200, -10, -1])
+@pytest.mark.parametrize("place", [0, 60, 3000, -200, -1])
 def test_a_damaged_file_is_made_again(folder, place):
     remembered()
     path = folder / "name.npz"

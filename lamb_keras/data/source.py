@@ -6,6 +6,7 @@ variable LAMB_KERAS_DATA names.
 
 import os
 import socket
+from pathlib import Path
 
 FOLDER_VARIABLE = "LAMB_KERAS_DATA"
 
@@ -17,28 +18,24 @@ class DataError(ValueError):
     """What is wrong with the data, in one sentence: what, where, and how to mend it."""
 
 
-def folder(name: str) -> str | None:
+def folder(name: str) -> Path | None:
     """The folder of a data set, or None where there is none.
 
     Its name may be in capitals, as torchvision's `MNIST` is.
     """
-    root = os.environ.get(FOLDER_VARIABLE)
-    if not root:
+    if not os.environ.get(FOLDER_VARIABLE):
         return None
-    root = os.path.expanduser(root)
-    if not os.path.isdir(root):
+    root = Path(os.environ[FOLDER_VARIABLE]).expanduser()
+    if not root.is_dir():
         raise DataError(
-            f"{FOLDER_VARIABLE} is {root!r}, which is not a folder; "
+            f"{FOLDER_VARIABLE} is '{root}', which is not a folder; "
             "correct it, or unset it to let Keras download the data"
         )
-    names = [each for each in os.listdir(root) if each.lower() == name]
-    for each in sorted(names, reverse=True):  # small letters first
-        if os.path.isdir(os.path.join(root, each)):
-            return os.path.join(root, each)
-    return None
+    found = (each for each in root.iterdir() if each.name.lower() == name)
+    return max(filter(Path.is_dir, found), default=None)  # small letters first
 
 
-def files(folder: str) -> dict[str, str]:
+def files(folder: Path | str) -> dict[str, str]:
     """The paths of all files below a folder, by their names in it: "train/cat/1.jpg".
 
     Links are followed; what is hidden is left out.
@@ -58,25 +55,18 @@ def files(folder: str) -> dict[str, str]:
 def read(path: str) -> bytes:
     """The content of a file."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return Path(path).read_bytes()
     except OSError as error:
         raise _unreadable(error) from None
 
 
-def status(path: str) -> os.stat_result:
-    """The size of a file and when it was written."""
+def state(path: str) -> tuple[int, int]:
+    """The size of a file, in bytes, and when it was written, in nanoseconds."""
     try:
-        return os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         raise _unreadable(error) from None
-
-
-def _unreadable(error):
-    return DataError(
-        f"{error.filename} cannot be read ({error.strerror}); put an intact copy there "
-        "that you may read"
-    )
+    return status.st_size, status.st_mtime_ns
 
 
 def reason(error: Exception) -> str:
@@ -85,12 +75,9 @@ def reason(error: Exception) -> str:
 
 
 def download(name: str, title: str, cure: str):
-    """The two pairs of (images, labels) that `keras.datasets` gives under a name.
+    """The two pairs of (images, labels) of a module in `keras.datasets`.
 
-    Args:
-        name: the module in `keras.datasets`.
-        title: what an error calls the data set.
-        cure: what to put where instead, the middle of a sentence.
+    An error calls the data set by its title, and says what to put where instead.
     """
     import keras  # 3 s or more, for nothing where the files are there
 
@@ -108,3 +95,10 @@ def download(name: str, title: str, cure: str):
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
+
+
+def _unreadable(error):
+    return DataError(
+        f"{error.filename} cannot be read ({error.strerror}); put an intact copy there "
+        "that you may read"
+    )

@@ -1,5 +1,6 @@
 """What the BERT notebook is asked to run: its parameters, checked, and its trials."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
@@ -9,21 +10,15 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from lamb_keras import schedules
-from lamb_keras.experiments.grids import of_solver
-from lamb_keras.experiments.names import NOTEBOOKS
-from lamb_keras.experiments.schema import Experiment, WeightDecay, WeightDecayForm
-from lamb_keras.experiments.types import (
-    Divisor,
-    Fraction,
-    ParameterError,
-    Part,
-    Seeds,
-    Text,
-    Whole,
-    by_solver,
-    grid,
-    one_of,
+from lamb_keras.experiments import types
+from lamb_keras.experiments.grids import NOTEBOOKS, of_solver
+from lamb_keras.experiments.schema import (
+    Experiment,
+    WeightDecay,
+    WeightDecayForm,
+    setting,
 )
+from lamb_keras.experiments.types import ParameterError, grid, one_of
 
 # The marks of a window: one before the question and one after either text.
 SPECIAL_TOKENS = 3
@@ -41,7 +36,7 @@ def _two_stages(value, whole):
 
 
 # A number, or text such as 65536/32768, with one for each stage.
-Batch = Annotated[Whole, WrapValidator(_two_stages)]
+Batch = Annotated[types.Whole, WrapValidator(_two_stages)]
 _two = Field(min_length=2, max_length=2)
 
 
@@ -60,10 +55,18 @@ class Trial(NamedTuple):
     weight_decay_form: str | None
     seed: int
 
+    setting = setting
+
     @property
-    def setting(self) -> dict:
-        """What tells it from trials of other settings: all but the seed."""
-        return {name: v for name, v in self._asdict().items() if name != "seed"}
+    def is_mixed(self) -> bool:
+        """Whether its two stages have batches of their own."""
+        return isinstance(self.batch_size, str)
+
+    @property
+    def stage_batches(self) -> list[int]:
+        """The batch of the first stage and that of the second."""
+        first, _, second = str(self.batch_size).partition("/")
+        return [int(first), int(second or first)]
 
     def __str__(self):
         return (
@@ -73,13 +76,9 @@ class Trial(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One of the two parts of a pre-training.
+    """One of the two parts of a pre-training: so many steps of equal micro-batches."""
 
-    A step takes `sequences_per_step` sequences of `sequence_length` tokens, in equal
-    micro-batches of `micro_batch`.
-    """
-
-    sequence_length: int
+    sequence_length: int  # in tokens
     sequences_per_step: int
     micro_batch: int
     steps: int
@@ -90,9 +89,31 @@ class Stage(NamedTuple):
         return self.sequences_per_step // self.micro_batch
 
 
+class PretrainingSteps(NamedTuple):
+    """The steps of both stages of a pre-training, and those with a rising rate."""
+
+    first: int
+    second: int
+    warmup: int
+    second_warmup: int = 0  # of a mixed batch, where its second stage begins
+
+    @property
+    def total(self) -> int:
+        """Of both stages."""
+        return self.first + self.second
+
+
 @dataclass(frozen=True, kw_only=True)
 class BertExperiment(Experiment):
     """The parameters of the BERT experiment, under the names that its notebook uses.
+
+    The paper trains on 512,000,000 `sequences`: 1,000,000 steps of 512, or 15,625 of
+    32,768. The first nine tenths of the steps, the first stage, have short sequences,
+    the others long ones; one warm-up and one decay are over both.
+
+    Only the mixed batch, "65536/32768", has a batch for each stage. Its `mixed_steps`
+    are published and are not quite the rule's. The paper gives neither its rates nor
+    its warm-ups: each stage has those of Table 4's rule at its batch.
 
     Example:
         >>> experiment = BertExperiment(table=4, scale="paper", dataset="wikipedia",
@@ -110,7 +131,7 @@ class BertExperiment(Experiment):
 
     notebook: one_of(NOTEBOOKS) = "bert_squad"  # the experiment
     # encyclopedia (generated), books or wikipedia (text files)
-    dataset: Text = "encyclopedia"
+    dataset: types.Text = "encyclopedia"
     # generated ones to pre-train on; with text files, those added
     articles: NonNegativeInt = 0
     # generated ones with questions to fine-tune on, likewise
@@ -118,52 +139,53 @@ class BertExperiment(Experiment):
     # generated ones with questions to judge by, likewise
     dev_articles: NonNegativeInt = 0
     # of a real file's articles, to judge by where it has no dev file
-    dev_fraction: Part = 0.2
+    dev_fraction: types.Part = 0.2
     # of the text, held out to watch and to choose by
-    validation_fraction: Part = 0.05
+    validation_fraction: types.Part = 0.05
     vocab_size: Annotated[int, Field(ge=30)] = 1000  # word pieces; BERT's 30,522
     # the path of a vocab.txt; None: word pieces trained on the text
-    vocabulary: Text | None = None
+    vocabulary: types.Text | None = None
     # tokens in the two stages; the paper's [128, 512]
     sequence_lengths: Annotated[list[Annotated[int, Field(ge=16)]], _two]
-    layers: Whole = 24  # of the net; BERT-Large's 24
-    width: Whole = 1024  # of a layer; BERT-Large's 1,024
-    heads: Whole = 16  # of attention, which share the width; BERT-Large's 16
+    layers: types.Whole = 24  # of the net; BERT-Large's 24
+    width: types.Whole = 1024  # of a layer; BERT-Large's 1,024
+    heads: types.Whole = 16  # of attention, which share the width; BERT-Large's 16
     # the part of activations that training leaves out; BERT's 0.1
-    dropout: Fraction = 0.1
+    dropout: types.Fraction = 0.1
     # of KerasHub, such as bert_large_en_uncased: fine-tuned, not trained
-    preset: Text | None = None
-    masking_rate: Part = 0.15  # the part of the tokens that is to be predicted
-    learning_rate_multiplier: by_solver(PositiveFloat) = 1.0  # at this scale
+    preset: types.Text | None = None
+    masking_rate: types.Part = 0.15  # the part of the tokens that is to be predicted
+    learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
     weight_decay: WeightDecay = 0.01  # of adamw, lars and lamb
     weight_decay_form: WeightDecayForm = "times_learning_rate"  # of adamw
     batch_size: grid(Batch)  # the paper's; "65536/32768" has one for each stage
     # the batch that rates and warm-up are for, maybe by solver
-    base_batch_size: by_solver(Whole | None) = None
+    base_batch_size: types.by_solver(types.Whole | None) = None
     # of the steps, with a rising rate: a number, list or by solver
-    warmup_fraction: grid(Fraction) = 0.0
+    warmup_fraction: grid(types.Fraction) = 0.0
     # that the paper trains on: 1,000,000 steps of 512
-    sequences: Whole = 512_000_000
-    second_stage: Fraction = 0.1  # the part of the steps with the longer sequences
+    sequences: types.Whole = 512_000_000
+    # the part of the steps with the longer sequences
+    second_stage: types.Fraction = 0.1
     # the paper's, of the two stages of the mixed batch
-    mixed_steps: Annotated[list[Whole], _two] = field(
-        default_factory=lambda: [7037, 1562]
+    mixed_steps: Annotated[list[types.Whole], _two] = field(
+        default_factory=[7037, 1562].copy
     )
-    steps_divisor: Divisor = 1.0  # how many times fewer steps than the paper's
+    steps_divisor: types.Divisor = 1.0  # how many times fewer steps than the paper's
     # sequences computed at once; gradients of more are added up
-    micro_batch_size: Whole = 32
+    micro_batch_size: types.Whole = 32
     # at the held-out loss during a pre-training
     looks: Annotated[int, Field(ge=2)] = 10
     # of weights, order and masks; one pre-training each
-    seeds: Seeds = field(default_factory=[0].copy)
+    seeds: types.Seeds = field(default_factory=[0].copy)
     finetuning_learning_rate: PositiveFloat = 3e-5  # the peak; of AdamW
-    finetuning_batch_size: Whole = 32  # windows of text with a question in a step
-    finetuning_epochs: Whole = 2  # passes over the training questions
-    finetuning_warmup: Fraction = 0.1  # of the steps, with a rising rate
+    finetuning_batch_size: types.Whole = 32  # windows of text with a question in a step
+    finetuning_epochs: types.Whole = 2  # passes over the training questions
+    finetuning_warmup: types.Fraction = 0.1  # of the steps, with a rising rate
     # of the answer head and the order; one fine-tuning each
-    finetuning_seeds: Seeds = field(default_factory=[0].copy)
-    document_stride: Whole = 128  # tokens from one window of a text to the next
-    max_question_length: Whole = 64  # tokens of a question that are kept
+    finetuning_seeds: types.Seeds = field(default_factory=[0].copy)
+    document_stride: types.Whole = 128  # tokens from one window of a text to the next
+    max_question_length: types.Whole = 64  # tokens of a question that are kept
 
     def open(self):
         """The text and the questions: a `lamb_keras.data.text_data.TextDataset`."""
@@ -176,8 +198,7 @@ class BertExperiment(Experiment):
     def stages(self, trial: Trial) -> tuple[Stage, Stage]:
         """The two stages of a trial at this scale; the second may have no steps."""
         steps = self._steps(trial, self.steps_divisor)
-        batches = schedules.stage_batches(trial.batch_size)
-        sizes = [batch // self.batch_divisor for batch in batches]
+        sizes = [batch // self.batch_divisor for batch in trial.stage_batches]
         both = zip(self.sequence_lengths, sizes, steps[:2], strict=True)
         return tuple(
             Stage(length, size, min(self.micro_batch_size, size), count)
@@ -189,51 +210,59 @@ class BertExperiment(Experiment):
         steps = self._steps(trial, self.steps_divisor)
         return steps.warmup + steps.second_warmup
 
-    def published_steps(self, trial: Trial) -> schedules.PretrainingSteps:
+    def published_steps(self, trial: Trial) -> PretrainingSteps:
         """The paper's steps of a trial."""
         return self._steps(trial, 1.0)
 
     def peak_learning_rate(self, trial: Trial) -> float:
         """The greatest learning rate of the first stage, at this scale."""
-        base = of_solver(self.base_batch_size, trial.solver)
-        batch, _ = schedules.stage_batches(trial.batch_size)
-        return schedules.square_root_scaling(self._rate(trial), batch, base or batch)
+        return self._peaks(trial)[0]
 
     def learning_rates_by_step(self, trial: Trial) -> np.ndarray:
         """The learning rate of each step of both stages, shape (steps,), float32."""
-        return schedules.pretraining_rates(
-            trial.batch_size,
-            self._rate(trial),
-            self._steps(trial, self.steps_divisor),
-            of_solver(self.base_batch_size, trial.solver),
-            self.decay_power,
-        )
-
-    def weight_decays_by_step(self, trial: Trial) -> np.ndarray:
-        """What the solver is given as weight decay at each step, shape (steps,).
-
-        For adamw the fraction of the weights that the step takes off, for lars and
-        lamb their λ, for others 0.
-        """
-        rates = self.learning_rates_by_step(trial)
-        decay = np.full(len(rates), trial.weight_decay or 0.0, "float32")
-        by_rate = trial.weight_decay_form == "times_learning_rate"
-        return decay * rates if by_rate else decay
+        steps = self._steps(trial, self.steps_divisor)
+        step, (first, second) = np.arange(steps.total), self._peaks(trial)
+        if trial.is_mixed:
+            lengths = (steps.warmup, steps.first, steps.second_warmup, steps.second)
+            fraction = schedules.two_stages_with_rewarmup(
+                step, *lengths, second / first, self.decay_power
+            )
+        else:
+            fraction = schedules.warmup_polynomial_decay(
+                step, steps.warmup, steps.total, self.decay_power
+            )
+        return np.asarray(first * fraction, "float32")
 
     def _steps(self, trial, steps_divisor):
-        return schedules.pretraining_steps(
-            trial.batch_size,
-            trial.warmup_fraction,
-            of_solver(self.base_batch_size, trial.solver),
-            sequences=self.sequences,
-            second_stage=self.second_stage,
-            mixed_steps=self.mixed_steps,
-            steps_divisor=steps_divisor,
+        of_first, of_second = self._warmups(trial)
+        total = self.sequences / trial.stage_batches[0] / steps_divisor
+        # However short a training or a stage, a step after its warm-up remains.
+        if not trial.is_mixed:
+            whole = max(round(total), 1)
+            # A part that should be whole, such as 0.29 of 100, loses none to a float's
+            # last digit; any other is cut down.
+            second = math.floor(round(whole * self.second_stage, 9))
+            warmup = min(round(of_first * total), whole - 1)
+            return PretrainingSteps(whole - second, second, warmup)
+        first, second = (max(round(n / steps_divisor), 1) for n in self.mixed_steps)
+        warmup = min(round(of_first * total), first - 1)
+        second_warmup = min(round(of_second * second), second - 1)
+        return PretrainingSteps(first, second, warmup, second_warmup)
+
+    def _warmups(self, trial):
+        """The parts of a training at either stage's batch that have a rising rate."""
+        return self._scaled(schedules.linear_epoch_warmup, trial.warmup_fraction, trial)
+
+    def _peaks(self, trial):
+        """The greatest learning rates of both stages."""
+        multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
+        return self._scaled(
+            schedules.square_root_scaling, trial.learning_rate * multiplier, trial
         )
 
-    def _rate(self, trial):
-        multiplier = of_solver(self.learning_rate_multiplier, trial.solver)
-        return trial.learning_rate * (multiplier or 1.0)
+    def _scaled(self, rule, number, trial):
+        base = of_solver(self.base_batch_size, trial.solver)
+        return [rule(number, batch, base) for batch in trial.stage_batches]
 
     def _check_together(self):
         if self.width % self.heads:
@@ -264,8 +293,7 @@ class BertExperiment(Experiment):
                 "lower document_stride or max_question_length",
                 ["document_stride", "max_question_length", "sequence_lengths"],
             )
-        trials = {trial.batch_size: trial for trial in self.trials()}
-        mixed = list(filter(schedules.is_mixed, trials))
+        mixed = {t.batch_size: t for t in self.trials() if t.is_mixed}
         if len(mixed) > 1:
             raise ParameterError(
                 f"batch_size has {' and '.join(mixed)}, expected one mixed batch at "
@@ -273,15 +301,11 @@ class BertExperiment(Experiment):
                 ["batch_size", "mixed_steps"],
             )
         for trial in self.trials():
-            self._check_batch(trial)
-        for trial in trials.values():
-            self._check_steps(trial)
+            self._check(trial)
 
-    def _check_batch(self, trial):
-        """Raises where one of a trial's two batches is none, or is all warm-up."""
-        micro = self.micro_batch_size
-        base = of_solver(self.base_batch_size, trial.solver)
-        for batch in schedules.stage_batches(trial.batch_size):
+    def _check(self, trial):
+        micro, parts = self.micro_batch_size, self._warmups(trial)
+        for batch, part in zip(trial.stage_batches, parts, strict=True):
             size = batch // self.batch_divisor
             if not size:
                 raise ParameterError(
@@ -297,8 +321,8 @@ class BertExperiment(Experiment):
                     "choose a micro_batch_size that divides them",
                     ["micro_batch_size", "batch_divisor", "batch_size"],
                 )
-            part = trial.warmup_fraction * batch / (base or batch)
             if part >= 1:
+                base = of_solver(self.base_batch_size, trial.solver)
                 given = f" for base_batch_size {base}" if base else ""
                 raise ParameterError(
                     f"warmup_fraction is {trial.warmup_fraction:g}{given}, which is "
@@ -306,9 +330,6 @@ class BertExperiment(Experiment):
                     "after the warm-up; choose a smaller warmup_fraction",
                     ["warmup_fraction", "base_batch_size", "batch_size"],
                 )
-
-    def _check_steps(self, trial):
-        """Raises where a trial has too few steps."""
         steps, batch = self._steps(trial, self.steps_divisor), trial.batch_size
         if self.second_stage and not steps.second:
             raise ParameterError(

@@ -1,10 +1,16 @@
-"""What a run's parameters make it train: the settings of its solvers, and how many."""
+"""What parameters name, and what a run's parameters make it train."""
 
 import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from lamb_keras.experiments.names import uses
+from lamb_keras.names import DECAYING_SOLVERS, SOLVERS
+
+# A trailing "+" adds Goyal's learning-rate recipe.
+SOLVERS_AND_GOYALS = (*SOLVERS, *(f"{name}+" for name in SOLVERS))
+# The solvers that use what not all of them do, of the parameters with a value for each.
+_USERS = {"weight_decay": DECAYING_SOLVERS, "weight_decay_form": ("adamw",)}
 
 # The parameters that may be grids, outermost first, by the name of one of their values.
 GRIDS = {
@@ -15,6 +21,32 @@ GRIDS = {
     "warmup_fraction": "warmup_fraction",
     "learning_rate": "learning_rates",
 }
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """An experiment: the tables it can fill and the data sets it can train on."""
+
+    tables: tuple[int, ...]
+    datasets: tuple[str, ...]
+    pretrains: bool = False  # in two stages, and then fine-tunes
+
+
+NOTEBOOKS = {
+    "bert_squad": Notebook(
+        (1, 2, 4, 8), ("encyclopedia", "books", "wikipedia"), pretrains=True
+    ),
+    "lenet_mnist": Notebook((7,), ("digits", "mnist")),
+    "davidnet_cifar10": Notebook((6,), ("digits", "cifar10")),
+    "resnet50_imagenet": Notebook(
+        (3, 5, *range(9, 26)), ("digits", "cifar10", "imagenet")
+    ),
+}
+
+
+def uses(solver: str, parameter: str) -> bool:
+    """Whether a solver, with or without a "+", uses a parameter."""
+    return solver.removesuffix("+") in _USERS.get(parameter, SOLVERS)
 
 
 def settings(parameters: Mapping) -> list[dict]:
@@ -53,12 +85,6 @@ def trials(parameters: Mapping) -> int:
     """How many trials a run with these parameters trains.
 
     Of a run that fine-tunes what it pre-trained, each fine-tuning is a trial.
-
-    Example:
-        >>> trials({"solvers": ["adam", "lamb"], "seeds": [0, 1, 2], "epochs": 30})
-        6
-        >>> trials({"solvers": ["lamb"], "seeds": [0], "finetuning_seeds": [0, 1, 2]})
-        3
     """
     seeds = (parameters.get(name) or [None] for name in ("seeds", "finetuning_seeds"))
     return len(settings(parameters)) * math.prod(map(len, seeds))
@@ -77,8 +103,6 @@ def of_solver(value, solver: str):
 def _values(parameters, name, solver):
     """What a solver is to try of one grid."""
     value = of_solver(parameters.get(name), solver)
-    if solver is not None and not uses(solver, name):
-        value = None
-    if value is None:
+    if value is None or (solver is not None and not uses(solver, name)):
         return [0.0 if name == "l2_regularization" else None]
     return value if isinstance(value, list | tuple) else [value]

@@ -61,12 +61,6 @@ def test_what_a_solver_does_not_use_multiplies_nothing():
     assert len(of("adamw+", grids)) == 4
 
 
-def test_a_grid_by_solver_is_of_the_solver_by_its_full_name():
-    rates = {"learning_rates": {"adam": 0.1, "adam+": [0.2, 0.3]}}
-    assert of("adam", rates, "learning_rate") == [(0.1,)]
-    assert of("adam+", rates, "learning_rate") == [(0.2,), (0.3,)]
-
-
 def test_what_is_not_said_is_none_but_for_no_l2_regularization():
     [setting] = settings({"solvers": ["adamw"], "weight_decay": None})
     assert setting.pop("solver") == "adamw"
@@ -79,14 +73,6 @@ def test_only_a_pretraining_has_warmups_whose_grid_is_outside_that_of_the_rates(
     grids = {"warmup_fraction": [0.05, 0.1], "learning_rates": [1.0, 2.0, 3.0]}
     found = of("adamw", grids, "warmup_fraction", "learning_rate")
     assert found == [(w, r) for w in (0.05, 0.1) for r in (1.0, 2.0, 3.0)]
-
-
-def test_batch_and_warmup_may_be_by_solver_and_of_two_stages():
-    found = [
-        (each["solver"], each["batch_size"], each["warmup_fraction"])
-        for each in settings(TABLE_1)
-    ]
-    assert found == [("adamw", 512, 0.01), ("lamb", "65536/32768", 0.2)]
 
 
 def test_every_fine_tuning_of_a_pretraining_is_a_trial():

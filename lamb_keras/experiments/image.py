@@ -8,22 +8,15 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat
 
 from lamb_keras import schedules
-from lamb_keras.experiments.names import AUGMENTATIONS
-from lamb_keras.experiments.schema import Experiment
-from lamb_keras.experiments.types import (
-    Divisor,
-    Fraction,
-    ParameterError,
-    Whole,
-    different,
-    grid,
-    one_of,
-    one_or_several,
-)
+from lamb_keras.experiments import types
+from lamb_keras.experiments.schema import Experiment, setting
+from lamb_keras.experiments.types import ParameterError, different, grid, one_of
+
+AUGMENTATIONS = ("crop", "flip", "cutout")  # in the order in which they are applied
 
 
 class Trial(NamedTuple):
-    """One training run: a solver with its numbers as the table has them, and a seed.
+    """A solver with its numbers as the table has them, and a seed.
 
     What its solver does not use is None.
     """
@@ -36,10 +29,7 @@ class Trial(NamedTuple):
     l2_regularization: float
     seed: int
 
-    @property
-    def setting(self) -> dict:
-        """What tells it from trials of other settings: all but the seed."""
-        return {name: v for name, v in self._asdict().items() if name != "seed"}
+    setting = setting
 
     def __str__(self):
         decay = "" if self.weight_decay is None else f", decay {self.weight_decay:g}"
@@ -84,21 +74,21 @@ class ImageExperiment(Experiment):
     Trial = Trial
 
     # channels of the net's first stage; the paper's 64
-    width: Whole = None
+    width: types.Whole = None
     # of each stage; the paper's [3, 4, 6, 3]
-    blocks: Annotated[list[Whole], Field(min_length=1)] = None
+    blocks: Annotated[list[types.Whole], Field(min_length=1)] = None
     # the paper's: a decay per step grows as the training shrinks
-    published_steps: Whole | None = None
+    published_steps: types.Whole | None = None
     # half of this times the sum of squared weights, in the loss
     l2_regularization: grid(NonNegativeFloat) = 0.0
     # the part of a label that is spread over all classes
-    label_smoothing: Fraction = 0.0
+    label_smoothing: types.Fraction = 0.0
     nesterov: bool = False  # whether momentum is Nesterov's
-    batch_size: one_or_several(Whole)  # the paper's
+    batch_size: types.one_or_several(types.Whole)  # the paper's
     # the batch that rates and warm-up are for; others by the rule
-    base_batch_size: Whole | None = None
-    epochs: Whole  # the paper's passes over the training images
-    epochs_divisor: Divisor = 1.0  # this scale trains epochs / epochs_divisor
+    base_batch_size: types.Whole | None = None
+    epochs: types.Whole  # the paper's passes over the training images
+    epochs_divisor: types.Divisor = 1.0  # this scale trains epochs / epochs_divisor
     warmup_epochs: NonNegativeFloat = 0.0  # of epochs, with a rising learning rate
     # of crop, flip, cutout
     augmentations: different(one_of(AUGMENTATIONS), 0) = field(default_factory=list)
@@ -111,9 +101,8 @@ class ImageExperiment(Experiment):
     def steps(self, trial: Trial, images: int) -> Steps:
         """The steps of a trial on a training set of so many images.
 
-        Its epochs are one stream of shuffled images: a step may take some from the end
-        of one and some from the start of the next, and ImageNet's 90 epochs are 7,038
-        steps of 16,384. Images that are held out count: others are shown more often.
+        Its epochs are one stream of shuffled images, of which a step may span two:
+        ImageNet's 90 epochs are 7,038 steps of 16,384. Images that are held out count.
         """
         per_step = trial.batch_size // self.batch_divisor
         if per_step > images:
@@ -123,11 +112,9 @@ class ImageExperiment(Experiment):
                 "train on: raise batch_divisor."
             )
         total = math.ceil(self.epochs / self.epochs_divisor * images / per_step)
-        warmup = self._warmup_epochs(trial.batch_size)
+        warmup = round(total * self._warmup_epochs(trial.batch_size) / self.epochs)
         # However short the training, a step after the warm-up remains.
-        return Steps(
-            per_step, min(round(total * warmup / self.epochs), total - 1), total
-        )
+        return Steps(per_step, min(warmup, total - 1), total)
 
     def micro_batches(self) -> tuple[int, int]:
         """The smallest step's images, and how many times as many the largest has."""
@@ -136,9 +123,9 @@ class ImageExperiment(Experiment):
 
     def learning_rates_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
         """The learning rate of each step, shape (total,), float32."""
-        peak, base = trial.learning_rate, self.base_batch_size
-        if base:
-            peak = schedules.square_root_scaling(peak, trial.batch_size, base)
+        peak = schedules.square_root_scaling(
+            trial.learning_rate, trial.batch_size, self.base_batch_size
+        )
         step = np.arange(steps.total)
         if trial.solver.endswith("+"):
             fraction = schedules.goyal(step, steps.total)
@@ -149,16 +136,10 @@ class ImageExperiment(Experiment):
         return np.asarray(peak * fraction, "float32")
 
     def weight_decays_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
-        """What the solver is given as weight decay at each step, shape (total,).
-
-        For adamw the fraction of the weights that the step takes off, for lars and
-        lamb their λ, for others 0.
-        """
-        decay = trial.weight_decay or 0.0
-        if trial.weight_decay_form == "times_learning_rate":
-            return decay * self.learning_rates_by_step(trial, steps)
         if trial.weight_decay_form == "per_step":
-            decay *= self.decay_factor(steps)
+            # A shorter training is given a stronger decay per step.
+            factor = (self.published_steps or steps.total) / steps.total
+            decay = trial.weight_decay * factor
             if decay >= 1:
                 raise ParameterError(
                     f"weight_decay {trial.weight_decay:g} per step, times "
@@ -166,11 +147,8 @@ class ImageExperiment(Experiment):
                     f"steps, is {decay:.3g} of the weights, expected less than 1: "
                     "train longer (a smaller epochs_divisor or a larger batch_divisor)."
                 )
-        return np.full(steps.total, decay, "float32")
-
-    def decay_factor(self, steps: Steps) -> float:
-        """How many times stronger a decay per step is in this shorter training."""
-        return self.published_steps / steps.total if self.published_steps else 1.0
+            trial = trial._replace(weight_decay=decay)
+        return super().weight_decays_by_step(trial, steps)
 
     def _check_together(self):
         batches = sorted({trial.batch_size for trial in self.trials()})
@@ -207,8 +185,6 @@ class ImageExperiment(Experiment):
         return sorted({t.batch_size // self.batch_divisor for t in self.trials()})
 
     def _warmup_epochs(self, batch_size):
-        if not self.base_batch_size:
-            return self.warmup_epochs
         return schedules.linear_epoch_warmup(
             self.warmup_epochs, batch_size, self.base_batch_size
         )

@@ -1,40 +1,29 @@
-"""The parameters that all experiments share, and the types of all parameters.
+"""The parameters that all experiments share.
 
 A parameter is a field of an experiment: here, in `ImageExperiment` or `BertExperiment`
 stand its name, type, range, default and comment, which its notebooks' cells have too.
 """
 
-from collections.abc import Collection, Mapping
+import ast
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Annotated, ClassVar
 
+import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter
 
 from lamb_keras.experiments import types
-from lamb_keras.experiments.cells import assigned
-from lamb_keras.experiments.grids import settings
-from lamb_keras.experiments.names import (
-    DTYPE_POLICIES,
-    NOTEBOOKS,
-    SOLVERS_AND_GOYALS,
-    uses,
-)
-from lamb_keras.experiments.types import (
-    ParameterError,
-    Part,
-    Seeds,
-    Text,
-    Whole,
-    different,
-)
+from lamb_keras.experiments.grids import NOTEBOOKS, SOLVERS_AND_GOYALS, settings, uses
+from lamb_keras.experiments.types import ParameterError, different, one_of
 from lamb_keras.names import WEIGHT_DECAY_FORMS
 
-_rates = different(PositiveFloat)
-LearningRates = types.by_solver(types.one_or_several(PositiveFloat), _rates)
+LearningRates = types.by_solver(
+    types.one_or_several(PositiveFloat), different(PositiveFloat)
+)
 _decaying = [name for name in SOLVERS_AND_GOYALS if uses(name, "weight_decay")]
 WeightDecay = types.grid(NonNegativeFloat, _decaying)
-WeightDecayForm = types.one_or_several(types.one_of(WEIGHT_DECAY_FORMS))
+WeightDecayForm = types.one_or_several(one_of(WEIGHT_DECAY_FORMS))
 
 
 @cache
@@ -43,9 +32,16 @@ def parameters(experiment: type) -> Mapping[str, TypeAdapter]:
     return {each.name: types.adapter(each.type) for each in fields(experiment)}
 
 
-def is_required(parameter) -> bool:
-    """Whether a field has no default."""
-    return parameter.default is parameter.default_factory is MISSING
+def required(experiment: type) -> list[str]:
+    """The names of the parameters without a default."""
+    every = fields(experiment)
+    return [f.name for f in every if f.default is f.default_factory is MISSING]
+
+
+@property
+def setting(trial) -> dict:
+    """What tells a trial from those of other settings: all but the seed."""
+    return {name: v for name, v in trial._asdict().items() if name != "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +54,14 @@ class Experiment:
 
     Trial: ClassVar[type]  # a named tuple of the numbers of a setting, and a seed
 
-    notebook: types.one_of(NOTEBOOKS)  # the experiment
+    notebook: one_of(NOTEBOOKS)  # the experiment
     table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
-    scale: Text  # laptop, gpu or paper: how large the same table is run
-    dataset: Text  # one of those of the notebook
+    scale: types.Text  # laptop, gpu or paper: how large the same table is run
+    dataset: types.Text  # one of those of the notebook
     # the precision of the net, or mixed_bfloat16
-    dtype_policy: types.one_of(DTYPE_POLICIES) = "float32"
+    dtype_policy: one_of(["float32", "mixed_bfloat16"]) = "float32"
     # momentum, adagrad, adam, adamw, lars, lamb; + adds Goyal's recipe
-    solvers: different(types.one_of(SOLVERS_AND_GOYALS))
+    solvers: different(one_of(SOLVERS_AND_GOYALS))
     learning_rates: LearningRates  # a list for all solvers, or {solver: list}
     # of adamw, lars and lamb: a number, a list or {solver: list}
     weight_decay: WeightDecay = 0.0
@@ -76,16 +72,17 @@ class Experiment:
     global_clipnorm: PositiveFloat | None = None
     # whether LAMB and LARS update equal variables at once
     packed_update: bool = False
-    batch_divisor: Whole = 1  # a step takes batch_size // batch_divisor
+    batch_divisor: types.Whole = 1  # a step takes batch_size // batch_divisor
     decay_power: NonNegativeFloat = 1.0  # of the polynomial decay that follows
-    seeds: Seeds  # of weights
-    validation_fraction: Part  # of the training images, held out to choose by
+    seeds: types.Seeds  # of weights
+    validation_fraction: types.Part  # of the training images, held out to choose by
 
     def __post_init__(self):
+        adapters = parameters(type(self))
         for each in fields(self):
-            value, adapter = getattr(self, each.name), parameters(type(self))[each.name]
+            value = getattr(self, each.name)
             if value is not None or each.default is not None:
-                value = types.check(each.name, adapter, value)
+                value = types.check(each.name, adapters[each.name], value)
             object.__setattr__(self, each.name, value)
         check_together(vars(self))
         self._check_together()
@@ -95,10 +92,11 @@ class Experiment:
         """The experiment whose parameters are among these names.
 
         A notebook calls it with `globals()`, after its cell of parameters. Of what that
-        cell sets, or Papermill's, all must be parameters, but for the notebook's `own`.
+        cell sets, or Papermill's, all must be parameters, but for the notebook's `own`:
+        Papermill only warns of other names, JupyterLab not even that. A kernel is not
+        told which cell is tagged, but IPython keeps the source of all that it ran.
         """
-        needed = [each.name for each in fields(cls) if is_required(each)]
-        known = [*parameters(cls), *own]
+        needed, known = required(cls), [*parameters(cls), *own]
         for name in assigned(names.get("In", ()), needed):
             if name not in known:
                 raise ParameterError(types.unknown(name, names.get(name), known))
@@ -111,10 +109,22 @@ class Experiment:
         """Every setting with every seed, in the order of the grids."""
         names = self.Trial._fields[:-1]
         return [
-            self.Trial(*(setting[name] for name in names), seed)
-            for setting in settings(asdict(self))
+            self.Trial(*(each[name] for name in names), seed)
+            for each in settings(asdict(self))
             for seed in self.seeds
         ]
+
+    def weight_decays_by_step(self, trial, *steps) -> np.ndarray:
+        """What the solver is given as weight decay at each step, shape (steps,).
+
+        For adamw the fraction of the weights that the step takes off, for lars and
+        lamb their λ, for others 0.
+        """
+        rates = self.learning_rates_by_step(trial, *steps)
+        decay = trial.weight_decay or 0.0
+        if trial.weight_decay_form == "times_learning_rate":
+            return decay * rates
+        return np.full(len(rates), decay, "float32")
 
     def _check_together(self):
         """Raises `ParameterError` for what is possible alone but not together."""
@@ -145,3 +155,41 @@ def check_together(given: Mapping) -> None:
                     f"well, which is one of the solvers; add {solver}: and its values",
                     [name, "solvers"],
                 )
+
+
+def assigned(executed: Sequence[str], required: Collection[str]) -> list[str]:
+    """The names that the cell of parameters and Papermill's after it set, in order.
+
+    The cell of parameters is the last one that sets half of the required ones or more,
+    Papermill's the last one with its heading. A cell that was mended and run again has
+    an earlier version among those executed, which does not count. Names that begin with
+    an underscore are a notebook's own.
+
+    Example:
+        >>> cells = ["epochs = 3\\nseeds = [0]", "# Parameters\\nepoch = 3", "x = 5"]
+        >>> assigned(cells, {"epochs", "seeds"})
+        ['epochs', 'seeds', 'epoch']
+    """
+    given, injected = [], []
+    for source in executed:
+        names = _names(source)
+        if source.lstrip().startswith("# Parameters"):
+            injected = names
+        elif 2 * len({*names} & {*required}) >= len(required):
+            given, injected = names, []
+    return [name for name in (*given, *injected) if not name.startswith("_")]
+
+
+def _names(source):
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError):
+        return []
+    return [
+        node.id
+        for statement in statements
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for target in getattr(statement, "targets", None) or [statement.target]
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name)
+    ]

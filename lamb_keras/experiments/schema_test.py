@@ -1,5 +1,3 @@
-"""The cells of parameters in the notebooks, held against the schema."""
-
 import inspect
 import io
 import json
@@ -9,12 +7,20 @@ import tokenize
 from dataclasses import fields
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from lamb_keras import experiments
+from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.bert import BertExperiment
-from lamb_keras.experiments.image import ImageExperiment
-from lamb_keras.experiments.schema import Experiment, is_required
+from lamb_keras.experiments.image import AUGMENTATIONS, ImageExperiment
+from lamb_keras.experiments.schema import (
+    WEIGHT_DECAY_FORMS,
+    Experiment,
+    assigned,
+    required,
+)
+from lamb_keras.experiments.validation_test import TABLE_7
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # Where a notebook says in words of its own what it trains, and with what.
@@ -60,7 +66,7 @@ def test_a_notebooks_cell_has_the_names_types_and_comments_of_the_schema(name):
     source, given = "".join(cell["source"]), {}
     exec(source, {}, given)
     experiment(**given)
-    assert {each.name for each in fields(experiment) if is_required(each)} <= set(given)
+    assert {*required(experiment)} <= set(given)
     if pretrains:
         assert set(given) == {each.name for each in fields(experiment)}
     said = comments(fields_of(Experiment)) | comments(fields_of(experiment))
@@ -83,5 +89,94 @@ def test_names_are_those_of_the_optimizers_and_augmentations():
     from lamb_keras.training import augmentation
 
     assert set(experiments.SOLVERS) == set(solvers.SOLVERS)
-    assert experiments.WEIGHT_DECAY_FORMS == adamw.WEIGHT_DECAY_FORMS
-    assert experiments.AUGMENTATIONS == augmentation.AUGMENTATIONS
+    assert WEIGHT_DECAY_FORMS == adamw.WEIGHT_DECAY_FORMS
+    assert AUGMENTATIONS == augmentation.AUGMENTATIONS
+
+
+# What a kernel has run
+
+GIVEN = "\n".join(f"{name} = {value!r}" for name, value in TABLE_7.items())
+RENAMED = GIVEN.replace("batch_divisor", "batch_division")
+
+
+def of(*executed, **more):
+    """The experiment of a kernel that has run these cells."""
+    names = {}
+    for source in executed:
+        exec(source, names)
+    return ImageExperiment.of({**names, "In": ["", *executed]}, **more)
+
+
+def refusal(*executed):
+    with pytest.raises(ParameterError) as caught:
+        of(*executed)
+    return str(caught.value)
+
+
+def test_a_name_that_no_parameter_has_is_refused_in_either_cell():
+    assert of(GIVEN, "import math\nx = 3", "# Parameters\nepochs = 3").epochs == 3
+    assert refusal(RENAMED) == (
+        "unknown parameter batch_division; did you mean batch_divisor?"
+    )
+    assert "weight_decy; did you mean weight_decay?" in refusal(
+        GIVEN, "# Parameters\nepochs = 3\nweight_decy = 0.5"
+    )
+    # Where what was injected has most parameters, too, the notebook's own cell counts.
+    assert "batch_division" in refusal(RENAMED, f"# Parameters\n{GIVEN}")
+
+
+def test_a_cell_that_was_mended_and_run_again_is_fine():
+    wrong, right = "# Parameters\nepoch = 3", "# Parameters\nepochs = 3"
+    assert of(RENAMED, GIVEN).batch_divisor == 16
+    assert of(GIVEN, wrong, right).epochs == 3
+    assert of(wrong, GIVEN).epochs == 30
+    # What one tries beside them is one's own.
+    assert of(GIVEN, "epochs = 3\nrates = [0.1]").epochs == 3
+    # But what was fine and then changed is not.
+    assert "batch_division" in refusal(GIVEN, RENAMED)
+    assert "epoch" in refusal(GIVEN, right, wrong)
+
+
+def test_a_notebook_may_have_parameters_of_its_own():
+    noisy = f"{GIVEN}\nnoise: float = 0.1\n_half, _all = 8, 16"
+    assert "unknown parameter noise" in refusal(noisy)
+    assert of(noisy, own=["noise"]).batch_divisor == 16
+
+
+def test_a_missing_parameter_is_named():
+    without = GIVEN.replace("scale = 'laptop'\n", "")
+    assert refusal(without) == "scale is missing; add it to the parameters"
+
+
+def test_what_is_not_python_has_no_names():
+    assert assigned(["%time x = (", "x = 3; y, z = 1, 2"], {"x"}) == ["x", "y", "z"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "options", "sentence"),
+    [
+        (GIVEN, ["-p", "epoch", "3", "-p", "weight_decy", "0.5"], "mean epochs?"),
+        (RENAMED, ["-p", "epochs", "3"], "mean batch_divisor?"),
+        (GIVEN, ["-p", "epochs", "0"], "ParameterError: epochs is 0, expected a whole"),
+    ],
+)
+def test_plain_papermill_stops_with_one_sentence(tmp_path, cell, options, sentence):
+    make = "from lamb_keras.experiments.image import ImageExperiment"
+    cells = [nbformat.v4.new_code_cell(cell, metadata={"tags": ["parameters"]})]
+    cells += map(nbformat.v4.new_code_cell, [make, "ImageExperiment.of(globals())"])
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = kernel
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", *options]
+    done = subprocess.run(
+        [*command, str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0 and sentence in done.stderr
+    left = json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1]["outputs"]
+    [traceback] = [output["traceback"] for output in left if "traceback" in output]
+    assert len(traceback) == 1 and sentence in traceback[0]

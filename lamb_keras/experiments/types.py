@@ -16,7 +16,7 @@ import yaml
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from lamb_keras.experiments.names import SOLVERS_AND_GOYALS
+from lamb_keras.experiments.grids import SOLVERS_AND_GOYALS
 
 # What was expected, for pydantic's types of errors; our own say it themselves.
 _EXPECTED = {
@@ -57,10 +57,8 @@ class ParameterError(ValueError):
 
 def adapter(kind) -> TypeAdapter:
     """The strict validator of a type, built when it is first used."""
-    return TypeAdapter(
-        kind,
-        config=pydantic.ConfigDict(strict=True, allow_inf_nan=False, defer_build=True),
-    )
+    config = pydantic.ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
+    return TypeAdapter(kind, config=config)
 
 
 def check(name: str, kind: TypeAdapter, value):
@@ -81,15 +79,16 @@ def check(name: str, kind: TypeAdapter, value):
     whole = "whole " * any(isinstance(told.get(each), int) for each in ("ge", "le"))
     template = _EXPECTED.get(wrong["type"])
     expected = template.format(**told, whole=whole) if template else wrong["msg"]
-    cure = how_to_write_a_number(received)
+    cure = _how_to_write_a_number(received)
     if "names" in told:
         cure = did_you_mean(str(received), told["names"])
     elif wrong["type"] == "list_type":
-        cure = _in_brackets(received)
+        is_plain = isinstance(received, int | float) or _name(received) == received
+        cure = f"; write [{received}]" if is_plain else ""
     if "[key]" in place:
         if received in SOLVERS_AND_GOYALS:
             cure = f"; leave {received} out, which does not"
-        received = f"{name} is set for {shown_name(received)}"
+        received = f"{name} is set for {_name(received)}"
         expected = "solvers that use it"
     else:
         inside = "".join(f"[{part}]" for part in place if part not in _TAGS)
@@ -108,25 +107,16 @@ def one_of(names: Iterable[str]):
     return Annotated[str, AfterValidator(check_name)]
 
 
-def _check_different(values):
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise PydanticCustomError("twice", "no value twice", {"index": index})
-    return values
-
-
-def _check_pattern(pattern):
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        expected = f"a regular expression; {error}"
-        raise PydanticCustomError("pattern", expected) from None
-    return pattern
-
-
 def different(item, minimum: int = 1):
     """A list of different items."""
-    validator = AfterValidator(_check_different)
+
+    def check_different(values):
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                raise PydanticCustomError("twice", "no value twice", {"index": index})
+        return values
+
+    validator = AfterValidator(check_different)
     return Annotated[list[item], Field(min_length=minimum), validator]
 
 
@@ -147,12 +137,21 @@ def grid(item, users: Iterable[str] = SOLVERS_AND_GOYALS):
 
 
 def _either(kind, first, second):
-    # Told which of two types is meant, pydantic tells the errors of that one alone.
+    # A discriminated union has the errors of the type that is meant alone.
     return Annotated[
         Annotated[first, pydantic.Tag(_TAGS[0])]
         | Annotated[second, pydantic.Tag(_TAGS[1])],
         pydantic.Discriminator(lambda value: _TAGS[not isinstance(value, kind)]),
     ]
+
+
+def _check_pattern(pattern):
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        expected = f"a regular expression; {error}"
+        raise PydanticCustomError("pattern", expected) from None
+    return pattern
 
 
 Whole = Annotated[int, Field(ge=1)]
@@ -163,25 +162,6 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]  # may be nothing, and not all
 Part = Annotated[float, Field(gt=0, lt=1)]
 # What NumPy and JAX both take as a seed.
 Seeds = different(Annotated[int, Field(ge=0, le=2**32 - 1)])
-
-
-def how_to_write_a_number(written) -> str:
-    """The cure for a number that arrived as text, if it is one.
-
-    Example:
-        >>> how_to_write_a_number("1e-3")
-        '; YAML reads 1e-3 as text, so write 0.001'
-    """
-    try:
-        number = float(written) if isinstance(written, str) else math.nan
-    except ValueError:
-        return ""
-    if not math.isfinite(number):
-        return ""
-    if not isinstance(yaml.safe_load(written), str):
-        return f"; write {written.strip()} without quotes"
-    plain = yaml.safe_dump(number).split()[0]
-    return f"; YAML reads {written.strip()} as text, so write {plain}"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -200,41 +180,44 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def unknown(name: str, value, known: Iterable[str]) -> str:
-    """The refusal of a name that no parameter has, with the nearest that one has.
-
-    Example:
-        >>> unknown("learning_rte", 1, ["learning_rates"])
-        'unknown parameter learning_rte; did you mean learning_rates?'
-    """
-    cure = how_to_write_a_number(value)
+    """The refusal of a name that no parameter has."""
+    cure = _how_to_write_a_number(value)
     also = f" (and{cure.removeprefix(';')})" if cure else ""
-    nearest = did_you_mean(str(name), known)
-    return f"unknown parameter {shown_name(name)}{nearest}{also}"
+    return f"unknown parameter {_name(name)}{did_you_mean(str(name), known)}{also}"
 
 
 def shown(value) -> str:
-    """A value as a sentence has it, of bounded length and on one line.
-
-    Example:
-        >>> shown("1e-3"), shown(None), shown([])
-        ("the text '1e-3'", 'empty', 'an empty list')
-    """
+    """A value as a sentence has it, of bounded length and on one line."""
     if isinstance(value, str):
         return f"the text {reprlib.repr(value)}"
     empty = {"None": "empty", "[]": "an empty list", "{}": "an empty mapping"}
     return empty.get(reprlib.repr(value)) or reprlib.repr(value)
 
 
-def shown_name(name) -> str:
+def _name(name):
     """A name as a sentence has it: in quotes only if it is no name."""
     name = str(name)
     is_plain = name.removesuffix("+").isidentifier() and len(name) < 50
     return name if is_plain else reprlib.repr(name)
 
 
-def _in_brackets(value):
-    is_plain = isinstance(value, int | float) or shown_name(value) == value
-    return f"; write [{value}]" if is_plain else ""
+def _how_to_write_a_number(written):
+    """The cure for a number that arrived as text, or nothing.
+
+    Example:
+        >>> _how_to_write_a_number("1e-3")
+        '; YAML reads 1e-3 as text, so write 0.001'
+    """
+    try:
+        number = float(written) if isinstance(written, str) else math.nan
+    except ValueError:
+        return ""
+    if not math.isfinite(number):
+        return ""
+    if not isinstance(yaml.safe_load(written), str):
+        return f"; write {written.strip()} without quotes"
+    plain = yaml.safe_dump(number).split()[0]
+    return f"; YAML reads {written.strip()} as text, so write {plain}"
 
 
 def _plain(value):

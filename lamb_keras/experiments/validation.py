@@ -1,15 +1,14 @@
 """The check of a run's parameters before anything starts."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 
 from pydantic import JsonValue
 
 from lamb_keras.experiments import types
 from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.grids import NOTEBOOKS
 from lamb_keras.experiments.image import ImageExperiment
-from lamb_keras.experiments.names import NOTEBOOKS
-from lamb_keras.experiments.schema import check_together, is_required, parameters
+from lamb_keras.experiments.schema import check_together, parameters, required
 from lamb_keras.experiments.types import ParameterError
 
 # The type of each parameter there is.
@@ -18,7 +17,7 @@ VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}
 
 def validate(
     given: Mapping,
-    known: Iterable[str] | None = None,
+    known: Mapping = VOCABULARY,
     source: Mapping[str, str] | None = None,
 ) -> dict:
     """The parameters in their plain types, or a `ParameterError` of one sentence.
@@ -27,9 +26,8 @@ def validate(
 
     Args:
         given: name to value.
-        known: the names that this notebook accepts, all of `VOCABULARY` by default;
-            given as a mapping of names to defaults, a name outside the vocabulary
-            must keep the type of its default.
+        known: the names that this notebook accepts, and their defaults: a parameter
+            that only this notebook has must keep the type of its default.
         source: where a value came from, by name ("--set", a YAML file), so that the
             sentence can say where to mend it.
 
@@ -41,7 +39,7 @@ def validate(
         lamb_keras...ParameterError: unknown parameter seed; did you mean seeds?
     """
     try:
-        return _validate(given, VOCABULARY if known is None else known)
+        return _validate(given, known)
     except ParameterError as error:
         places = [(source or {}).get(name) for name in error.names]
         # The last word is the command line's, so that is where to mend it.
@@ -51,27 +49,25 @@ def validate(
 
 
 def _validate(given, known):
-    notebook = NOTEBOOKS.get(str(given.get("notebook")))
-    experiment = BertExperiment if notebook and notebook.pretrains else ImageExperiment
-    adapters, valid = VOCABULARY | parameters(experiment), {}
     for name in given:
         if name not in known:
             raise ParameterError(types.unknown(name, given[name], known), [name])
+    notebook = NOTEBOOKS.get(str(given.get("notebook")))
+    experiment = BertExperiment if notebook and notebook.pretrains else ImageExperiment
+    adapters, valid = VOCABULARY | parameters(experiment), {}
     for name, value in given.items():
-        adapter = adapters.get(name) or _like(known, name)
+        adapter = adapters.get(name) or _like(known[name])
         valid[name] = types.check(name, adapter, value)
     check_together(valid)
-    needed = {each.name for each in fields(experiment) if is_required(each)}
-    if notebook and needed <= valid.keys():
+    if notebook and valid.keys() >= {*required(experiment)}:
         experiment.of(valid)
     return valid
 
 
-def _like(known, name):
-    """The validator of a parameter that only its notebook has: of its default's type.
+def _like(default):
+    """The validator of a parameter that only its notebook has.
 
     It is JSON's, for YAML has dates and sets, and a parameters cell has neither.
     """
-    default = known[name] if isinstance(known, Mapping) else None
     json = {list: list[JsonValue], dict: dict[str, JsonValue], type(None): JsonValue}
     return types.adapter(json.get(type(default), type(default)))

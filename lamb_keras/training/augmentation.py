@@ -6,7 +6,7 @@ The same key gives the same pictures, alone, in a scan or beside others under `v
 import jax
 import jax.numpy as jnp
 
-AUGMENTATIONS = ("crop", "flip", "cutout")  # in the order in which they are applied
+from lamb_keras.experiments.image import AUGMENTATIONS
 
 
 def augment(images, key, names):

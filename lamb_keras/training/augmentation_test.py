@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamb_keras.training.augmentation import AUGMENTATIONS, augment, crop, cutout, flip
+from lamb_keras.experiments.image import AUGMENTATIONS
+from lamb_keras.training.augmentation import augment, crop, cutout, flip
 
 KEY = jax.random.key(7)
 SUBSETS = [

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamb_keras.data import Split, Streamed
+from lamb_keras.data import Images, Streamed
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.models.precision import dtype_policy
 from lamb_keras.optimizers import solvers
@@ -35,7 +35,7 @@ _NORMALIZATION = ("gamma", "beta")
 
 def sweep(
     experiment: ImageExperiment,
-    images: Split | Streamed,
+    images: Images | Streamed,
     make_model: Callable,
     threads: int | None = None,
     width: int | None = None,

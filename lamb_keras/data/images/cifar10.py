@@ -45,27 +45,24 @@ def find() -> Images | None:
 
     The pixels stay uint8. Their `mean` and `std` are computed; those of the original,
     by which recipes normalize, are (125.31, 122.95, 113.87) and (62.99, 62.09, 66.70).
-
-    A folder or an archive of pictures takes many seconds to decode the first time,
-    after which `lamb_keras.data.cache` keeps the pixels, 184 MB of them.
+    What takes many seconds to decode is kept by `lamb_keras.data.cache`.
     """
     folder = source.folder("cifar10")
     if folder is None:
         return None
     every = source.files(folder)
-    if found := _of_one_form(folder, every):
-        form, root, paths = found
-    else:
-        form, root = "archive", folder
+    decode, root, paths = _of_one_form(folder, every) or (_archive, folder, {})
+    if decode is _archive:
         paths = {name: every[name] for name in every if name.endswith(ARCHIVES)}
         if len(paths) != 1:
             found = ", ".join(sorted(paths)) or "none of CIFAR-10's files"
             raise DataError(f"{folder} holds {found}; put there {FORMS}")
-    if form == "batches":
+    if decode is _batches:
         return _images(**_batches(root, paths))
-    decode = _pictures if form == "pictures" else _archive
+    # Sizes and times tell whether 60,000 pictures are the same.
+    states = [(name, *source.state(path)) for name, path in sorted(paths.items())]
+    key = f"cifar10-{hashlib.sha256(repr(states).encode()).hexdigest()}"
     names = ("train", "train_labels", "test", "test_labels", "jpegs")
-    key = f"cifar10-{_key(form, paths)}"
     return _images(**cache.remembered(key, names, lambda: decode(root, paths)))
 
 
@@ -94,7 +91,7 @@ def _images(train, train_labels, test, test_labels, jpegs):
 
 
 def _of_one_form(root, files):
-    """(form, folder, files in it) of the batches or pictures that lie least deep.
+    """(function to decode, folder, files in it) of those that lie least deep.
 
     Batches come before pictures, and python's before binary ones.
     """
@@ -112,35 +109,14 @@ def _of_one_form(root, files):
         return None
     form, _, inner = place = min(groups)
     folder = f"{root}/{inner}" if inner else root
-    return "pictures" if form == 2 else "batches", folder, groups[place]
-
-
-def _key(form, paths):
-    """What tells these files from others: of 60,000 pictures, sizes and times do."""
-    digest = hashlib.sha256()
-    for name, path in sorted(paths.items()):
-        if form == "archive":
-            digest.update(source.read(path))
-        else:
-            status = source.status(path)
-            digest.update(f"{name}/{status.st_size}/{status.st_mtime_ns}/".encode())
-    return digest.hexdigest()
+    return _pictures if form == 2 else _batches, folder, groups[place]
 
 
 def _archive(_, paths):
     (path,) = paths.values()
-    found = _of_one_form(path, _members(path))
-    if found is None:
-        raise DataError(f"{path} holds none of CIFAR-10's files; pack {FORMS}")
-    form, root, files = found
-    return (_pictures if form == "pictures" else _batches)(root, files)
-
-
-def _members(path):
-    """The contents of the files in a tar archive by their names."""
     try:
         with tarfile.open(path) as archive:
-            found = {
+            contents = {
                 posixpath.normpath(member.name): archive.extractfile(member).read()
                 for member in archive
                 if member.isreg()
@@ -157,7 +133,11 @@ def _members(path):
             f"{path} is no intact tar archive ({source.reason(error)}); replace it by "
             "an intact copy"
         ) from None
-    return found
+    found = _of_one_form(path, contents)
+    if found is None:
+        raise DataError(f"{path} holds none of CIFAR-10's files; pack {FORMS}")
+    decode, root, files = found
+    return decode(root, files)
 
 
 def _content(file):

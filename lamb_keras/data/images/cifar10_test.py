@@ -60,12 +60,8 @@ def python_2(value):
     )
 
 
-def python_3(protocol):
-    def write(pixels, labels):
-        value = {"data": rows(pixels), "labels": labels.tolist()}
-        return pickle.dumps(value, protocol)
-
-    return write
+def python_3(pixels, labels):
+    return pickle.dumps({"data": rows(pixels), "labels": labels.tolist()})
 
 
 def batches(write, suffix=""):
@@ -102,18 +98,13 @@ def tar(files):
 PICTURES = folder_of_pictures()
 FORMS = {
     "python": batches(python),
-    "Python 3, protocol 2": batches(python_3(2)),
-    "Python 3, protocol 4": batches(python_3(4)),
+    "Python 3": batches(python_3),
     "python in its folder": below("cifar-10-batches-py", batches(python)),
     "python in its archive": {
         "cifar-10-python.tar.gz": gzip.compress(tar(below("cifar-10", batches(python))))
     },
     "binary": batches(binary, ".bin"),
-    "binary in its archive": {
-        "a.tgz": gzip.compress(tar(below("cifar-10", batches(binary, ".bin"))))
-    },
     "pictures": PICTURES,
-    "pictures in a folder": below("cifar10-png", PICTURES),
     "pictures in a tar": {"a.tar": tar(below("./a/b", PICTURES))},
     "pictures in a tar.xz": {"a.tar.xz": lzma.compress(tar(below(".", PICTURES)))},
     "batches beside pictures": batches(python) | {"train/cat/1.png": b"?"},
@@ -148,20 +139,6 @@ def test_the_fingerprint_is_of_the_pictures_whenever_they_were_written(put):
     assert fingerprint("cifar10") != before
 
 
-def test_another_archive_of_the_same_name_size_and_time_is_another(put):
-    folder = put("cifar10", {})
-    found = set()
-    for files in (
-        PICTURES,
-        PICTURES | {"test/cat/0006.png": PICTURES["test/dog/0010.png"]},
-    ):
-        content = tar(files).ljust(2**20, b"\0")
-        (folder / "a.tar").write_bytes(content)
-        os.utime(folder / "a.tar", (1, 1))
-        found.add(fingerprint("cifar10"))
-    assert len(found) == 2
-
-
 def test_a_link_to_nowhere_is_named(put, refusal):
     path = put("cifar10", PICTURES) / "train" / "cat" / "0015.png"
     path.unlink()
@@ -169,21 +146,11 @@ def test_a_link_to_nowhere_is_named(put, refusal):
     assert refusal("cifar10").startswith(f"{path} cannot be read (No such file or dir")
 
 
-def test_decoded_pictures_are_kept_and_a_damaged_cache_is_made_again(put, monkeypatch):
-    folder = put("cifar10", PICTURES)
+def test_decoded_pictures_are_kept(put, monkeypatch):
+    put("cifar10", PICTURES)
     expected = load("cifar10").fingerprint
-    (kept,) = (folder.parent / "cache").iterdir()
-    decode, decoded = pictures.decode, []
-
-    def counting(*arguments):
-        decoded.append(1)
-        return decode(*arguments)
-
-    monkeypatch.setattr(pictures, "decode", counting)
-    assert load("cifar10").fingerprint == expected and decoded == []
-    kept.write_bytes(kept.read_bytes()[:-5000])
-    for _ in ("made again", "from the cache"):
-        assert load("cifar10").fingerprint == expected and len(decoded) == 70
+    monkeypatch.setattr(pictures, "decode", None)
+    assert load("cifar10").fingerprint == expected
 
 
 def test_the_title_tells_jpeg_and_what_is_not_all_of_cifar_10(put):
@@ -208,11 +175,6 @@ def test_all_of_cifar_10_is_called_so(jpegs, encoding, stands_in_for):
     sizes = "50,000 + 10,000 pictures of 32x32 pixels"
     assert images.title == f"CIFAR-10{encoding}, {sizes}"
     assert images.stands_in_for == stands_in_for
-
-
-def test_the_order_of_the_classes_is_cifar_10s():
-    names = "airplane automobile bird cat deer dog frog horse ship truck"
-    assert CLASSES == tuple(names.split())
 
 
 # What is refused
@@ -240,15 +202,11 @@ class HarmfulByNumPy:
 
 ROWS, LABELS = rows(tiny("test")[0]), tiny("test")[1].tolist()
 WRONG = {
-    **{f"cut off at {n}": batches(python)["test_batch"][:n] for n in (0, 50, 5000, -1)},
-    "a list": python_2([1, 2]),
+    **{f"cut off at {n}": batches(python)["test_batch"][:n] for n in (0, 5000)},
     "CIFAR-100's": python_2({b"data": ROWS, b"fine_labels": LABELS}),
     "fewer labels": python_2({b"data": ROWS, b"labels": LABELS[:2]}),
     "a label 10": python_2({b"data": ROWS, b"labels": [*LABELS[1:], 10]}),
-    "a label -1": python_2({b"data": ROWS, b"labels": [*LABELS[1:], -1]}),
-    "smaller pictures": python_2({b"data": ROWS[:, 1:], b"labels": LABELS}),
     "numbers with a point": python_2({b"data": ROWS.astype(float), b"labels": LABELS}),
-    "no pictures": python_2({b"data": ROWS[:0], b"labels": []}),
     "a call": pickle.dumps({b"data": Harmful(), b"labels": []}, protocol=5),
     "a call by NumPy": python_2({b"data": HarmfulByNumPy(), b"labels": []}),
     "an old call": pickle.dumps({b"data": Harmful(), b"labels": []}, protocol=0),
@@ -310,7 +268,7 @@ def test_an_archive_that_is_cut_off_or_damaged_never_passes_for_a_whole_one(
     at = at if suffix == ".tar" else len(whole) // 2
     damaged = [whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]]
     end = len(content.rstrip(b"\0")) if suffix == ".tar" else len(whole) - 1
-    damaged += [whole[:length] for length in (0, 1, 600, 5000, at, end)]
+    damaged += [whole[:length] for length in (0, 600, at, end)]
     for content in damaged:
         path.write_bytes(content)
         sentence = refusal("cifar10", check)

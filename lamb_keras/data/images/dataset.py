@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,22 +14,13 @@ from lamb_keras.data.source import DataError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """What data in memory and data that are streamed have in common.
+    """What data in memory and data that are streamed have in common."""
 
-    Args:
-        name: what parameters call it.
-        title: what a report calls it.
-        stands_in_for: the data set whose place it takes, or None if it is the thing
-            itself.
-        classes: how many; labels are 0 to `classes - 1`.
-        fingerprint: SHA-256, in hex, of what tells this content from any other.
-    """
-
-    name: str
-    title: str
-    stands_in_for: str | None
-    classes: int
-    fingerprint: str
+    name: str  # as parameters have it
+    title: str  # as a report has it
+    stands_in_for: str | None  # the data set whose place it takes, if another's
+    classes: int  # labels are 0 to classes - 1
+    fingerprint: str  # SHA-256, in hex, of what tells this content from any other
 
     @property
     def training_set(self) -> int:
@@ -47,18 +37,13 @@ class Dataset:
 class Images(Dataset):
     """Labeled images, gray or in color, to train on, to choose by and to test on.
 
-    The arrays are read-only: trials share them.
-
-    Args:
-        mean, std: of each channel, in units of the stored pixels; None where the images
-            are ready as they are.
-        train_images, validation_images, test_images: shape (n, height, width,
-            channels). Gray ones are float32 in [0, 1], 0 the background, and ready as
-            they are. Color ones stay uint8, a quarter of the memory, until `normalize`
-            makes a batch float. There are none to choose by before a `split`.
-        train_labels, validation_labels, test_labels: int32, shape (n,).
+    The arrays are read-only: trials share them. Images have the shape (n, height,
+    width, channels), labels are int32. Gray images are float32 in [0, 1], 0 the
+    background, and ready as they are. Color ones stay uint8, a quarter of the memory,
+    until `normalize` makes a batch float. There are none to choose by before a `split`.
     """
 
+    # Of each channel, in units of the stored pixels; None where images are ready.
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     train_images: np.ndarray = field(repr=False)
@@ -78,14 +63,6 @@ class Images(Dataset):
         """Images out of two (pixels, labels) pairs of uint8, as files hold them.
 
         Of gray ones, without channels, `white` is the value that becomes 1.0.
-
-        Example:
-            >>> pair = np.full((2, 8, 8), 16, "uint8"), np.array([0, 1], "uint8")
-            >>> images = Images.from_pixels(
-            ...     pair, pair, white=16, name="two", title="two white squares",
-            ...     stands_in_for=None, classes=2)
-            >>> images.train_images.shape, float(images.train_images.max())
-            ((2, 8, 8, 1), 1.0)
         """
         gray = train[0].ndim == 3
         mean, std = (None, None) if gray else mean_and_std(train[0])
@@ -110,12 +87,10 @@ class Images(Dataset):
         The same in every pixel, whatever their labels.
         """
         trained = {hashlib.sha256(image).digest() for image in self.train_images}
+        others = {"validation": self.validation_images, "test": self.test_images}
         return {
             part: sum(hashlib.sha256(image).digest() in trained for image in images)
-            for part, images in (
-                ("validation", self.validation_images),
-                ("test", self.test_images),
-            )
+            for part, images in others.items()
         }
 
     @property
@@ -136,8 +111,8 @@ class Images(Dataset):
     def normalize(self, batch):
         """Images as the net takes them: (batch - mean) / std, in float32.
 
-        For NumPy's arrays and JAX's, also while JAX traces: so it is the device that
-        makes them float. Images that are ready are returned as they are.
+        For NumPy's arrays and JAX's, also while JAX traces. Images that are ready are
+        returned as they are.
         """
         if self.mean is None:
             return batch
@@ -149,23 +124,14 @@ class Images(Dataset):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Streamed(Dataset):
-    """A data set too large for memory, described as one in memory is.
+    """A data set too large for memory, described as one in memory is."""
 
-    Args:
-        image_shape: (height, width, channels) of the images in a batch.
-        sizes: how many images there are to train on, held out and to test, by name.
-        augmentations: what is done to the training images where they are read.
-        batches: a function of (split, batch_size=, seed=, process_index=,
-            process_count=, workers=) to an iterator over (images, labels), as
-            `lamb_keras.data.imagenet.batches` is.
-        normalize: from the images of a batch to what the net takes.
-    """
-
-    image_shape: tuple[int, int, int]
-    sizes: dict[str, int]
-    augmentations: tuple[str, ...]
+    image_shape: tuple[int, int, int]  # (height, width, channels) in a batch
+    sizes: dict[str, int]  # images to train on, held out and to test, by name
+    augmentations: tuple[str, ...]  # done to training images where they are read
+    # As `lamb_keras.data.imagenet.batches`, but for what is held out and the size.
     batches: Callable = field(repr=False)
-    normalize: Callable = field(repr=False)
+    normalize: Callable = field(repr=False)  # from a batch to what the net takes
 
     duplicates = None  # not counted: all pictures would have to be read
 
@@ -182,14 +148,8 @@ def split(images: Images, validation_fraction: float, seed: int = 0) -> Images:
     The test set is not touched, nor the fingerprint. The same seed holds out the same
     images, on every machine and NumPy; trials differ in their own seeds, not in this
     one, so that all of them are judged on the same images.
-
-    Example:
-        >>> from lamb_keras.data import load
-        >>> split(load("digits"), 0.1).sizes
-        {'train': 1293, 'validation': 144, 'test': 360}
     """
-    is_number = isinstance(validation_fraction, numbers.Real)
-    if not is_number or not 0 < validation_fraction < 1:
+    if not 0 < validation_fraction < 1:
         raise DataError(
             f"validation_fraction is {validation_fraction!r}; expected a number "
             "between 0 and 1, such as 0.1, the part of the training set to hold out"
@@ -214,13 +174,7 @@ def split(images: Images, validation_fraction: float, seed: int = 0) -> Images:
 
 
 def stratified(labels, count: int, seed: int):
-    """A mask that draws `count` of the labels, from each class in proportion.
-
-    Example:
-        >>> mask = stratified(np.array([0, 0, 0, 0, 1, 1]), count=3, seed=0)
-        >>> np.bincount(np.array([0, 0, 0, 0, 1, 1])[mask]).tolist()
-        [2, 1]
-    """
+    """A mask that draws `count` of the labels, from each class in proportion."""
     classes, sizes = np.unique(labels, return_counts=True)
     quotas, remainders = np.divmod(count * sizes, len(labels))
     # The places lost in rounding down go to the classes that lost most.
@@ -238,10 +192,6 @@ def mean_and_std(pixels):
 
     Summed in whole numbers, so the same on every machine. A channel that never
     changes is given 1 to be divided by.
-
-    Example:
-        >>> mean_and_std(np.array([[[[0, 7]]], [[[255, 7]]]], "uint8"))
-        ((127.5, 7.0), (127.5, 1.0))
     """
     count = pixels.size // pixels.shape[-1]
     whole = {"dtype": np.int64, "casting": "unsafe"}

@@ -14,7 +14,6 @@ from lamb_keras.data.images.dataset import Images, stratified
 from lamb_keras.data.source import DataError
 
 TEST_SIZE = 360  # a fifth, rounded up as scikit-learn's train_test_split does
-SPLIT_SEED = 0  # fixed: the test set is part of the data set, not of a trial
 
 # Of scikit-learn 1.9.1's file, split as here.
 FINGERPRINT = "1454c953bc8ca7af63af949418f1b6aa7933488f5ab591c565a404f55ff11957"
@@ -26,7 +25,7 @@ def find() -> Images:
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
         pixels, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
-        test = stratified(labels, TEST_SIZE, SPLIT_SEED)
+        test = stratified(labels, TEST_SIZE, seed=0)
         images = Images.from_pixels(
             (pixels[~test], labels[~test]),
             (pixels[test], labels[test]),

@@ -42,10 +42,8 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, monkeypatch, refusal):
     monkeypatch.setattr(digits, "_path", lambda: path)
     for content in (
         None,
-        intact[:-100],
         intact[:5000] + b"\0\0" + intact[5002:],
         b"not gzip",
-        gzip.compress(b"one,two\n"),
         gzip.compress(b"1,2\n3,4\n"),
         gzip.compress(rows.replace(b",5,", b",6,", 1)),
     ):

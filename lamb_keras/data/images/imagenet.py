@@ -45,13 +45,12 @@ class Stored(NamedTuple):
     """The pictures that were found, none of them opened yet.
 
     `train` and `test` are sequences of an "image", its "label" and its "file_name".
-    `fingerprint` is the SHA-256 of the names of all files, or the name and version of
-    TFDS's data set: to read 150 GB is no check.
     """
 
     classes: int
     train: Any
     test: Any
+    # SHA-256 of all names, or TFDS's name and version: to read 150 GB is no check.
     fingerprint: str
 
 
@@ -99,10 +98,7 @@ def streamed(validation_fraction: float) -> Streamed:
 
 
 def normalize(batch):
-    """Images as the net takes them: (batch - MEAN) / STD, in float32.
-
-    For NumPy's arrays and JAX's, also while JAX traces.
-    """
+    """Images, NumPy's or JAX's, as the net takes them: (batch - MEAN) / STD."""
     return (batch.astype("float32") - np.float32(MEAN)) / np.float32(STD)
 
 
@@ -112,25 +108,22 @@ def batches(
     batch_size: int,
     validation_fraction: float,
     seed: int = 0,
-    epochs: float | None = None,
     size: int = SIZE,
     process_index: int = 0,
     process_count: int = 1,
     workers: int = 0,
-    start_step: int = 0,
 ):
     """An iterator over (images, labels): uint8 (n, size, size, 3) and int32 (n,).
 
-    Training images come as one stream of epochs, each shuffled in its own way, and a
-    batch may span two. They are cropped at random and one in two is mirrored, by
+    Training images come as one endless stream of epochs, each shuffled in its own way,
+    and a batch may span two. They are cropped at random and one in two is mirrored, by
     numbers that belong to the seed and the place in the stream: so the batches are the
     same however many workers make them, and however many processes share them. The
     other splits come once, in order, cut out of the middle; their last batch is filled
     up with blank images labeled -1.
 
-    It has Grain's `get_state` and `set_state`: an iterator made in the same way, but
-    for the workers, given the state of another, goes on as that one would have. The
-    state is {"step": n}, the number of the next batch. `close` ends its workers.
+    The iterator is a `stream.Batches`: given the state of another, it goes on as that
+    one would have. A picture that cannot be decoded raises `DataError` where it comes.
 
     Args:
         split: "train"; "validation", the part of the training set that is held out;
@@ -138,15 +131,10 @@ def batches(
         batch_size: images of a step, of all processes together.
         validation_fraction: of the training images, held out; 0 to train on all.
         seed: of the order, the crops and the mirroring. Not of what is held out.
-        epochs: how long to train; the last batch is filled up from one more epoch.
-            None: without end. Not of the other splits.
         size: of both sides of an image.
         process_index, process_count: which part of each batch is made here.
         workers: processes that decode in the background. They import the main module:
             a script needs `if __name__ == "__main__":`. 0: threads of this process.
-        start_step: the first batch, counted from 0.
-
-    A picture that cannot be decoded raises `DataError` where it comes.
     """
     import grain  # seconds
     from absl import flags  # by which Grain starts its workers
@@ -167,7 +155,7 @@ def batches(
         order, crops = map(int, np.random.SeedSequence(seed).generate_state(2))
         stream = grain.MapDataset.source(chosen).shuffle(order).repeat()
         stream = stream.random_map(functools.partial(_random_crop, **crop), seed=crops)
-        steps = None if epochs is None else math.ceil(epochs * len(chosen) / batch_size)
+        steps = 2**62 // batch_size  # Grain 0.2.18 batches nothing endless one by one
     else:
         steps = math.ceil(len(chosen) / batch_size)
         padding = np.full(steps * batch_size - len(chosen), -1)
@@ -175,22 +163,23 @@ def batches(
         stream = stream.map(functools.partial(_middle_crop, **crop))
 
     here = batch_size // process_count
-    # Grain 0.2.18 makes no batches of one image out of what has no end.
-    end = 2**62 if steps is None else steps * here
     stream = stream[process_index::process_count]
+
+    def joined(chunks):
+        return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
 
     def begin(step):
         chunk = max(n for n in range(1, _CHUNK + 1) if here % n == 0)
         # Grain's own defaults would hold hundreds of chunks in memory.
         options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
-        some = stream[step * here : end].batch(chunk).to_iter_dataset(options)
+        some = stream[step * here : steps * here].batch(chunk).to_iter_dataset(options)
         if workers:
             if not flags.FLAGS.is_parsed():  # as outside of absl's apps
                 flags.FLAGS.mark_as_parsed()
             some = some.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-        return iter(some.batch(here // chunk, batch_fn=_joined))
+        return iter(some.batch(here // chunk, batch_fn=joined))
 
-    return Batches(begin, start_step)
+    return Batches(begin)
 
 
 def _places(stored, validation_fraction):
@@ -231,10 +220,6 @@ def _cut(example, choose, size):
     return pixels, np.int32(example["label"])
 
 
-def _joined(chunks):
-    return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
-
-
 class _Folder:
     """The pictures in one folder a class, as TFDS gives its own.
 
@@ -246,6 +231,7 @@ class _Folder:
         self._folder = folder
         self.names = np.array([os.fsencode(name) for name, _ in found])
         self.labels = np.array([label for _, label in found], np.int32)
+        self.classes = list(dict.fromkeys(name.split("/")[0] for name, _ in found))
 
     def __len__(self):
         return len(self.labels)
@@ -253,11 +239,6 @@ class _Folder:
     def __getitem__(self, i):
         path = os.path.join(self._folder, os.fsdecode(self.names[i].item()))
         return {"image": source.read(path), "label": self.labels[i], "file_name": path}
-
-    @property
-    def classes(self):
-        _, first = np.unique(self.labels, return_index=True)
-        return [os.fsdecode(os.path.dirname(name)) for name in self.names[first]]
 
 
 @functools.lru_cache(maxsize=1)  # every split asks, and a listing takes seconds

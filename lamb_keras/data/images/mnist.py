@@ -4,14 +4,13 @@ The files, gzipped or not, are looked for in the folder `mnist`, or any folder i
 inside the folder that the environment variable LAMB_KERAS_DATA names.
 """
 
-import dataclasses
 import gzip
 import os
 
 import numpy as np
 
 from lamb_keras.data import source
-from lamb_keras.data.images.dataset import Images
+from lamb_keras.data.images.dataset import Images, fingerprint
 from lamb_keras.data.source import DataError
 
 NAMES = (
@@ -28,10 +27,7 @@ FINGERPRINT = "52cd6c10ae77107af32269dd9d10ca19c1b749e83235a0c75e2f0729ebeaf141"
 
 
 def find() -> Images | None:
-    """MNIST, or what its files hold, for which a report won't say MNIST.
-
-    Fashion-MNIST, for one, comes in files of the same names and sizes.
-    """
+    """MNIST, or what its files hold: Fashion-MNIST's have the same names and sizes."""
     folder = source.folder("mnist")
     if folder is None:
         return None
@@ -56,32 +52,28 @@ def find() -> Images | None:
 
 def download() -> Images:
     """MNIST from Keras."""
-    files = f"{', '.join(NAMES)} (or each with .gz)"
-    return _images(*source.download("mnist", "MNIST", files))
+    cure = f"{', '.join(NAMES)} (or each with .gz)"
+    return _images(*source.download("mnist", "MNIST", cure))
 
 
 def _images(train, test):
     sizes = f"{len(train[1]):,} + {len(test[1]):,}"
-    images = Images.from_pixels(
+    is_mnist = fingerprint(*train, *test) == FINGERPRINT
+    kind = f"MNIST, {sizes} handwritten digits"
+    if not is_mnist:
+        kind = f"MNIST-format images that are not MNIST's own, {sizes}"
+    return Images.from_pixels(
         train,
         test,
         name="mnist",
-        title=f"MNIST, {sizes} handwritten digits of 28x28 pixels",
-        stands_in_for=None,
+        title=f"{kind} of 28x28 pixels",
+        stands_in_for=None if is_mnist else "MNIST",
         classes=10,
     )
-    if images.fingerprint == FINGERPRINT:
-        return images
-    title = f"MNIST-format images that are not MNIST's own, {sizes} of 28x28 pixels"
-    return dataclasses.replace(images, title=title, stands_in_for="MNIST")
 
 
 def _paths(folder):
-    """The paths of the four files, by their published names or common ones.
-
-    They may lie in folders in it, as torchvision's and Kaggle's copies do; those that
-    lie least deep are taken.
-    """
+    """The paths of the four files, of those in folders the ones that lie least deep."""
     every, paths = source.files(folder), []
     for name in NAMES:
         dotted = name.replace("-idx", ".idx")

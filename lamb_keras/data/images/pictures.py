@@ -26,10 +26,8 @@ MIDDLE = 224 / 256
 def labeled(files, classes, where: str) -> list[tuple[str, int]]:
     """The pictures among files that are named class/file, and their labels.
 
-    Args:
-        files: the names.
-        classes: in the order of their labels; None: those that are there, sorted.
-        where: what an error calls the place.
+    `classes` are in the order of their labels; None: those that are there, sorted. An
+    error calls the place `where`.
 
     Example:
         >>> labeled(["dog/2.png", "dog/1.PNG", "cat/1.jpg", "README"], None, "here")
@@ -63,12 +61,7 @@ def decode(content: bytes, where: str, size: tuple[int, int]):
     """(pixels, format) of a picture: uint8 (height, width, 3), and Pillow's name.
 
     Gray, transparent and indexed ones become red, green and blue; of 16 bits the upper
-    8 are taken.
-
-    Args:
-        content: of the file.
-        where: what an error calls the picture.
-        size: the (height, width) it must have.
+    8 are taken. A picture not of this `size`, (height, width), is refused.
     """
     with _opened(content, where) as picture:
         # Opening reads no more than the header: a picture of the wrong size, however
@@ -84,10 +77,7 @@ def decode(content: bytes, where: str, size: tuple[int, int]):
 def cut(content: bytes, where: str, choose, size: int):
     """A part of a picture, shrunk or enlarged to uint8 (size, size, 3).
 
-    Args:
-        content, where: as of `decode`.
-        choose: a function of (width, height) to (left, top, right, bottom).
-        size: of both sides of the result.
+    `choose` is a function of (width, height) to (left, top, right, bottom).
     """
     from PIL import Image  # 40 ms
 
@@ -110,14 +100,11 @@ def cut(content: bytes, where: str, choose, size: int):
 
 
 def random_box(width: int, height: int, random) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a random part.
+    """(left, top, right, bottom) of a random part of a picture.
 
     Its area and the logarithm of its aspect ratio are uniform; where none of ten fits,
-    it is the largest of an allowed aspect in the middle, as torchvision has it.
-
-    Args:
-        width, height: of the picture.
-        random: a `numpy.random.Generator`. Always as many numbers are drawn from it.
+    it is the largest of an allowed aspect in the middle, as torchvision has it. Always
+    as many numbers are drawn from `random`, a `numpy.random.Generator`.
     """
     low, high = map(math.log, ASPECT)
     # `random` is the one method whose numbers follow from the bits alone.
@@ -138,10 +125,6 @@ def middle_box(width: int, height: int) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of the square in the middle, 7/8 of the shorter side.
 
     The same as to shrink a picture to 256 pixels and to cut 224 x 224 out of that.
-
-    Example:
-        >>> middle_box(512, 256)
-        (144.0, 16.0, 368.0, 240.0)
     """
     side = MIDDLE * min(width, height)
     left, top = (width - side) / 2, (height - side) / 2

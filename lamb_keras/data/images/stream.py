@@ -8,18 +8,16 @@ import grain
 class Batches(grain.DatasetIterator):
     """Batches from any step on; a Grain iterator, for Orbax to keep.
 
-    Its state is the step alone. The state of Grain's own iterators has an entry for
-    each worker, and given to another number of workers it fails or, without a word,
-    goes on with other batches.
+    Its state is the step alone, the number of the next batch. The state of Grain's own
+    iterators has an entry for each worker, and given to another number of workers it
+    fails or, without a word, goes on with other batches.
 
-    Args:
-        begin: a function of a step to the batches from there, which have `close`.
-        step: the first.
+    `begin` is a function of a step to the batches from there, which have `close`.
     """
 
-    def __init__(self, begin: Callable[[int], Iterator], step: int = 0):
+    def __init__(self, begin: Callable[[int], Iterator]):
         super().__init__()
-        self._begin, self._step, self._batches = begin, step, None
+        self._begin, self._step, self._batches = begin, 0, None
 
     def __next__(self):
         if self._batches is None:
