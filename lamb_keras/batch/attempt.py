@@ -30,8 +30,9 @@ SECONDS_BETWEEN_POLLS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
 PREFIX = "lamb-"
-# In the folder of an attempt: what is to be done, what was said, and how it ended.
-JOB, LOG, EVENTS, OUTCOME = "job.json", "log.txt", "events.jsonl", "outcome.json"
+# In the folder of an attempt: what is to be done, by whom, what was said, how it ended.
+JOB, PID, LOG = "job.json", "pid.txt", "log.txt"
+EVENTS, OUTCOME = "events.jsonl", "outcome.json"
 TRIALS_VARIABLE = "LAMB_KERAS_TRIALS"
 WORKER = (sys.executable, "-m", "lamb_keras.batch.worker")
 

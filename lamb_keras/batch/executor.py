@@ -130,13 +130,13 @@ def clear_after_a_kill(log, runs):
         runs: the `PlannedRun`s beside whose outputs half-written files may lie.
     """
     events = status.last_batch(log.folder)
-    if events and events[-1]["event"] != "ended":
-        here = status.host()
-        for event in events:
-            if event["event"] == "working" and event["host"] == here:
-                Family(event["pid"], before=event["time"]).end()
+    if events and events[-1]["event"] != "ended" and events[0]["host"] == status.host():
         left = Path(events[0]["folder"])
-        if events[0]["host"] == here and left.name.startswith(attempt.PREFIX):
+        if left.name.startswith(attempt.PREFIX):
+            # First whoever may be writing there.
+            for file in left.glob(f"*/{attempt.PID}"):
+                with contextlib.suppress(OSError, ValueError):
+                    Family(int(file.read_text()), file.stat().st_mtime).end()
             shutil.rmtree(left, ignore_errors=True)
     _clear_unfinished(runs)
 

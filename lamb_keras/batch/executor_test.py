@@ -349,12 +349,14 @@ def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path):
     (left := tmp_path / "lamb-left").mkdir()
     orphan = subprocess.Popen(["sleep", "600"], start_new_session=True)
     other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    for process in (orphan, other):
+        (left / str(process.pid)).mkdir()
+        (left / str(process.pid) / attempt.PID).write_text(str(process.pid))
+    # Its number belonged to a worker of long ago.
+    os.utime(left / str(other.pid) / attempt.PID, (1, 1))
     with status.Log(project.outputs) as log:
         log.append("began", host=status.host(), pid=1, folder=str(left))
-        told = {"run": run.name, "host": status.host()}
-        log.append("working", pid=orphan.pid, **told)
-        # Its number belonged to a worker of long ago.
-        log.append("working", pid=other.pid, time=1.0, **told)
+        log.append("planned", run=run.name, trials=1)
         executor.clear_after_a_kill(log, [run])
     assert not is_running(orphan.pid) and is_running(other.pid)
     other.kill()

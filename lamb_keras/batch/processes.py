@@ -14,6 +14,8 @@ import psutil
 
 CHILD_SUBREAPER = 36
 ROUNDS, SECONDS_TO_DIE = 5, 1
+# Of when a process was born: Linux knows in whole seconds when it was started itself.
+SECONDS_OF_ERROR = 2
 
 
 def adopt_orphans():
@@ -40,7 +42,8 @@ class Family:
         # Just forked, it leads no session yet.
         self._pid, self._sessions = pid, {pid}
         with contextlib.suppress(psutil.NoSuchProcess):
-            if before is not None and psutil.Process(pid).create_time() > before:
+            born = psutil.Process(pid).create_time()
+            if before is not None and born > before + SECONDS_OF_ERROR:
                 self._pid, self._sessions = None, set()
 
     def watch(self):

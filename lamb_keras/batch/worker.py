@@ -31,6 +31,7 @@ def main(folder):
     folder, kernel = Path(folder), None
     with contextlib.suppress(PermissionError):
         os.setsid()
+    (folder / attempt.PID).write_text(str(os.getpid()))
     _redirect(folder / attempt.LOG)
     job = json.loads((folder / attempt.JOB).read_bytes())
     os.environ.clear()
