@@ -96,7 +96,8 @@ class ChangeOne(ast.NodeTransformer):
             node.left, self.SWAPPED.get(type(node.op), ast.Add)(), node.right
         )
         for changed in (other, node.left, node.right):
-            if self.is_it():
+            # In the place of an array a number would crash.
+            if not isinstance(changed, ast.Constant) and self.is_it():
                 return self.change(node, changed)
         return self.generic_visit(node)
 
