@@ -10,6 +10,7 @@ def model_shapes(model: str) -> list[tuple]:
     """The shapes of a model's trainable variables.
 
     Example:
+        >>> import math
         >>> sum(map(math.prod, model_shapes("resnet50")))
         25557032
     """
@@ -25,6 +26,7 @@ def bert_shapes(layers: int, width: int) -> list[tuple]:
     """The shapes of BERT's variables, with the heads of its pre-training.
 
     Example:
+        >>> import math
         >>> shapes = bert_shapes(*BERTS["bert-large"])
         >>> len(shapes), sum(map(math.prod, shapes))
         (398, 336226108)

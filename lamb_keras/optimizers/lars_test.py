@@ -84,12 +84,12 @@ def test_each_form_is_its_reference_at_rates_that_change(form, scale, wd, kit):
         gradients,
         lr=rates,
         wd=wd,
-        momentum=0.5,
+        momentum=0.7,
         kappa=arguments["trust_coefficient"],
         eps=arguments["epsilon"],
     )
     with precision("float64"):
-        lars = kit.Lars(1.0, momentum=0.5, weight_decay=wd, **arguments)
+        lars = kit.Lars(1.0, momentum=0.7, weight_decay=wd, **arguments)
         variables = make_variables(weights)
         for rate, step in zip(rates, gradients, strict=True):
             lars.learning_rate = rate

@@ -464,7 +464,8 @@ def test_micro_steps_compute_nothing_but_the_sum(kit):
     jaxpr = jax.make_jaxpr(step)(state, arrays_of(gradients[0])).jaxpr
     (inner,) = [e.params["jaxpr"].jaxpr for e in jaxpr.eqns if "jaxpr" in e.params]
     # A square root is in every norm and in every Adam update.
-    assert "sqrt" not in {e.primitive.name for e in inner.eqns}
+    outside = [str(e) for e in inner.eqns if e.primitive.name != "cond"]
+    assert "sqrt" not in "".join(outside)
     (cond,) = [e for e in inner.eqns if e.primitive.name == "cond"]
     used = [str(branch.jaxpr) for branch in cond.params["branches"]]
     assert sorted("sqrt" in branch for branch in used) == [False, True]

@@ -42,23 +42,23 @@ def test_it_records_every_so_many_batches_through_several_epochs(kit):
 
 
 @pytest.mark.parametrize(
-    "at_once, steps",
+    "batches, at_once, steps",
     [
-        (1, [4, 8, 12, 16]),
-        (2, [4, 8, 12, 16]),
-        (3, [6, 8, 14, 16]),
-        (5, [5, 8, 13, 16]),
+        (8, 1, [4, 8, 12, 16]),
+        (8, 2, [4, 8, 12, 16]),
+        (8, 3, [6, 8, 14, 16]),
+        (7, 3, [6, 10, 13]),
     ],
 )
 def test_steps_are_the_optimizers_however_many_batches_are_run_at_once(
-    at_once, steps, kit
+    batches, at_once, steps, kit
 ):
     model = small_model(
         kit.Lamb(0.1, track_trust_ratios=True), steps_per_execution=at_once
     )
     logger = kit.TrustRatioLogger(every=4)
-    fit(model, batches=8, epochs=2, callbacks=[logger])
-    assert int(model.optimizer.iterations) == 16
+    fit(model, batches=batches, epochs=2, callbacks=[logger])
+    assert int(model.optimizer.iterations) == 2 * batches
     assert sorted({row["step"] for row in logger.rows}) == steps
 
 
