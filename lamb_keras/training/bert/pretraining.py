@@ -142,14 +142,7 @@ class PretrainingStep(SolverStep):
 
         def one(number, tokens):
             key = jax.random.fold_in(jax.random.key(seed), number)
-            hidden = masking.mask(
-                key,
-                tokens[None],
-                specials=self._vocabulary.specials,
-                vocab_size=self._vocabulary.size,
-                mask_id=self._vocabulary.mask,
-                rate=self._rate,
-            )
+            hidden = masking.mask(key, tokens[None], self._vocabulary, self._rate)
             return jax.tree.map(lambda array: array[0], hidden)
 
         return jax.vmap(one)(numbers, token_ids.astype("int32"))
