@@ -2,12 +2,12 @@
 
 import os
 
-from lamb_keras.batch import compiled
+from lamb_keras.batch import compilation_cache
 from lamb_keras.cpu import share
 
 # Many tests, and the kernels that they start, compile the same programs: they find them
 # where runs do. For JAX, which reads this when it is imported.
-os.environ.update(compiled.variables(os.environ))
+os.environ.update(compilation_cache.variables(os.environ))
 # Those that pytest-xdist runs side by side share the processors, as runs do.
 _SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
 os.environ.setdefault("NPROC", str(share(_SIDE_BY_SIDE)))

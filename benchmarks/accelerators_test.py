@@ -26,9 +26,9 @@ KERAS, OPTAX = "keras.optimizers.Lamb", "optax.lamb"
 LAYERS = {"h200": 2, "v5e": 1}
 PROGRAM = """
 import json, sys
-from benchmarks import update
+from benchmarks import shapes, update
 target, layers, names = json.loads(sys.argv[1])
-shapes = update.bert_shapes(layers, 1024)
+shapes = shapes.bert_shapes(layers, 1024)
 print(json.dumps([len(shapes), update.compiled_shapes(target, shapes, names)]))
 """
 

@@ -9,6 +9,7 @@ Papermill's time for all trials is what the sample takes on average, times their
 The sample is spread evenly over the trials of all tables.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -23,6 +24,7 @@ import yaml
 
 from lamb_keras import execution, experiments
 from lamb_keras.batch import BatchError, plan
+from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.grids import GRIDS
 
 
@@ -85,8 +87,35 @@ def spread(trials: list, count: int) -> list:
     return [trials[(2 * i + 1) * len(trials) // (2 * count)] for i in range(count)]
 
 
+def main(arguments=None, prog="python -m benchmarks.batch") -> int:
+    """Measure as the command line says, print what came out, return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Time a batch against plain Papermill, trial by trial."
+    )
+    add = parser.add_argument
+    add("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
+    add("--scale", default="laptop", help="laptop (the default), gpu or paper")
+    sample = "trials that plain Papermill executes (default: %(default)s)"
+    add("--sample", type=int, default=10, metavar="N", help=sample)
+    add("--project", metavar="FOLDER", help="the folder with notebooks/ and params/")
+    add("--output", metavar="FOLDER", help="keep the batch's outputs here")
+    add("--json", action="store_true", help="as JSON, with the environment")
+    asked = parser.parse_args(arguments)
+    try:
+        project = plan.Project.find(asked.project)
+        if asked.sample < 1:
+            raise BatchError(f"--sample is {asked.sample}, expected at least 1")
+        plan.check_scale(project, asked.scale)
+        output = asked.output and Path(asked.output).absolute()
+        report(project, asked.scale, asked.tables, asked.sample, asked.json, output)
+    except (BatchError, ParameterError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def report(project, scale, tables, sample, as_json=False, output=None):
-    """Measures and prints, in words or as JSON with the environment."""
+    """Measure and print, in words or as JSON with the environment."""
     found = measure(project, scale, tables, sample, output)
     if as_json:
         from lamb_keras.store import environment
@@ -123,13 +152,16 @@ def _plain(run, only, project, folder):
     file.write_text(yaml.safe_dump(only), encoding="utf-8")
     command = [sys.executable, "-m", "papermill", str(run.notebook), str(output)]
     command += ["-k", "python3", "-l", "python"]
-    variables = {**os.environ, "KERAS_BACKEND": "jax"}
-    with execution.this_interpreter(moment):
-        variables |= {name: os.environ[name] for name in execution.JUPYTER}
-        name = f"{run.name} {only['solvers'][0]} {only['learning_rates'][0]:g}"
-        return f"{name} seed {only['seeds'][0]}", _seconds(
-            [*command, "-f", str(file), "--no-progress-bar"], project, variables
-        )
+    # The kernel named python3 that Jupyter finds first may be another environment's.
+    kernel = moment / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    spec = {"argv": execution.COMMAND, "display_name": "", "language": "python"}
+    kernel.write_text(json.dumps(spec), encoding="utf-8")
+    variables = {**os.environ, "KERAS_BACKEND": "jax", "JUPYTER_PATH": str(moment)}
+    name = f"{run.name} {only['solvers'][0]} {only['learning_rates'][0]:g}"
+    return f"{name} seed {only['seeds'][0]}", _seconds(
+        [*command, "-f", str(file), "--no-progress-bar"], project, variables
+    )
 
 
 def _batch(project, scale, tables, folder, output):
@@ -153,3 +185,7 @@ def _seconds(command, project, variables):
         said = (ran.stderr.strip() or ran.stdout.strip() or "nothing").splitlines()
         raise BatchError(f"{' '.join(command[2:5])} failed and said last: {said[-1]}")
     return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,9 +4,9 @@ import math
 import pytest
 
 from benchmarks import batch
-from lamb_keras import cli, experiments
+from lamb_keras import experiments
 from lamb_keras.batch import plan
-from lamb_keras.batch.tiny_project import FINISH, PARAMETERS, make_project
+from testing.tiny_project import FINISH, PARAMETERS, make_project
 
 GRID = """
 solvers = ["adam", "lamb"]
@@ -50,7 +50,7 @@ def test_both_ways_train_the_trials_and_the_ratio_is_that_of_their_seconds(
 ):
     root = project.root
     options = ["--project", str(root), "--sample", "2", "--json"]
-    assert cli.main(["bench", "batch", *options]) == 0
+    assert batch.main([*options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["trials"] == 4 and found["environment"]["cpu_count"] > 0
     assert list(found["plain_seconds"]) == [
@@ -70,12 +70,12 @@ def test_both_ways_train_the_trials_and_the_ratio_is_that_of_their_seconds(
 
 def test_what_fails_is_one_sentence(project, capsys, monkeypatch):
     project.project.notebook("lenet_mnist").unlink()
-    assert cli.main(["bench", "batch", "--project", str(project.root)]) == 2
+    assert batch.main(["--project", str(project.root)]) == 2
     assert "lenet_mnist.ipynb is missing" in capsys.readouterr().err
 
 
 def test_a_sample_of_none_is_refused(capsys):
-    assert cli.main(["bench", "batch", "--sample", "0"]) == 2
+    assert batch.main(["--sample", "0"]) == 2
     assert "--sample is 0, expected at least 1" in capsys.readouterr().err
 
 

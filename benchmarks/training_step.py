@@ -7,15 +7,15 @@ import statistics
 import time
 from collections.abc import Callable
 
-import jax
 import keras
 import numpy as np
 
 from lamb_keras.data import Images, split
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.store import environment
-from lamb_keras.training.program import Program
-from lamb_keras.training.step import Step, initial_weights
+from lamb_keras.training.classification import ImageTrials
+from lamb_keras.training.trainer import start
+from lamb_keras.training.trial_cache import TrialCache
 
 # What a step costs does not depend on the numbers that are left open here.
 adam_experiment = functools.partial(
@@ -31,11 +31,7 @@ adam_experiment = functools.partial(
 
 
 def random_images(shape: tuple, count: int):
-    """A split of random images, of which so many are to train on.
-
-    What they show does not matter to the cost of a step. A few more are held out, since
-    judging them is no part of it.
-    """
+    """A split of random images, of which so many are to train on and few held out."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count + 10, *shape), "uint8")
     labels = np.arange(count + 10, dtype="uint8") % 10
@@ -68,36 +64,33 @@ def fit(images, batch: int, model) -> Callable[[], int]:
 
 def epoch(experiment: ImageExperiment, images, model) -> Callable[[], int]:
     """A function that runs one compiled epoch, and gives its number of steps."""
-    (trial,) = experiment.trials()
-    step = Step(experiment, trial.solver, model, images.normalize)
-    program = Program(experiment, step, images)
-    data = jax.device_put((images.train_images, images.train_labels))
-    feed, constants = program.feed(trial)[0], program.constants([trial])
-    progress = program.start([initial_weights(model)])
+
+    def make_model(*_, seed):
+        return model
+
+    trials = ImageTrials(make_model, experiment, images, TrialCache(experiment, images))
+    [trial] = experiment.trials()
+    [period] = trials.periods([trial], 0)
+    [inputs] = period.inputs
+    progress = start(trials.step(trial.solver), [trials.initial(trial.seed)])
 
     def run():
         nonlocal progress
-        progress, losses, _ = program.run_period(progress, [feed], constants, data)
+        progress, losses, _ = period.program(
+            progress, inputs, period.constants, trials.resident
+        )
         np.asarray(losses)
-        return int(feed.steps)
+        return int(inputs.steps)
 
     run()
     return run
 
 
 def compare(forms: dict[str, Callable[[], int]], rounds: int) -> dict:
-    """Milliseconds a step of every form: the median of the rounds, and the ratio.
+    """Milliseconds a step of every form: the median of the rounds.
 
-    Args:
-        forms: name to a function that runs some steps and gives their number; the
-            first is what the others are compared with.
-
-    Returns:
-        A dict of form to {"milliseconds", "times_as_fast_as_fit"}.
-
-    Example:
-        >>> list(compare({"model.fit": lambda: 1}, 1)["model.fit"])
-        ['milliseconds', 'times_as_fast_as_fit']
+    `forms` are functions, by name, that run some steps and give their number; the first
+    is what `times_as_fast_as_fit` compares with.
     """
     seconds = {name: [] for name in forms}
     for _ in range(rounds):
@@ -125,8 +118,8 @@ def main(what: str, make_forms: Callable[[], dict], description: str, arguments=
     options = parser.parse_args(arguments)
     results = compare(make_forms(), options.rounds)
     if options.json:
-        told = {"environment": environment.describe(), "results": results}
-        print(json.dumps(told, indent=1))
+        content = {"environment": environment.describe(), "results": results}
+        print(json.dumps(content, indent=1))
         return
     print(f"{what}, median of {options.rounds} rounds")
     for name, result in results.items():

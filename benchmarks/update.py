@@ -1,7 +1,9 @@
 """What one update of LAMB costs, against Keras's and optax's, on real models' shapes.
 
-    lamb-keras bench update [--model bert-small] [--rounds 9] [--torch] [--json]
-    lamb-keras bench update --compiled-for h200 [--model bert-large] [--json]
+    python -m benchmarks.update [--model bert-small] [--rounds 9] [--torch] [--json]
+    python -m benchmarks.update --compiled-for h200 [--model bert-large] [--json]
+
+`lamb-keras bench update` is the same.
 
 Only the update is timed, not a training step: gradients are given. All optimizers take
 turns in one process with donated buffers, so that a drifting machine slows all of them
@@ -9,174 +11,42 @@ alike; quote the ratios. The floor is what reading and writing 10 words a parame
 passes over float32 weights, gradient and moments) takes at the bandwidth of a pass in
 place, measured in the same rounds.
 
-An accelerator is given several updates at once, as a training loop gives it its steps,
-so that it need not wait for the process after each. What starting them costs is in the
-time nevertheless, and is most of it where variables are many and small; so on a GPU the
-profiler also tells how long the kernels alone take.
+An accelerator is given several updates at once, as a training loop gives it its steps.
+What starting them costs is in the time nevertheless, and is most of it where variables
+are many and small; so on a GPU the profiler also tells how long the kernels alone take.
 
 Kernels, bytes a parameter, compile time and peak memory (arguments, results and
-temporary arrays) are of the compiled program. With `--compiled-for` nothing is run:
-the program is compiled for an accelerator that need not be there, see
-`benchmarks.accelerators`.
-
-What was tried and lost is told in UPDATE.md beside this file.
+temporary arrays) are of the compiled program. With `--compiled-for` nothing is run: see
+`benchmarks.accelerators`. What was tried and lost is told in UPDATE.md.
 """
 
+import argparse
 import json
 import math
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
-import optax
 import psutil
 
 from benchmarks import accelerators
+from benchmarks.contenders import updates
+from benchmarks.shapes import MODELS, model_shapes
 from benchmarks.traffic import traffic
-from lamb_keras.optimizers import Lamb
-from lamb_keras.optimizers.packed import Packed
 from lamb_keras.store import environment
 
-# Layers, width: Devlin et al., 2019, and the smaller sizes of Turc et al., 2019.
-BERTS = {"bert-small": (4, 512), "bert-base": (12, 768), "bert-large": (24, 1024)}
-MODELS = [*BERTS, "resnet50"]
 WORDS_A_PARAMETER = 10
-VOCABULARY, POSITIONS, SEGMENTS = 30522, 512, 2
 # Updates that an accelerator is given at once.
 _QUEUED = 20
 
 
 class BenchError(Exception):
     """Something the benchmark cannot be run with, in one sentence."""
-
-
-class Update(NamedTuple):
-    """An optimizer's update as a pure function, and what it is given."""
-
-    function: Any  # (weights, state, gradients) -> (weights, state)
-    weights: Any
-    state: Any
-    gradients: Any
-
-
-def updates() -> dict:
-    """The optimizers: name to a function from (weights, gradients) to an `Update`."""
-    options = {"learning_rate": 1e-3, "weight_decay": 0.01}
-    watched = {"track_trust_ratios": True, "exclude_from_weight_decay": ["vector"]}
-    return {
-        "lamb_keras.Lamb": _keras(lambda: Lamb(**options)),
-        "same, tracking, exclusions": _keras(lambda: Lamb(**options, **watched)),
-        "same, packed": _packed(lambda: Lamb(**options)),
-        "keras.optimizers.Lamb": _keras(lambda: keras.optimizers.Lamb(**options)),
-        "optax.lamb": _optax(optax.lamb(**options)),
-        "keras.optimizers.AdamW": _keras(lambda: keras.optimizers.AdamW(**options)),
-        "optax.adamw": _optax(optax.adamw(**options)),
-    }
-
-
-def _variables(weights):
-    """Keras's variables; vectors, biases and the like, are told by their names."""
-    kinds = ["vector" if np.ndim(w) < 2 else "matrix" for w in weights]
-    return [
-        keras.Variable(w, name=f"{kind}_{i}")
-        for i, (w, kind) in enumerate(zip(weights, kinds, strict=True))
-    ]
-
-
-def _keras(make):
-    def build(weights, gradients):
-        optimizer, variables = make(), _variables(weights)
-        optimizer.build(variables)
-
-        def update(weights, state, gradients):
-            return optimizer.stateless_apply(state, gradients, weights)
-
-        weights, state = (
-            [v.value for v in each] for each in (variables, optimizer.variables)
-        )
-        return Update(update, weights, state, gradients)
-
-    return build
-
-
-def _packed(make):
-    def build(weights, gradients):
-        optimizer = make()
-        optimizer.build(_variables(weights))
-        packed = Packed(optimizer)
-
-        def update(weights, state, gradients):
-            return packed.apply(weights, gradients, state)
-
-        weights, gradients = packed.pack(weights), packed.pack(gradients)
-        return Update(update, weights, packed.state(), gradients)
-
-    return build
-
-
-def _optax(optimizer):
-    def build(weights, gradients):
-        def update(weights, state, gradients):
-            updates, state = optimizer.update(gradients, state, weights)
-            return optax.apply_updates(weights, updates), state
-
-        weights = [jnp.asarray(w) for w in weights]
-        return Update(update, weights, optimizer.init(weights), gradients)
-
-    return build
-
-
-def model_shapes(model: str) -> list[tuple]:
-    """The shapes of a model's trainable variables.
-
-    Example:
-        >>> sum(map(math.prod, model_shapes("resnet50")))
-        25557032
-    """
-    if model in BERTS:
-        return bert_shapes(*BERTS[model])
-    from lamb_keras.models import resnet50
-
-    net = resnet50((224, 224, 3))
-    return [tuple(v.shape) for v in net.trainable_variables]
-
-
-def bert_shapes(layers: int, width: int) -> list[tuple]:
-    """The shapes of BERT's variables, with the heads of its pre-training.
-
-    Example:
-        >>> shapes = bert_shapes(*BERTS["bert-large"])
-        >>> len(shapes), sum(map(math.prod, shapes))
-        (398, 336226108)
-    """
-
-    def dense(inputs, outputs):
-        return [(inputs, outputs), (outputs,)]
-
-    norm = [(width,), (width,)]
-    layer = [
-        *(4 * dense(width, width)),
-        *norm,
-        *dense(width, 4 * width),
-        *dense(4 * width, width),
-        *norm,
-    ]
-    return [
-        *((rows, width) for rows in (VOCABULARY, POSITIONS, SEGMENTS)),
-        *norm,
-        *(layers * layer),
-        *dense(width, width),  # the pooler
-        *dense(width, width),  # the masked-word head, tied to the embeddings
-        *norm,
-        (VOCABULARY,),
-        *dense(width, 2),  # the next-sentence head
-    ]
 
 
 def measure(model: str, rounds: int, torch: bool = False) -> dict:
@@ -256,14 +126,13 @@ def verdict(measured: dict) -> str:
         f"{form} took {keras:.2f} times as long as Keras's LAMB and {optax:.2f} times "
         "as long as optax's."
     )
-    slower = [
-        each
-        for each, ratio in (("The first", keras), ("The second", optax))
-        if ratio >= 1
-    ]
-    if slower:
-        counts = "Both count" if len(slower) == 2 else f"{slower[0]} counts"
-        words = f"{words} {counts} against the claim."
+    slower = (keras >= 1, optax >= 1)
+    words += {
+        (False, False): "",
+        (True, False): " The first counts against the claim.",
+        (False, True): " The second counts against the claim.",
+        (True, True): " Both count against the claim.",
+    }[slower]
     if ours is packed:
         words += (
             f" In the plain form it took {plain['to_keras_lamb']:.2f} and "
@@ -438,19 +307,45 @@ def _check_memory(model, parameters):
         )
 
 
-def report(
-    model: str,
-    rounds: int,
-    as_json: bool = False,
-    target: str | None = None,
-    torch: bool = False,
-):
-    """Measures and prints, as a table or as JSON with the environment.
+def main(arguments=None, prog="python -m benchmarks.update") -> int:
+    """Measure as the command line says, print what came out, return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Time one update of LAMB against Keras's and optax's."
+    )
+    add = parser.add_argument
+    add("--model", choices=MODELS, default="bert-small", help="default: %(default)s")
+    rounds = "turns that every optimizer takes (default: %(default)s)"
+    add("--rounds", type=int, default=9, metavar="N", help=rounds)
+    add(
+        "--compiled-for",
+        choices=list(accelerators.TARGETS),
+        help="compile for an accelerator that need not be there, and run nothing",
+    )
+    add("--torch", action="store_true", help="time PyTorch's foreach functions too")
+    add("--json", action="store_true", help="as JSON, with the environment")
+    options = parser.parse_args(arguments)
+    try:
+        if options.rounds < 1:
+            raise BenchError(f"--rounds is {options.rounds}, expected at least 1")
+        if options.torch and options.compiled_for:
+            raise BenchError(
+                "--torch times, and --compiled-for runs nothing; leave one of them out"
+            )
+        report(
+            options.model,
+            options.rounds,
+            options.json,
+            options.compiled_for,
+            options.torch,
+        )
+    except BenchError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
 
-    Args:
-        target: compile for this accelerator and run nothing, if not None.
-        torch: as of `measure`.
-    """
+
+def report(model, rounds, as_json=False, target=None, torch=False):
+    """Measure, or compile for a target, and print a table or JSON."""
     results = compiled_for(target, model) if target else measure(model, rounds, torch)
     if as_json:
         told = {"environment": environment.describe(), "results": results}
@@ -496,3 +391,7 @@ def _program(result):
         f"{result['kernels']:8} {result['bytes_a_parameter']:8.1f}"
         f" {result['compile_seconds']:7.1f} s {result['peak_megabytes']:6.0f} MB"
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from lamb_keras import experiments
-from lamb_keras.batch import BatchError, log, plan, trials
+from lamb_keras.batch import BatchError, plan
 from lamb_keras.experiments import ParameterError
 from lamb_keras.store import record
 
@@ -32,7 +32,9 @@ def main(arguments=None):
     stop = _Stop()
     try:
         with stop:
-            return options.command(options)
+            code = options.command(options)
+            sys.stdout.flush()
+            return code
     except (BatchError, ParameterError) as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 2
@@ -40,45 +42,62 @@ def main(arguments=None):
         print("lamb-keras: interrupted; finished runs are kept", file=sys.stderr)
         # What a shell expects of a command that a signal ended.
         return 128 + (stop.signal or signal.SIGINT)
+    except BrokenPipeError:
+        # Who reads, such as `head`, has enough. Python itself would flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 def run(options):
     """Plans, checks, executes, and writes the report."""
     project = plan.Project.find(options.project)
-    mirror, output = _output(options, project)
+    remote, output = _output(options, project)
     runs = plan.plan(project, options.scale, output, options.tables, options.set)
-    if options.jobs is not None and options.jobs < 1:
-        raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
-    if options.jobs is not None and options.dask:
-        raise BatchError("--jobs with --dask: the cluster says how many runs at once")
-    if mirror and options.dask:
-        raise BatchError(
-            f"--output {options.output} with --dask: expected a folder that all "
-            "machines of the cluster share"
-        )
-    if options.timeout is not None and not options.timeout > 0:
-        raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
+    _check(options, remote)
     plan.check_data(runs)
-    if mirror:
-        mirror.pull(options.scale)
+    if remote:
+        remote.pull(options.scale)
 
-    from lamb_keras.batch import done
+    from lamb_keras.batch import cache
 
     if options.dry_run:
-        for decision in done.decide(runs, project, options.again):
+        for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
         return 0
     plan.check_output(each.folder for each in runs)
-    if mirror:
-        mirror.check()
-    with log.Log(output / options.scale) as held:
-        from lamb_keras.batch import executor
+    if remote:
+        remote.check()
 
+    from lamb_keras.batch import executor, status
+
+    with status.Log(output / options.scale) as log:
         # Also where nothing is left to run: a batch may be killed after its last run.
-        executor.clear_after_a_kill(held, runs)
-        decisions = done.decide(runs, project, options.again)
-        failed = _run(decisions, project, options, held, mirror)
-        return _report(output, options.scale, project, mirror) or int(failed)
+        executor.clear_after_a_kill(log, runs)
+        waiting = []
+        for decision in cache.decide(runs, project, options.again):
+            if decision.done:
+                print(_forecast(decision), flush=True)
+                # There are any if the batch was killed right after it filed the run.
+                decision.run.forget_trials()
+                continue
+            waiting.append(decision.run)
+            if decision.again:
+                again = f"{decision.run.name} runs again: {decision.reason}"
+                print(again, file=sys.stderr)
+        records = waiting and executor.execute(
+            waiting,
+            project,
+            log,
+            jobs=options.jobs,
+            dask=options.dask,
+            timeout=options.timeout,
+            ended=remote and remote.push_run,
+        )
+        by_name = {kept["run"]: kept for kept in records}
+        for each in waiting:
+            print(_summary(each, by_name[each.name]))
+        failed = any(kept["status"] == "failed" for kept in records)
+        return _report(output, options.scale, project, remote) or int(failed)
 
 
 def status(options):
@@ -86,43 +105,29 @@ def status(options):
     project = plan.Project.find(options.project)
     plan.check_scale(project, options.scale)
 
-    from lamb_keras.batch import board
+    from lamb_keras.batch import status
 
     # Of a batch at an address, what goes on is known where it runs.
     _, output = _output(options, project)
-    for line in board.status(output / options.scale):
+    for line in status.status(output / options.scale):
         print(line)
     return 0
-
-
-def _run(decisions, project, options, held, mirror):
-    """Says what is already done and executes the rest; whether one failed."""
-    for decision in decisions:
-        if decision.done:
-            print(_forecast(decision), flush=True)
-            # There are any if the batch was killed right after it filed the run.
-            trials.forget(decision.run)
-        elif decision.again:
-            again = f"{decision.run.name} runs again: {decision.reason}"
-            print(again, file=sys.stderr)
-    waiting = [decision.run for decision in decisions if not decision.done]
-    return bool(waiting) and _execute(waiting, project, options, held, mirror)
 
 
 def report(options):
     """Writes the report of what has been run."""
     project = plan.Project.find(options.project)
     plan.check_scale(project, options.scale)
-    mirror, output = _output(options, project)
-    if mirror:
-        mirror.pull(options.scale)
+    remote, output = _output(options, project)
+    if remote:
+        remote.pull(options.scale)
     if not (output / options.scale).is_dir():
         raise BatchError(
             f"nothing has been run at scale {options.scale} yet; "
             f"lamb-keras run --scale {options.scale} does that"
         )
     plan.check_output([output / options.scale])
-    failed = _report(output, options.scale, project, mirror)
+    failed = _report(output, options.scale, project, remote)
     if failed or options.readme is None:
         return failed
 
@@ -141,88 +146,50 @@ def list_tables(options):
     from lamb_keras.results import paper
 
     project = plan.Project.find(options.project)
-    mirror, output = _output(options, project)
-    for scale in project.scales() if mirror else ():
-        mirror.pull(scale)
-    experiments = {
-        number: plan.experiment(project, number)["notebook"]
-        for number in project.tables()
-    }
+    remote, output = _output(options, project)
+    for scale in project.scales() if remote else ():
+        remote.pull(scale)
+    planned = project.tables()
     for number, table in sorted(paper.tables().items()):
-        name = experiments.get(number)
-        states = [
-            (scale, record.state(output / scale / f"table{number:02d}", name))
-            for scale in project.scales()
-        ]
-        done = [f"{scale} {state}" for scale, state in states if state]
+        name, done = "no experiment yet", []
+        if number in planned:
+            name = plan.experiment(project, number)["notebook"]
+            for scale in project.scales():
+                state = record.state(output / scale / f"table{number:02d}", name)
+                done += [f"{scale} {state}"] if state else []
         ran = f" ({', '.join(done)})" if done else ""
-        print(f"{number:2}  {name or 'no experiment yet':18}  {table.title}{ran}")
+        print(f"{number:2}  {name:18}  {table.title}{ran}")
     return 0
 
 
-def bench_update(options):
-    """Times one update of LAMB against Keras's and optax's optimizers."""
-    if options.rounds < 1:
-        raise BatchError(f"--rounds is {options.rounds}, expected at least 1")
-    if options.torch and options.compiled_for:
-        raise BatchError(
-            "--torch times, and --compiled-for runs nothing; leave one of them out"
-        )
-
-    from benchmarks import update
-
-    try:
-        update.report(
-            options.model,
-            options.rounds,
-            options.json,
-            options.compiled_for,
-            options.torch,
-        )
-    except update.BenchError as error:
-        raise BatchError(error) from None
-    return 0
-
-
-def bench_batch(options):
-    """Times a batch against plain Papermill with one trial a notebook."""
+def bench(options):
+    """Measures the kit: ratios against peers in the same process."""
     project = plan.Project.find(options.project)
-    if options.sample < 1:
-        raise BatchError(f"--sample is {options.sample}, expected at least 1")
-    plan.check_scale(project, options.scale)
-
-    from benchmarks import batch
-
-    output = options.output and Path(options.output).absolute()
-    batch.report(
-        project, options.scale, options.tables, options.sample, options.json, output
-    )
-    return 0
-
-
-def _execute(runs, project, options, held, mirror):
-    """Executes the runs and prints how they ended; whether one failed."""
-    if options.dask:
-        from lamb_keras.batch import cluster
-
-        records = cluster.execute(
-            runs, project, options.dask, timeout=options.timeout, log=held
+    if not (project.root / "benchmarks" / "__main__.py").exists():
+        raise BatchError(
+            f"{project.root} has no benchmarks/, which are part of a checkout of the "
+            "project; name one with --project"
         )
-    else:
-        from lamb_keras.batch import executor
+    # The package that we are may be installed elsewhere.
+    sys.path.insert(0, str(project.root))
+    from benchmarks.__main__ import main
 
-        records = executor.execute(
-            runs,
-            project,
-            options.jobs,
-            timeout=options.timeout,
-            log=held,
-            ended=mirror and mirror.push_run,
+    return main(options.arguments, "lamb-keras bench")
+
+
+def _check(options, remote):
+    """Raises `BatchError` for options that mean nothing, alone or together."""
+    if options.jobs is not None and options.jobs < 1:
+        raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
+    if options.jobs is not None and options.dask:
+        raise BatchError("--jobs with --dask: the cluster says how many runs at once")
+    if remote and options.dask:
+        raise BatchError(
+            f"--output {options.output} with --dask: expected a folder that all "
+            "machines of the cluster share"
         )
-    ended = {kept["run"]: kept for kept in records}
-    for each in runs:
-        print(_summary(each, ended[each.name]))
-    return any(kept["status"] == "failed" for kept in records)
+    if options.timeout is not None and not options.timeout > 0:
+        raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
 
 
 def _forecast(decision):
@@ -236,7 +203,7 @@ def _forecast(decision):
     return f"{run.name} would run, {trials}: {decision.reason}"
 
 
-def _report(output, scale, project, mirror=None):
+def _report(output, scale, project, remote=None):
     from lamb_keras.results import report as reports
 
     print("writing the report", file=sys.stderr)
@@ -245,30 +212,30 @@ def _report(output, scale, project, mirror=None):
     except reports.ReportError as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 1
-    if mirror:
-        mirror.push_report(scale)
-        print(f"{mirror.address}/{path.relative_to(output).as_posix()}")
+    if remote:
+        remote.push_report(scale)
+        print(f"{remote.address}/{path.relative_to(output).as_posix()}")
     else:
         print(os.path.relpath(path))
     return 0
 
 
-def _summary(each, kept):
+def _summary(run, kept):
     if kept["status"] == "succeeded":
         note = f"; {kept['note']}, so it will run again" if kept.get("note") else ""
-        return f"{each.name} succeeded in {kept['seconds']:.0f} s{note}"
-    notebook = each.file("failed.ipynb")
+        return f"{run.name} succeeded in {kept['seconds']:.0f} s{note}"
+    notebook = run.file("failed.ipynb")
     see = f"; see {os.path.relpath(notebook)}" if notebook.exists() else ""
-    return f"{each.name} failed: {kept['reason']}{see}"
+    return f"{run.name} failed: {kept['reason']}{see}"
 
 
 def _output(options, project):
-    """(the `Mirror`, if outputs go to an address, the folder of this machine)."""
+    """(the `Remote`, if outputs go to an address, the folder of this machine)."""
     if options.output and "://" in options.output:
-        from lamb_keras.batch.mirror import Mirror
+        from lamb_keras.batch.remote import Remote
 
-        mirror = Mirror(options.output)
-        return mirror, mirror.folder
+        remote = Remote(options.output)
+        return remote, remote.folder
     return None, Path(options.output or project.root / "outputs").absolute()
 
 
@@ -310,111 +277,65 @@ def _parser():
         added = commands.add_parser(name, help=summary, description=summary)
         added.set_defaults(command=function)
         added.add_argument(
+            "--project",
+            metavar="FOLDER",
+            help="the folder with notebooks/ and params/ (default: found upward from "
+            "where we are)",
+        )
+        return added
+
+    running, reporting = command("run", run), command("report", report)
+    showing, listing = command("status", status), command("list", list_tables)
+    for each in (running, reporting, showing, listing):
+        each.add_argument(
             "--output",
             metavar="FOLDER",
             help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
-        added.add_argument(
-            "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"
+    for each in (running, reporting, showing):
+        each.add_argument(
+            "--scale", default="laptop", help="laptop (the default), gpu or paper"
         )
-        return added
-
-    running = command("run", run)
-    running.add_argument(
-        "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
-    )
-    running.add_argument(
+    option = running.add_argument
+    option("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
+    option(
         "--jobs",
         type=int,
         metavar="N",
         help="runs at once (default: one a GPU, else one a processor)",
     )
-    running.add_argument(
+    option(
         "--dask",
         metavar="ADDRESS",
         help="run on the Dask cluster with its scheduler there, tcp://host:8786",
     )
-    running.add_argument(
+    option(
         "--timeout",
         type=float,
         metavar="SECONDS",
         help="end a run that takes longer (default: none is ended)",
     )
-    running.add_argument(
+    option(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
     )
-    running.add_argument(
-        "--again", action="store_true", help="run also what is already done"
-    )
-    running.add_argument(
+    option("--again", action="store_true", help="run also what is already done")
+    option(
         "--dry-run",
         action="store_true",
         help="say what would run and why, what is already done, and touch nothing",
     )
-    reporting = command("report", report)
     reporting.add_argument(
-        "--readme", metavar="FILE", help="also put Table 7 between its marks in FILE"
+        "--readme", metavar="FILE", help="also put tables between their marks in FILE"
     )
-    for each in (running, reporting, command("status", status)):
-        each.add_argument(
-            "--scale", default="laptop", help="laptop (the default), gpu or paper"
-        )
-    command("list", list_tables)
-
-    summary = "Measures the kit: ratios against peers in the same process."
-    benches = commands.add_parser("bench", help=summary, description=summary)
-    measured = benches.add_subparsers(metavar="WHAT", required=True)
-    batching = measured.add_parser(
-        "batch", help=bench_batch.__doc__, description=bench_batch.__doc__
-    )
-    batching.set_defaults(command=bench_batch)
-    batching.add_argument(
-        "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
-    )
-    batching.add_argument(
-        "--scale", default="laptop", help="laptop (the default), gpu or paper"
-    )
-    batching.add_argument(
-        "--sample",
-        type=int,
-        default=10,
-        metavar="N",
-        help="trials that plain Papermill executes (default: %(default)s)",
-    )
-    batching.add_argument(
-        "--project", metavar="FOLDER", help="the folder with notebooks/ and params/"
-    )
-    batching.add_argument(
-        "--output", metavar="FOLDER", help="keep the batch's outputs here"
-    )
-    batching.add_argument(
-        "--json", action="store_true", help="as JSON, with the environment"
-    )
-    summary = bench_update.__doc__
-    updating = measured.add_parser("update", help=summary, description=summary)
-    updating.set_defaults(command=bench_update)
-    updating.add_argument(
-        "--model",
-        choices=["bert-small", "bert-base", "bert-large", "resnet50"],
-        default="bert-small",
-        help="whose shapes (default: %(default)s)",
-    )
-    updating.add_argument(
-        "--rounds", type=int, default=9, metavar="N", help="(default: %(default)s)"
-    )
-    updating.add_argument(
-        "--json", action="store_true", help="as JSON, with the environment"
-    )
-    updating.add_argument(
-        "--torch", action="store_true", help="time PyTorch's foreach functions too"
-    )
-    updating.add_argument(
-        "--compiled-for",
-        choices=["h200", "v5e"],
-        help="only count what the program for this GPU or TPU does; none is needed",
+    benching = command("bench", bench)
+    benching.add_argument(
+        "arguments",
+        nargs=argparse.REMAINDER,
+        metavar="WHAT ...",
+        help="update or batch, and its options: lamb-keras bench update --help",
     )
     return parser

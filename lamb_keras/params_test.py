@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lamb_keras import experiments
-from lamb_keras.batch import notebook, plan, values
+from lamb_keras.batch import notebook, plan, yaml_files
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.results import paper
@@ -272,7 +272,7 @@ def test_a_scale_has_one_net_one_text_and_one_divisor_for_all_of_berts_tables(sc
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_files_of_table_7_say_all_that_its_notebook_takes(scale):
     said = plan.experiment(PROJECT, 7)
-    smaller = values.read_file(PROJECT.scale_file(scale, said["notebook"]))
+    smaller = yaml_files.read_file(PROJECT.scale_file(scale, said["notebook"]))
     assert not set(said) & set(smaller)
     path = PROJECT.notebook(said["notebook"])
     assert {*said, *smaller} == set(notebook.defaults(path))

@@ -15,6 +15,7 @@ import yaml
 from lamb_keras.results import report
 
 PROJECT = Path(__file__).parent.parent
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
@@ -94,16 +95,23 @@ def test_the_readmes_tables_are_those_of_the_committed_results():
         assert shown.startswith(f"| {row} | {published} | {ours} | {line['n']} |")
 
 
-def test_the_readmes_commands_exist():
-    readme = (PROJECT / "README.md").read_text()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist(page):
+    text = page.read_text()
     makefile = (PROJECT / "Makefile").read_text()
     targets = set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"^make (\w+)", readme, re.MULTILINE)) <= targets
+    assert set(re.findall(r"^make (\w+)", text, re.MULTILINE)) <= targets
     from lamb_keras.cli import _parser
 
-    for line in re.findall(r"^(?:\S*/)?lamb-keras (.*)$", readme, re.MULTILINE):
+    for line in re.findall(r"^(?:\S*/)?lamb-keras (.*)$", text, re.MULTILINE):
         # Bad options end here, by argparse, with SystemExit.
         _parser().parse_args(line.split("  #")[0].split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_to_what_is_there(page):
+    for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert "://" in link or (page.parent / link).exists(), link
 
 
 def test_the_readmes_python_runs_as_it_stands(tmp_path):

@@ -71,6 +71,8 @@ def test_cells_of_code_are_short(path):
     ]
     assert max(lengths) <= 18
     assert statistics.median(lengths) <= 8
+    if path in PARAMETERIZED:
+        assert sum(lengths) <= 60
 
 
 @each_notebook

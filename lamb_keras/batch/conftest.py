@@ -1,6 +1,6 @@
 import pytest
 
-from lamb_keras.batch.tiny_project import make_project
+from testing.tiny_project import make_project
 
 
 @pytest.fixture

@@ -1,56 +1,32 @@
 """A Papermill engine that tells the truth: `papermill --engine lamb-keras`.
 
-Papermill calls a notebook completed whose kernel was killed or took too long, saves it
-in the open, so that readers see halves, and gives a cell that printed much four seconds
-to be read. With this engine a notebook says at its top which parameters it ran with
-and, if it did not finish, why; it is saved in one step; what a cell writes is kept as a
-terminal would show it; the kernel is spoken to over sockets of the file system, which
-parallel starts don't race for; a parameter that the notebook doesn't have is refused.
-
 Papermill loads its engines while it is itself being imported, all of them, in every
-process. So this module imports nothing: `managed` does the work.
+process. So this module imports nothing: `lamb_keras.batch.papermill` does the work.
 """
 
 
 class Engine:
-    """What Papermill's registry asks of an engine; it is named by an entry point.
-
-    Example:
-        >>> import papermill.engines
-        >>> papermill.engines.papermill_engines.get_engine("lamb-keras").__name__
-        'Engine'
-    """
+    """What Papermill's registry asks of an engine; it is named by an entry point."""
 
     @classmethod
     def execute_notebook(cls, nb, kernel_name, **options):
         """Executes the notebook `nb`, saving it as it goes; returns it.
 
-        Args:
-            nb: the notebook, with Papermill's metadata.
-            kernel_name: of its kernel.
-            options: Papermill's own, those of `papermill.engines.Engine`, those of
-                `nbclient.NotebookClient`, and `parameter_table`: whether the parameters
-                are to be shown at the top (default: yes).
-
-        Raises:
-            managed.KernelDied: if the kernel ended before the notebook did.
-            nbclient.exceptions.CellTimeoutError: for a cell that took too long.
-            papermill.exceptions.PapermillException: for an unknown parameter.
+        The options are Papermill's own, those of `nbclient.NotebookClient`, and
+        `parameter_table`: whether parameters are shown at the top (default: yes).
         """
-        from lamb_keras.batch import managed
+        from lamb_keras.batch import papermill
 
-        return managed.execute(nb, kernel_name, **options)
+        return papermill.execute(nb, kernel_name, **options)
 
     @classmethod
     def nb_kernel_name(cls, nb, name=None):
-        """The name of the kernel: what was asked for, else the notebook's."""
         from papermill.utils import nb_kernel_name
 
         return nb_kernel_name(nb, name)
 
     @classmethod
     def nb_language(cls, nb, language=None):
-        """The language of the notebook: what was asked for, else its own."""
         from papermill.utils import nb_language
 
         return nb_language(nb, language)

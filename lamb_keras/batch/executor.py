@@ -1,56 +1,54 @@
-"""Executes planned runs, each in a process of its own, several at once.
+"""Executes planned runs, several at once, here or on the workers of a Dask cluster.
 
-Processes and never threads: threads change each other's working folder (papermill#473)
-and a crash would take the batch along. What a run's processes share is the name of
-its event file in their environment; by that name all of them are found, the kernel in
-its own session included, when the run ends in any way at all.
+What is to be done and what came of it is for this process to say, which reads the plan
+and files the results; in between, `attempt.execute` may be called anywhere: in a thread
+of this process, or as a task on a Dask worker. If one of those dies, Dask gives its
+runs to others, which go on from the trials that had finished: project and outputs lie
+in a folder that all of them see under the same path.
 """
 
-import json
+import contextlib
+import logging
+import multiprocessing
 import os
+import queue
 import secrets
 import shutil
-import tempfile
+import threading
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import forkserver
 from pathlib import Path
+from sys import platform
 
 from lamb_keras import experiments
 from lamb_keras.batch import (
     BatchError,
-    compiled,
-    devices,
-    ends,
-    forkserver,
-    key,
+    attempt,
+    cache,
     notebook,
-    trials,
-    turn,
+    outcome,
+    preload,
+    scheduling,
+    status,
 )
-from lamb_keras.batch.launch import Launcher
-from lamb_keras.batch.progress import Progress
-from lamb_keras.batch.watchers import Watchers
-from lamb_keras.cpu import share
-from lamb_keras.store import events, record
-from lamb_keras.store.environment import RUNS_VARIABLE
+from lamb_keras.batch.attempt import environment
+from lamb_keras.batch.outcome import Outcome
+from lamb_keras.batch.plan import PlannedRun
+from lamb_keras.batch.processes import Family
+from lamb_keras.store import record
 
-SECONDS_BETWEEN_LOOKS = 0.1
-# A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
-LONGEST_TEMPORARY_FOLDER = 70
-TEMPORARY_PREFIX = "lamb-"
-# In the folder of an attempt: its `ends.End`, if the worker saw it.
-END = "end.json"
+SECONDS_BETWEEN_POLLS = 0.1
+SECONDS_TO_CONNECT = 10
+# On macOS what Apple's libraries have started by then does not survive a fork.
+FORKS = platform == "linux"
 
 
 def execute(
-    runs,
-    project,
-    jobs=None,
-    progress=None,
-    timeout=None,
-    log=None,
-    sharing=None,
-    ended=None,
+    runs, project, log, jobs=None, dask=None, timeout=None, stream=None, ended=None
 ):
     """Executes the runs and returns their records, in the order in which they ended.
 
@@ -62,276 +60,66 @@ def execute(
     Args:
         runs: the `PlannedRun`s.
         project: the `Project`, whose root is the working folder of every run.
-        jobs: how many runs at once; by default what `devices.jobs` says.
-        progress: a `Progress`; by default one on standard error.
+        log: the `status.Log` of the scale, held by this process.
+        jobs: how many runs at once; by default what `scheduling.default_jobs` says.
+        dask: the address of a Dask scheduler, whose workers are to execute the runs.
         timeout: seconds that a run may take, its attempts together; None for no limit.
-        log: the `Log` of the scale, held by this process; None to keep none.
-        sharing: how many runs share this machine's processors; by default `jobs`.
+        stream: where progress is shown, standard error by default.
         ended: called with the record of each run when it has ended.
     """
-    gpus = devices.gpus(os.environ)
-    jobs = min(jobs or devices.jobs(gpus), len(runs))
-    progress = progress or Progress(
-        {run.name: experiments.trials(run.parameters) for run in runs}
-    )
-    watchers = Watchers(progress, log)
-    waiting, active, done, records = [(run, []) for run in runs], [], [], []
-    folder = _temporary_folder()
+    pool = _Cluster(dask) if dask else _Machine(jobs, runs, project)
+    trials = {run.name: experiments.trials(run.parameters) for run in runs}
+    shown = status.Status(trials, log, stream)
     # Named in the log before it is there, so that whoever comes after a kill finds it.
-    watchers.begin(folder)
-    folder.mkdir(mode=0o700)
-    sharing = sharing or jobs
-    launcher = Launcher(
-        folder, project.root, lambda file: environment(file, sharing), _imports(runs)
-    )
-    threads = environment("", sharing)["LAMB_KERAS_THREADS"]
+    shown.begin(pool.folder)
+    waiting, active = [_Pending(run, timeout) for run in runs], {}
+    done, records = [], []
     try:
-        while waiting or active:
-            while waiting and len(active) < jobs:
-                place = turn.next_of(
-                    [run for run, _ in waiting],
-                    [attempt.run for attempt in active],
-                    done,
-                )
-                run, before = waiting.pop(place)
-                attempt = Attempt(run, folder, project, before, threads, timeout)
-                used = [each.device for each in active]
-                attempt.device = devices.least_used(gpus, used)
-                active.append(attempt)
-                attempt.start(launcher)
-                watchers.started(attempt)
-            for attempt in list(active):
-                # Asked before the events are read, so that the last ones are.
-                end = attempt.end()
-                for event in attempt.events():
-                    watchers.heard(attempt, event)
-                if not end:
-                    continue
-                active.remove(attempt)
-                if end.may_be_retried and attempt.number < ends.MOST_ATTEMPTS:
-                    watchers.retried(attempt, end)
-                    waiting.append((attempt.run, attempt.told(end)))
-                    attempt.abandon()
-                    continue
-                records.append(attempt.conclude(end))
-                done.append((attempt.run, records[-1]["seconds"]))
-                watchers.ended(records[-1])
-                if ended:
-                    ended(records[-1])
-            watchers.look()
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        with pool:
+            while waiting or active:
+                while waiting and len(active) < pool.slots:
+                    place = scheduling.next_run(
+                        [each.run for each in waiting],
+                        [each.run for each in active.values()],
+                        done,
+                    )
+                    pending = waiting.pop(place)
+                    pending.run.folder.mkdir(parents=True, exist_ok=True)
+                    active[pool.submit(pending.job(project))] = pending
+                over = [future for future in active if future.done()]
+                # Read afterwards, so that what was said before the end is heard.
+                for event in pool.events():
+                    shown.note(**event)
+                for future in over:
+                    pending = active.pop(future)
+                    result = pool.result(future)
+                    pending.add(result)
+                    if pending.may_be_retried:
+                        how, reason, _ = result.outcome
+                        fields = {"run": pending.run.name, "how": how, "reason": reason}
+                        shown.note("retried", **fields)
+                        attempt.clear(result.notebook)
+                        waiting.append(pending)
+                        continue
+                    filed = _file(pending, result, project)
+                    records.append(filed)
+                    done.append((pending.run, filed["seconds"]))
+                    fields = {
+                        name: filed[name] for name in ("run", "reason", "seconds")
+                    }
+                    shown.note(filed["ended"], **fields)
+                    if ended:
+                        ended(filed)
+                shown.refresh()
+                time.sleep(SECONDS_BETWEEN_POLLS)
     finally:
-        launcher.close()
-        # Reached with runs in progress only when interrupted, or by a mistake here.
-        for attempt in active:
-            attempt.abandon()
-            watchers.interrupted(attempt)
-        end_processes(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        watchers.close(interrupted=bool(waiting or active))
+        for pending in active.values():
+            shown.note(outcome.INTERRUPTED, run=pending.run.name)
+        if not (dask and active):
+            # Dask's workers may still be ending what they do.
+            _clear_unfinished(runs)
+        shown.close(interrupted=bool(waiting or active))
     return records
-
-
-class Attempt:
-    """One attempt at one run: its process and what that leaves behind.
-
-    Args:
-        run: the `PlannedRun`.
-        folder: the batch's, in which this has its own.
-        project: the `Project`.
-        before: what `told` said of earlier attempts.
-        threads: how many trials an attempt trains at once, as text.
-        timeout: seconds that all attempts may take together, or None.
-    """
-
-    def __init__(self, run, folder, project, before=(), threads="", timeout=None):
-        self.run, self.project, self._before = run, project, list(before)
-        self.number = len(self._before) + 1
-        self.process = self.device = None
-        self._timeout = timeout
-        root = project.root
-        self.folder = Path(tempfile.mkdtemp(dir=folder, prefix=""))
-        self._events = self.folder / forkserver.EVENTS
-        self._read = 0
-        _make(run.folder)
-        self.output = run.folder / f".{run.notebook.stem}.{self.folder.name}.ipynb"
-        self._record = record.blank(run)
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._began = time.monotonic()
-        self._memory = ends.Memory()
-        self._job = {
-            # Papermill notes both paths in the notebook: no place for a machine's own.
-            "notebook": os.path.relpath(run.notebook, root),
-            "output": os.path.relpath(self.output, root),
-            "published": os.path.relpath(run.file("ipynb"), root),
-            "parameters": run.parameters,
-            "folder": str(self.folder),
-            "end": str(self.folder / END),
-            "trials": trials.folder(run) and str(trials.folder(run)),
-            # After a lack of memory half as many trials at a time: on a processor they
-            # are in threads, on an accelerator in one program.
-            "threads": self._threads(threads),
-            "divisor": 2 if self._lacked_memory() else 1,
-        }
-
-    def start(self, launcher):
-        """Starts the worker, on the GPU that is named by `device`, if there is one."""
-        job = json.dumps({**self._job, "device": self.device})
-        (self.folder / forkserver.JOB).write_text(job, encoding="utf-8")
-        self.process = launcher.start(self.folder)
-
-    def events(self):
-        """The events since the last call."""
-        try:
-            with open(self._events, "rb") as file:
-                file.seek(self._read)
-                lines, newline, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
-            return []
-        self._read += len(lines) + len(newline)
-        return list(filter(None, map(_event, lines.splitlines())))
-
-    def end(self):
-        """How it ended, with all its processes; None while it goes on."""
-        self._memory.look()
-        if self.process.poll() is not None:
-            end_processes(self.folder)
-            return self._memory.explain(self._end())
-        before = sum(each["seconds"] for each in self._before)
-        if self._timeout and before + self._seconds() > self._timeout:
-            self.process.kill()
-            end_processes(self.folder)
-            reason = f"it took longer than --timeout allows, {self._timeout:g} s"
-            return ends.End(ends.TIMED_OUT, reason)
-        return None
-
-    def told(self, end):
-        """What the record says of this attempt and those before it, one each."""
-        told = {"started": self._started, "seconds": round(self._seconds(), 1)}
-        return [*self._before, {**told, "ended": end.how, "reason": end.reason}]
-
-    def conclude(self, end):
-        """Files the ended attempt under its run and returns its record."""
-        attempts, reason = self.told(end), end.reason
-        kept = {
-            **self._record,
-            "ended": end.how,
-            "attempts": attempts,
-            "started": attempts[0]["started"],
-            "seconds": round(sum(each["seconds"] for each in attempts), 1),
-        }
-        confirmed = key.confirmed(self.run, self.project)
-        if confirmed["key"] is None:
-            # Nobody knows whether a trial ran the code of before or of after an edit.
-            trials.forget(self.run)
-        try:
-            if reason is None:
-                kept |= confirmed
-                record.succeeded(self.run, self.output, kept)
-                trials.forget(self.run)
-                return {**kept, "status": "succeeded"}
-            record.failed(self.run, self.output, kept, reason)
-        except OSError as error:
-            reason = f"the outputs could not be written: {error}"
-            kept["ended"] = ends.FAILED
-        finally:
-            self._clear()
-        return {**kept, "status": "failed", "reason": reason}
-
-    def abandon(self):
-        """Ends the worker, if not yet its kernel, and removes what it was writing."""
-        if self.process:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait()
-        self._clear()
-
-    def _clear(self):
-        """Removes the notebook in progress, and what is left of a save of it."""
-        for path in self.run.folder.glob(f"{self.output.name}*"):
-            path.unlink(missing_ok=True)
-
-    def _seconds(self):
-        return time.monotonic() - self._began
-
-    def _threads(self, threads):
-        """What this attempt has instead of `threads`, or None."""
-        if not self._lacked_memory():
-            return None
-        return max(1, int(threads) // 2) if threads.isdecimal() else None
-
-    def _lacked_memory(self):
-        return bool(self._before) and self._before[-1]["ended"] == ends.OUT_OF_MEMORY
-
-    def _end(self):
-        code = self.process.returncode
-        if code == 0:
-            return ends.End(ends.SUCCEEDED)
-        if code < 0:
-            return ends.of_process("the worker process", code)
-        try:
-            return ends.End(*json.loads((self.folder / END).read_bytes()))
-        except (OSError, ValueError, TypeError):
-            log = (self.folder / forkserver.LOG).read_text(errors="replace").strip()
-            last = log.splitlines()[-1] if log else "it said nothing"
-            reason = f"the worker process ended with exit code {code}: {last}"
-            return ends.End(ends.FAILED, reason)
-
-
-def environment(event_file, jobs):
-    """The environment of a run's processes.
-
-    Example:
-        >>> from unittest import mock
-        >>> with mock.patch.dict(os.environ, clear=True):
-        ...     variables = environment("events.jsonl", jobs=os.cpu_count())
-        >>> variables["LAMB_KERAS_THREADS"], variables["NPROC"]
-        ('1', '1')
-    """
-    processors = str(share(jobs))
-    variables = {
-        "KERAS_BACKEND": "jax",
-        # Runs at once and trials at once within a run share the same processors.
-        "LAMB_KERAS_THREADS": processors,
-        # How many threads XLA computes with. It takes one for each processor of the
-        # machine, in each run: they then wait for each other half of the time.
-        "NPROC": processors,
-        **compiled.variables(os.environ),
-        **os.environ,
-        # A fact of this batch, with which its minutes are to be read, and no wish.
-        RUNS_VARIABLE: str(jobs),
-        events.VARIABLE: str(event_file),
-    }
-    if variables.get("LAMB_KERAS_DATA"):
-        # Meant from here, not from the project's root, where the workers live.
-        variables["LAMB_KERAS_DATA"] = os.path.abspath(variables["LAMB_KERAS_DATA"])
-    return variables
-
-
-def end_processes(folder):
-    """Kills every process whose event file is in `folder`, wherever it has gone.
-
-    A kernel lives in a session of its own, and when its worker is killed it belongs
-    to nobody; its environment still tells whose it was.
-    """
-    import psutil
-
-    # What is killed may have started another in the meantime, so look again; but not
-    # for ever, for one that hangs in a system call goes only when that returns.
-    for _ in range(5):
-        found = [
-            process
-            for process in psutil.process_iter()
-            if _event_file(process).startswith(f"{folder}{os.sep}")
-        ]
-        for process in found:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        if not found:
-            return
-        psutil.wait_procs(found, timeout=1)
 
 
 def clear_after_a_kill(log, runs):
@@ -341,56 +129,271 @@ def clear_after_a_kill(log, runs):
         log: the `Log` of the scale, held by this process.
         runs: the `PlannedRun`s beside whose outputs half-written files may lie.
     """
-    left = log.left_behind()
-    if left and Path(left).name.startswith(TEMPORARY_PREFIX):
-        end_processes(left)
-        shutil.rmtree(left, ignore_errors=True)
-    clear_unfinished(runs)
+    events = status.last_batch(log.folder)
+    if events and events[-1]["event"] != "ended":
+        here = status.host()
+        for event in events:
+            if event["event"] == "working" and event["host"] == here:
+                Family(event["pid"], before=event["time"]).end()
+        left = Path(events[0]["folder"])
+        if events[0]["host"] == here and left.name.startswith(attempt.PREFIX):
+            shutil.rmtree(left, ignore_errors=True)
+    _clear_unfinished(runs)
 
 
-def clear_unfinished(runs):
-    """Removes what was being written for these runs; nobody may be at it any more."""
+@dataclass
+class _Pending:
+    """A run that is not over, and what came of it so far, an attempt each."""
+
+    run: PlannedRun
+    timeout: float | None
+    attempts: list = field(default_factory=list)
+
+    def job(self, project):
+        """What `attempt.execute` is to do, "seconds" the time left for it."""
+        run, spent = self.run, sum(each["seconds"] for each in self.attempts)
+        folder = run.trials_folder
+        return {
+            "run": run.name,
+            "number": len(self.attempts) + 1,
+            "root": str(project.root),
+            # Papermill notes both paths in the notebook: no place for a machine's own.
+            "notebook": os.path.relpath(run.notebook, project.root),
+            "published": os.path.relpath(run.file("ipynb"), project.root),
+            "parameters": run.parameters,
+            "trials": folder and str(folder),
+            "seconds": self.timeout and self.timeout - spent,
+            "halved": bool(self.attempts)
+            and self.attempts[-1]["ended"] == outcome.OUT_OF_MEMORY,
+        }
+
+    def add(self, result):
+        how, reason, _ = result.outcome
+        if how == outcome.TIMED_OUT:
+            reason = f"it took longer than --timeout allows, {self.timeout:g} s"
+        entry = {"started": result.started, "seconds": round(result.seconds, 1)}
+        self.attempts.append({**entry, "ended": how, "reason": reason})
+        self.may_be_retried = (
+            result.outcome.may_be_retried and len(self.attempts) < outcome.MOST_ATTEMPTS
+        )
+
+
+def _file(pending, result, project):
+    """Files what came of a run beside its outputs; returns the record."""
+    run, last = pending.run, pending.attempts[-1]
+    reason = last["reason"]
+    filed = record.blank(run) | {
+        "ended": last["ended"],
+        "attempts": pending.attempts,
+        "started": pending.attempts[0]["started"],
+        "seconds": round(sum(each["seconds"] for each in pending.attempts), 1),
+    }
+    confirmed = cache.confirmed(run, project)
+    if confirmed["key"] is None:
+        # Nobody knows whether a trial ran the code of before or of after an edit.
+        run.forget_trials()
+    try:
+        if reason is None:
+            filed |= confirmed
+            record.succeeded(run, result.notebook, filed)
+            run.forget_trials()
+            return {**filed, "status": "succeeded"}
+        record.failed(run, result.notebook or run.file("none"), filed, reason)
+    except OSError as error:
+        reason = f"the outputs could not be written: {error}"
+        filed["ended"] = outcome.FAILED
+    finally:
+        attempt.clear(result.notebook)
+    return {**filed, "status": "failed", "reason": reason}
+
+
+def _clear_unfinished(runs):
+    """Removes notebooks and records that were being written for these runs."""
     for run in runs:
-        # Notebooks and records that were being written.
         for path in run.folder.glob(f".{run.notebook.stem}.*"):
             if path.is_file():
                 path.unlink(missing_ok=True)
 
 
-def _imports(runs):
-    """What the notebooks of the runs import, each statement once."""
-    notebooks = dict.fromkeys(run.notebook for run in runs)
-    statements = [line for path in notebooks for line in notebook.imports(path)]
-    return list(dict.fromkeys(statements))
+class _Pool:
+    """Where attempts are made: jobs go in, events and results come out."""
+
+    def __init__(self):
+        self._events = queue.SimpleQueue()
+
+    def events(self):
+        """What happened since the last call."""
+        while not self._events.empty():
+            yield self._events.get_nowait()
+
+    def result(self, future):
+        """The `Result` of a job that is done, in whatever way."""
+        return future.result()
 
 
-def _event_file(process):
-    import psutil
+class _Machine(_Pool):
+    """Threads of this process, each of which watches the process of an attempt."""
+
+    def __init__(self, jobs, runs, project):
+        super().__init__()
+        self._root = project.root
+        self._gpus = scheduling.gpus(os.environ)
+        self.slots = min(jobs or scheduling.default_jobs(self._gpus), len(runs))
+        name = f"{attempt.PREFIX}{secrets.token_hex(4)}"
+        self.folder = Path(attempt.temporary_folder(), name)
+        self._variables = environment("", self.slots)
+        self._threads = ThreadPoolExecutor(self.slots)
+        self._devices, self._stopped = {}, threading.Event()
+        notebooks = dict.fromkeys(run.notebook for run in runs)
+        lines = [line for path in notebooks for line in notebook.imports(path)]
+        self._imports = "\n".join(dict.fromkeys(lines))
+
+    def __enter__(self):
+        self.folder.mkdir(mode=0o700)
+        self._before = dict(os.environ)
+        if FORKS:
+            # The server has its environment from this process, also when it is started
+            # anew; it finds a package in the project first, as a kernel does.
+            path = os.pathsep.join([str(self._root), os.environ.get("PYTHONPATH", "")])
+            os.environ.update(self._variables, PYTHONPATH=path.rstrip(os.pathsep))
+            os.environ[preload.VARIABLE] = self._imports
+            # Its socket lies here, too, where a later batch finds it after a kill.
+            multiprocessing.current_process()._config["tempdir"] = str(self.folder)
+            forkserver.set_forkserver_preload(["lamb_keras.batch.preload"])
+            forkserver.ensure_running()
+        return self
+
+    def __exit__(self, *exception):
+        self._stopped.set()
+        if exception[0] and FORKS:
+            _end_fork_server()  # or a thread might wait for it to import everything
+        self._threads.shutdown()
+        if FORKS:
+            _end_fork_server()
+            del multiprocessing.current_process()._config["tempdir"]
+            os.environ.clear()
+            os.environ.update(self._before)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def submit(self, job):
+        used = [self._devices[each] for each in self._devices if not each.done()]
+        device = min(self._gpus, key=used.count, default=None)
+        future = self._threads.submit(
+            attempt.execute,
+            job,
+            attempt.Fork if FORKS else attempt.start_plainly,
+            self._variables,
+            emit=self._events.put,
+            wanted=lambda: not self._stopped.is_set(),
+            parent=self.folder,
+            device=device,
+        )
+        self._devices[future] = device
+        return future
+
+
+def _end_fork_server():
+    """Ends the fork server of this process, if there is one: it knows old code.
+
+    multiprocessing has no public way to do so before this process ends.
+    """
+    server = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        os.kill(server._forkserver_pid, 9)
+        server._stop()
+
+
+class _Cluster(_Pool):
+    """The workers of a Dask cluster, which say how many runs there are at once."""
+
+    folder = ""
+
+    def __init__(self, address):
+        super().__init__()
+        self.slots = float("inf")
+        self._client, self._futures = _connected(address), []
+        self._topic = f"lamb-keras-{uuid.uuid4().hex}"
+
+    def __enter__(self):
+        put = self._events.put
+        self._client.subscribe_topic(self._topic, lambda sent: put(sent[1]))
+        return self
+
+    def __exit__(self, *exception):
+        with contextlib.suppress(Exception):
+            # Their tasks look for that, and end what they have started.
+            self._client.cancel(self._futures, force=True)
+        self._client.close(timeout=SECONDS_TO_CONNECT)
+
+    def submit(self, job):
+        future = self._client.submit(_execute_on_dask, job, self._topic, pure=False)
+        self._futures.append(future)
+        return future
+
+    def result(self, future):
+        if future.status == "finished":
+            return future.result()
+        how, error = outcome.FAILED, "the Dask cluster went away or gave it up"
+        if future.status == "error":
+            error = future.exception()
+            if type(error).__name__ == "KilledWorker":
+                how, error = outcome.KILLED, "each Dask worker that ran it died"
+            elif not isinstance(error, BatchError):
+                error = f"its Dask task ended with {error!r}"
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return attempt.Result(Outcome(how, str(error)), None, now, 0.0)
+
+
+def _connected(address):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise BatchError(
+            "--dask needs the package distributed; install lamb-keras[dask]"
+        ) from None
+    # What goes on is in our own log, and what goes wrong is an exception.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        return Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BatchError(
+            f"no Dask scheduler answers at {address} ({reason}); expected an address "
+            "such as tcp://host:8786"
+        ) from None
+
+
+def _execute_on_dask(job, topic):
+    """What a Dask worker does: an attempt, whose events go through the scheduler."""
+    from distributed import get_client, get_worker
+
+    root = Path(job["root"])
+    for path in (root / job["notebook"], (root / job["published"]).parent):
+        if not path.exists():
+            raise BatchError(
+                f"{status.host()} does not see {path}; project and outputs must be in "
+                "a folder that all machines of the cluster share"
+            )
+    worker = get_worker()
+    task = worker.get_current_task()
+    # How many tasks share this machine: those of all workers on it, not of one.
+    workers = get_client().scheduler_info(n_workers=-1)["workers"]
+    host = workers[worker.address]["host"]
+    sharing = sum(w["nthreads"] for w in workers.values() if w["host"] == host)
+
+    def wanted():
+        state = worker.state.tasks.get(task)
+        return state and state.state not in ("cancelled", "forgotten", "released")
 
     try:
-        return process.environ().get(events.VARIABLE, "")
-    except (psutil.Error, OSError):
-        return ""
-
-
-def _event(line):
-    try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    # Half a line, from a full disk: progress is not worth a batch.
-    return event if isinstance(event, dict) and "event" in event else None
-
-
-def _temporary_folder():
-    parent = tempfile.gettempdir()
-    if len(parent) > LONGEST_TEMPORARY_FOLDER:
-        parent = "/tmp"
-    return Path(parent) / f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}"
-
-
-def _make(folder):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BatchError(f"{folder} cannot be made: {error.strerror}") from None
+        return attempt.execute(
+            job,
+            attempt.start_plainly,
+            environment("", sharing),
+            emit=lambda event: worker.log_event(topic, event),
+            wanted=wanted,
+            parent=attempt.temporary_folder(),
+            device=next(iter(scheduling.gpus(os.environ)), None),
+        )
+    except attempt.GivenUpError:
+        return None

@@ -17,9 +17,9 @@ from types import SimpleNamespace
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch import board, log
-from lamb_keras.batch.tiny_project import FINISH, PARAMETERS, is_running, make_project
+from lamb_keras.batch import status
 from lamb_keras.results import report, runs
+from testing.tiny_project import FINISH, PARAMETERS, is_running, make_project
 
 MEGABYTE = 2**20
 SECONDS = 40
@@ -98,7 +98,7 @@ def batch(tmp_path_factory):
             outputs=project.outputs,
             said=said,
             runs={run.notebook: run for run in runs.read(project.outputs)},
-            events=log.read(project.outputs),
+            events=status.read(project.outputs),
         )
 
 
@@ -127,7 +127,7 @@ def test_what_can_finish_does_and_the_exit_code_tells_of_the_others(batch):
 
 def test_nothing_half_written_is_left(batch):
     left = {path.name for path in batch.outputs.rglob("*.*")}
-    allowed = {log.NAME}
+    allowed = {status.NAME}
     for name, run in batch.runs.items():
         ending = "" if run.succeeded else ".failed"
         allowed |= {f"{name}{ending}.ipynb", f"{name}{ending}.json"}
@@ -178,7 +178,7 @@ def test_a_notebook_that_could_not_be_saved_says_why(batch):
 
 
 def test_the_board_tells_all_of_them(batch):
-    lines = "\n".join(board.status(batch.outputs))
+    lines = "\n".join(status.status(batch.outputs))
     for run in batch.runs.values():
         assert run.name in lines
     assert "3 of 7 runs done" in lines
@@ -220,7 +220,7 @@ def test_a_full_disk_loses_nothing_and_the_batch_goes_on_once_there_is_room(
     assert "one is already done" in said.out and "two succeeded" in said.out
     assert found["one"].path.read_bytes() == before
     left = {path.name for path in (disk / "outputs").rglob("*.*")}
-    assert left == {"one.ipynb", "one.json", "two.ipynb", "two.json", log.NAME}
+    assert left == {"one.ipynb", "one.json", "two.ipynb", "two.json", status.NAME}
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence_before_anything_starts(tiny):

@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lamb_keras.batch import log
-from lamb_keras.batch.small_batch import (
+from lamb_keras.batch import status
+from lamb_keras.results import runs
+from testing.small_batch import (
     IMITATED,
     NOTEBOOK,
     REAL,
@@ -29,8 +30,6 @@ from lamb_keras.batch.small_batch import (
     make_small_batch,
     numbers,
 )
-from lamb_keras.results import runs
-from lamb_keras.store import events
 
 # By what the notebooks do.
 KILLS = {"imitated": 50, "real": 2}
@@ -49,10 +48,7 @@ def project(tmp_path_factory, request):
 
 
 class Batch:
-    """One folder of outputs, and the processes that fill it.
-
-    Everything that it starts has its temporary folder in its environment.
-    """
+    """One folder of outputs, and the processes that fill it."""
 
     def __init__(self, project, output, temporary):
         self.project, self.output, self.temporary = project, output, temporary
@@ -62,7 +58,7 @@ class Batch:
             "LAMB_KERAS_CACHE": str(project.root / "cache"),
         }
         self.folder = output / "laptop"
-        self.runner = None
+        self.runner, self.seen = None, set()
 
     def start(self):
         options = ["--project", str(self.project.root), "--output", str(self.output)]
@@ -80,26 +76,29 @@ class Batch:
         return self.output.with_suffix(".txt").read_text()[-3000:]
 
     def processes(self):
-        """By what they are: the runner, the server of forks, workers, kernels."""
+        """By what they are: the runner, the fork server, workers, kernels."""
+        found = {"runner": [self.runner.pid], "server": [], "worker": [], "kernel": []}
         try:
             below = psutil.Process(self.runner.pid).children(recursive=True)
+            kinds = {self.runner.pid: "runner"}
+            for process in below:
+                parent = kinds.get(process.ppid(), "kernel")
+                kind = {"runner": "server", "server": "worker"}.get(parent, "kernel")
+                # Its other child is multiprocessing's tracker, which ends by itself.
+                if kind == "server" and "resource_tracker" in str(process.cmdline()):
+                    continue
+                kinds[process.pid] = kind
+                found[kind].append(process.pid)
         except psutil.NoSuchProcess:
-            below = []
-        found = {"runner": [self.runner.pid], "server": [], "worker": [], "kernel": []}
-        depth = {self.runner.pid: 0}
-        for process in below:
-            try:
-                depth[process.pid] = depth.get(process.ppid(), 3) + 1
-            except psutil.NoSuchProcess:
-                continue
-            kinds = {1: "server", 2: "worker", 3: "kernel"}
-            found[kinds.get(depth[process.pid], "kernel")].append(process.pid)
+            pass
+        self.seen.update(pid for pids in found.values() for pid in pids)
         return found
 
     def strays(self):
-        """What is there of this batch's processes."""
-        mark = f"{self.temporary}{os.sep}"
-        return [p for p in psutil.process_iter() if _event_file(p).startswith(mark)]
+        """What is there of this batch's processes, seen by us or told by its log."""
+        told = [e["pid"] for e in status.read(self.folder) if e["event"] == "working"]
+        leaders = self.seen | set(told)
+        return [p for p in psutil.process_iter() if _session(p) in leaders]
 
     def read(self):
         return {run.name: run for run in runs.read(self.folder)}
@@ -115,11 +114,12 @@ class Batch:
         return found
 
 
-def _event_file(process):
+def _session(process):
     try:
-        return process.environ().get(events.VARIABLE, "")
-    except (psutil.Error, OSError):
-        return ""
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return None if zombie else os.getsid(process.pid)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return None
 
 
 def check(batch, kept_before):
@@ -177,13 +177,13 @@ def test_killed_at_random_moments_a_batch_ends_as_if_nothing_had_been(
             assert {n: numbers(r) for n, r in batch.read().items()} == expected
             told = [
                 (event["run"], event["label"])
-                for event in log.read(batch.folder)
+                for event in status.read(batch.folder)
                 if event["event"] == "trial finished"
             ]
             assert len(told) == len(set(told)), "a trial finished twice"
             assert list(batch.temporary.iterdir()) == []
         left = {path.name for path in batch.folder.rglob("*") if path.is_file()}
-        assert left == {f"{NOTEBOOK}.ipynb", f"{NOTEBOOK}.json", log.NAME}
+        assert left == {f"{NOTEBOOK}.ipynb", f"{NOTEBOOK}.json", status.NAME}
     counts = {kind: killed.count(kind) for kind in sorted(set(killed))}
     print(f"{len(killed)} kills {counts}, {starts} starts, {number} batches")
 
@@ -194,7 +194,7 @@ def _until_done(batch, wanted, choose, seconds, killed):
     seconds = seconds / len(TABLES) / 2
     starts, kept, code = 0, {}, None
     while code != 0:
-        assert starts < 100, batch.said()
+        assert starts < 100 + wanted, batch.said()
         batch.start()
         starts += 1
         # Mostly the start goes by in peace, or there would be nothing but starts.

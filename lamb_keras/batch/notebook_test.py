@@ -5,7 +5,7 @@ import pytest
 
 from lamb_keras.batch import BatchError
 from lamb_keras.batch.notebook import code, defaults, imports
-from lamb_keras.batch.tiny_project import PARAMETERS, cell
+from testing.tiny_project import PARAMETERS, cell
 
 
 @pytest.fixture
@@ -43,13 +43,6 @@ def test_papermill_finds_the_same_parameters(read, tmp_path):
     found = read(cell(PARAMETERS, "parameters"))
     inspected = papermill.inspect_notebook(str(tmp_path / "x.ipynb"))
     assert list(found) == list(inspected)
-
-
-def test_a_source_of_several_lines_is_joined(read):
-    assert read({**cell("", "parameters"), "source": ["a = 1\n", "b = 2"]}) == {
-        "a": 1,
-        "b": 2,
-    }
 
 
 def refused(read, *cells):

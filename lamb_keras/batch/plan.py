@@ -6,40 +6,57 @@ each notebook and maybe one for the table), and what was set on the command line
 Papermill does the same with an `-f` option for each file.
 """
 
+import contextlib
 import difflib
+import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamb_keras import experiments
-from lamb_keras.batch import BatchError, notebook, values
+from lamb_keras.batch import BatchError, notebook, yaml_files
 
 # What chooses a run can't also be set in it.
 CHOSEN_BY = {"table": "--tables", "scale": "--scale", "notebook": "--tables"}
+SECONDS_TRIALS_ARE_KEPT = 30 * 24 * 60 * 60
 
 
 @dataclass(frozen=True)
 class Project:
-    """The folder that holds `notebooks/` and `params/`.
-
-    Example:
-        >>> Project.find().table_file(7).name
-        'table07.yaml'
-    """
+    """The folder that holds `notebooks/` and `params/`."""
 
     root: Path
 
     @classmethod
     def find(cls, root=None):
-        """The project at `root`, by default the one this package is a checkout of."""
-        root = Path(root or Path(__file__).parents[2]).absolute()
-        for folder in ("notebooks", "params"):
-            if not (root / folder).is_dir():
+        """The project at `root`.
+
+        By default that is the folder we are in, or the nearest one above it that is a
+        project; else the one that this package is a checkout of.
+        """
+        if root is None:
+            above = [Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2]]
+            found = [folder for folder in above if not cls._missing(folder)]
+            if not found:
                 raise BatchError(
-                    f"{root} has no folder {folder}/, so it is no checkout of the "
-                    "project; name one with --project"
+                    f"neither {above[0]} nor a folder above it has notebooks/ and "
+                    "params/; go to a checkout of the project, or name one with "
+                    "--project"
                 )
+            return cls(found[0])
+        root = Path(root).absolute()
+        for folder in cls._missing(root):
+            raise BatchError(
+                f"{root} has no folder {folder}/, so it is no checkout of the "
+                "project; name one with --project"
+            )
         return cls(root)
+
+    @staticmethod
+    def _missing(root):
+        needed = ("notebooks", "params")
+        return [folder for folder in needed if not (root / folder).is_dir()]
 
     def name(self, path):
         """A file of the project as people call it: by its path from the root."""
@@ -78,7 +95,7 @@ class PlannedRun:
         folder: where the executed notebook and its record go.
         parameters: all of them, the notebook's defaults included.
         overrides: those set on the command line.
-        key: what its numbers depend on, by name (`key.Keys`), once that is known.
+        key: what its numbers depend on, by name (`cache.Keys`), once that is known.
     """
 
     table: int
@@ -97,16 +114,36 @@ class PlannedRun:
         """A file of this run beside its executed notebook, such as "failed.json"."""
         return self.folder / f"{self.notebook.stem}.{ending}"
 
+    @property
+    def trials_folder(self):
+        """Where its finished trials are kept until it has succeeded, or None.
+
+        It is named by the content key, so that trials of other code, data or parameters
+        are never taken for its own; a run without a key has none.
+        """
+        return self.key and self._all_trials / self.key["sha256"][:16]
+
+    @property
+    def _all_trials(self):
+        return self.folder / f".{self.notebook.stem}.trials"
+
+    def forget_trials(self):
+        """Removes its trials, and of other keys those that nobody came back to."""
+        if self.key is not None:
+            shutil.rmtree(self.trials_folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            # There may be others, or never have been any.
+            for path in self._all_trials.iterdir():
+                if time.time() - path.stat().st_mtime > SECONDS_TRIALS_ARE_KEPT:
+                    shutil.rmtree(path, ignore_errors=True)
+            self._all_trials.rmdir()
+
 
 def plan(project, scale, output, tables=None, settings=()):
-    """The runs that fill these tables at this scale.
+    """The runs that fill tables at a scale, whose outputs go to a folder in `output`.
 
-    Args:
-        project: a `Project`.
-        scale: the name of a folder in `params/scales/`.
-        output: the folder of all outputs; a scale's are in the folder of its name.
-        tables: what `--tables` was given; None for every table with an experiment.
-        settings: what each `--set` was given.
+    `tables` is what `--tables` was given, None for every table with an experiment;
+    `settings` is what each `--set` was given.
 
     Example:
         >>> from pathlib import Path
@@ -116,7 +153,7 @@ def plan(project, scale, output, tables=None, settings=()):
     """
     check_scale(project, scale)
     numbers = project.tables() if tables is None else parse_tables(tables)
-    overrides = dict(map(values.read_setting, settings))
+    overrides = dict(map(yaml_files.read_setting, settings))
     for name in overrides:
         if name in CHOSEN_BY:
             raise BatchError(f"--set {name}: the {name} is chosen by {CHOSEN_BY[name]}")
@@ -133,7 +170,7 @@ def experiment(project, table):
             f"table {table} has no experiment yet; tables that have one: {known}"
         )
     name = project.name(path)
-    paper = values.read_file(path, name)
+    paper = yaml_files.read_file(path, name)
     if paper.get("table") != table:
         raise BatchError(f"{name}: expected table: {table}, as the file's name says")
     if not isinstance(paper.get("notebook"), str):
@@ -174,7 +211,7 @@ def _run(project, scale, table, folder, overrides):
 def _scale_layers(project, scale, table, name):
     """What a scale says of a table: the parameters in each of its files, by file."""
     path = project.scale_file(scale, name)
-    smaller = values.read_file(path, project.name(path))
+    smaller = yaml_files.read_file(path, project.name(path))
     if smaller.get("scale") != scale:
         raise BatchError(
             f"{project.name(path)}: expected scale: {scale}, as its folder says"
@@ -182,7 +219,7 @@ def _scale_layers(project, scale, table, name):
     layers = {project.name(path): smaller}
     path = project.scale_table_file(scale, table)
     if path.exists():
-        layers[project.name(path)] = values.read_file(path, project.name(path))
+        layers[project.name(path)] = yaml_files.read_file(path, project.name(path))
     chosen = {"notebook": name, "table": table, "scale": scale}
     for where, layer in layers.items():
         for each, value in chosen.items():
@@ -246,9 +283,9 @@ def check_data(runs):
 def check_output(folders):
     """Raises `BatchError` where outputs could not be written to these folders.
 
-    Nothing is left behind: where a folder is still to be made, the folder above it
-    is tried. A file is really written, since permissions alone don't tell (root may
-    do anything, except on a read-only or a virtual file system).
+    Nothing is left behind: where a folder is still to be made, the one above is tried.
+    A file is really written, since permissions alone don't tell: root may do anything,
+    except on a read-only or a virtual file system.
     """
     for folder in sorted(set(folders)):
         while not folder.exists() and not folder.is_symlink():

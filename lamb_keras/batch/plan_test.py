@@ -1,12 +1,10 @@
-from pathlib import Path
-
 import pytest
 
 from lamb_keras import data, experiments
 from lamb_keras.batch import BatchError, plan
 from lamb_keras.batch.plan import Project, check_data, check_output, parse_tables
-from lamb_keras.batch.tiny_project import PARAMETERS, snapshot
 from lamb_keras.experiments import ParameterError
+from testing.tiny_project import PARAMETERS, snapshot
 
 
 def refusal(function, *arguments, **options):
@@ -170,11 +168,6 @@ def test_a_mistake_on_the_command_line_says_so(tiny, setting, sentence):
     assert refusal(tiny(lenet_mnist=[PARAMETERS]).plan, setting).startswith(sentence)
 
 
-def test_a_table_without_an_experiment_says_which_have_one(tiny):
-    said = refusal(tiny(lenet_mnist=[PARAMETERS]).plan, tables=["11"])
-    assert said == "table 11 has no experiment yet; tables that have one: 7"
-
-
 @pytest.mark.parametrize(
     ("texts", "sentence"),
     [
@@ -200,14 +193,6 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path):
     assert "no folder params/" in refusal(Project.find, tmp_path)
 
 
-def test_a_damaged_data_set_is_refused_in_its_own_words(tiny, tmp_path, monkeypatch):
-    (tmp_path / "mnist").mkdir()
-    (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bno")
-    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
-    runs = tiny(lenet_mnist=[PARAMETERS + "dataset = 'mnist'"]).plan()
-    assert "train-images-idx3-ubyte" in refusal(check_data, runs)
-
-
 def test_each_data_set_is_checked_once(tiny, monkeypatch):
     checked = []
     monkeypatch.setattr(data, "check", lambda name, parameters: checked.append(name))
@@ -223,18 +208,6 @@ def test_an_output_folder_that_can_be_made_is_left_unmade(tiny, tmp_path):
     assert snapshot(tmp_path).keys() == before.keys()
 
 
-def test_outputs_below_a_file_are_refused(tmp_path):
-    (tmp_path / "taken").write_text("")
-    said = refusal(check_output, [tmp_path / "taken" / "below" / "table07"])
-    assert said.endswith("taken is a file")
-
-
 def test_outputs_below_a_link_to_nowhere_are_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert "cannot be made" in refusal(check_output, [tmp_path / "link" / "below"])
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
-def test_outputs_where_not_even_root_may_write_are_refused():
-    said = refusal(check_output, [Path("/proc/outputs")])
-    assert said.startswith("the output folder /proc cannot be written to: ")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lamb_keras.batch import worker
-from lamb_keras.batch.tiny_project import cell
+from testing.tiny_project import cell
 
 FINISHED = {
     "output_type": "display_data",
@@ -38,8 +38,8 @@ def unfinished(tmp_path):
         metadata = {"papermill": papermill}
         notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": metadata}
         path.write_text(json.dumps({**notebook, "cells": cells}))
-        end = worker.unfinished(path)
-        return end and end.reason
+        ended = worker.unfinished(path)
+        return ended and ended.reason
 
     return unfinished
 
@@ -79,10 +79,3 @@ def test_a_notebook_without_the_last_scrap_is_not_finished(unfinished):
 def test_a_last_scrap_that_is_not_true_does_not_count(unfinished):
     false = json.loads(json.dumps(FINISHED).replace("true", "false"))
     assert "without gluing" in unfinished(ran("1", 1, false))
-
-
-def test_a_reason_is_one_line_without_colors_and_not_too_long():
-    assert worker._one_line("\x1b[0;31mValueError\x1b[0m: a\n\n  b") == (
-        "ValueError: a b"
-    )
-    assert len(worker._one_line("x" * 1000)) == 300

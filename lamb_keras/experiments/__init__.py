@@ -10,15 +10,13 @@ what was expected, how to mend it. Nothing here imports Keras or JAX.
 from lamb_keras.experiments.grids import of_solver, settings, trials
 from lamb_keras.experiments.names import (
     AUGMENTATIONS,
-    DECAYING_SOLVERS,
     DTYPE_POLICIES,
     NOTEBOOKS,
-    SOLVERS,
-    WEIGHT_DECAY_FORMS,
     Notebook,
 )
 from lamb_keras.experiments.types import ParameterError
 from lamb_keras.experiments.validation import VOCABULARY, validate
+from lamb_keras.names import DECAYING_SOLVERS, SOLVERS, WEIGHT_DECAY_FORMS
 
 __all__ = [
     "AUGMENTATIONS",

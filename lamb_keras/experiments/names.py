@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-SOLVERS = ("momentum", "adagrad", "adam", "adamw", "lars", "lamb")
+from lamb_keras.names import DECAYING_SOLVERS, SOLVERS
+
 # A trailing "+" adds Goyal's learning-rate recipe.
 SOLVERS_AND_GOYALS = (*SOLVERS, *(f"{name}+" for name in SOLVERS))
-# Those whose update has a weight decay.
-DECAYING_SOLVERS = ("adamw", "lars", "lamb")
 # The solvers that use what not all of them do, of the parameters with a value for each.
 _USERS = {"weight_decay": DECAYING_SOLVERS, "weight_decay_form": ("adamw",)}
 
-WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
 AUGMENTATIONS = ("crop", "flip", "cutout")
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 

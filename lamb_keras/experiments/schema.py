@@ -18,7 +18,6 @@ from lamb_keras.experiments.names import (
     DTYPE_POLICIES,
     NOTEBOOKS,
     SOLVERS_AND_GOYALS,
-    WEIGHT_DECAY_FORMS,
     uses,
 )
 from lamb_keras.experiments.types import (
@@ -29,6 +28,7 @@ from lamb_keras.experiments.types import (
     Whole,
     different,
 )
+from lamb_keras.names import WEIGHT_DECAY_FORMS
 
 _rates = different(PositiveFloat)
 LearningRates = types.by_solver(types.one_or_several(PositiveFloat), _rates)

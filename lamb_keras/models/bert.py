@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import TqdmWarning
 
 from lamb_keras.models.shapes import require_whole
+from lamb_keras.names import BIAS
 
 # Devlin et al.'s 1024 wide net starts from a deviation of 0.02.
 _DEVIATION, _OF_WIDTH = 0.02, 1024
@@ -51,15 +52,13 @@ def bert(
         >>> bert(30, layers=1, width=8, heads=2, sequence_length=16).count_params()
         1344
     """
-    BertBackbone = _keras_hub().models.BertBackbone
-
     require_whole(vocab_size=vocab_size, layers=layers, width=width, heads=heads)
     if width % heads:
         raise ValueError(
             f"width is {width} and heads {heads}; expected a width that is a multiple "
             "of the heads."
         )
-    backbone = BertBackbone(
+    backbone = _keras_hub().models.BertBackbone(
         vocabulary_size=vocab_size,
         num_layers=layers,
         num_heads=heads,
@@ -73,18 +72,15 @@ def bert(
 
 
 def preset(name):
-    """A published encoder with its weights, such as "bert_large_en_uncased".
-
-    KerasHub downloads it, or takes it from its cache.
+    """A published encoder with its weights, from KerasHub or its cache.
 
     Args:
-        name: one of KerasHub's BERT presets, or a folder that holds one.
+        name: such as "bert_large_en_uncased", or a folder that holds one.
 
     Raises:
         ValueError: for one that there isn't, or that cannot be had.
     """
     BertBackbone = _keras_hub().models.BertBackbone
-
     try:
         return BertBackbone.from_preset(name)
     except Exception as error:  # of KerasHub, of Kaggle's client, of the network
@@ -111,11 +107,9 @@ def pretraining(backbone, seed=None):
         >>> {name: logits.shape for name, logits in model.output.items()}
         {'tokens': (None, None, 30), 'is_next': (None, 2)}
     """
-    MaskedLMHead = _keras_hub().layers.MaskedLMHead
-
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
     encoded = backbone.output
-    head = MaskedLMHead(
+    head = _keras_hub().layers.MaskedLMHead(
         token_embedding=backbone.token_embedding,
         intermediate_activation=lambda x: keras.activations.gelu(x, approximate=True),
         layer_norm_epsilon=1e-12,
@@ -163,24 +157,17 @@ def _keras_hub():
 
 
 def _start(model, seed, but=None):
-    """Draws the matrices of a fresh model, except those of a part that has started."""
+    """Draw the matrices of a fresh model, except those of a part that has started."""
     random = np.random.RandomState(seed)
     started = {id(v) for v in but.trainable_variables} if but else set()
+    deviation = _DEVIATION * math.sqrt(_OF_WIDTH / (but or model).hidden_dim)
     for variable in model.trainable_variables:
-        matrix = len(variable.shape) > 1 and variable.name != "bias"
+        matrix = len(variable.shape) > 1 and variable.name != BIAS
         if matrix and id(variable) not in started:
-            width = (but or model).hidden_dim
-            deviation = _DEVIATION * math.sqrt(_OF_WIDTH / width)
-            drawn = _cut_off_normal(random, variable.shape)
+            drawn = random.standard_normal(variable.shape)
+            while (beyond := np.abs(drawn) > 2).any():
+                drawn[beyond] = random.standard_normal(int(beyond.sum()))
             variable.assign((deviation * drawn).astype("float32"))
     for variable in model.non_trainable_variables if but is None else ():
         # The state of a dropout's generator, which Keras starts from a global one.
         variable.assign(random.randint(0, 2**31, variable.shape).astype("uint32"))
-
-
-def _cut_off_normal(random, shape):
-    """Standard normal numbers without those beyond ±2."""
-    drawn = random.standard_normal(shape)
-    while (beyond := np.abs(drawn) > 2).any():
-        drawn[beyond] = random.standard_normal(int(beyond.sum()))
-    return drawn

@@ -20,8 +20,7 @@ def davidnet(image_shape, classes=10, width=64, seed=None, form: Form | None = N
         classes: the number of logits.
         width: channels of the first layer.
         seed: of the initial weights (uniform up to 1/√fan-in, PyTorch's of that time).
-        form: the layers it is made of; what is fastest here unless told. The values
-            are the same.
+        form: the layers it is made of, of the same values; None for the fastest here.
 
     Returns:
         A `keras.Model` from float images (n, height, width, channels) to logits
@@ -40,19 +39,14 @@ def davidnet(image_shape, classes=10, width=64, seed=None, form: Form | None = N
     form = form or fastest_form()
     draw = drawing(seed)
 
-    def initializer():
+    def start():
         # Of variance 1/(3 fan-in), which is that of the interval ±1/√fan-in.
-        return draw("uniform", 1 / 3, "fan_in")
+        kernel = draw("uniform", 1 / 3, "fan_in")
+        return {"use_bias": False, "kernel_initializer": kernel}
 
     def layer(x, filters, name):
-        x = form.convolution(
-            filters,
-            3,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=initializer(),
-            name=f"{name}_conv",
-        )(x)
+        options = {"padding": "same", "name": f"{name}_conv", **start()}
+        x = form.convolution(filters, 3, **options)(x)
         x = form.normalization(f"{name}_norm")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x)
 
@@ -66,13 +60,7 @@ def davidnet(image_shape, classes=10, width=64, seed=None, form: Form | None = N
             y = layer(y, filters, f"{name}_residual_2")
             x = keras.layers.Add(name=f"{name}_add")([x, y])
     x = keras.layers.GlobalMaxPooling2D(name="pool")(form.leave(x))
-    x = keras.layers.Dense(
-        classes,
-        use_bias=False,
-        kernel_initializer=initializer(),
-        # A cross-entropy of logits in lower precision loses the small differences.
-        dtype="float32",
-        name="linear",
-    )(x)
+    # A cross-entropy of logits in lower precision loses the small differences.
+    x = keras.layers.Dense(classes, dtype="float32", name="linear", **start())(x)
     logits = keras.layers.Rescaling(0.125, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="davidnet")

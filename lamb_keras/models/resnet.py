@@ -35,8 +35,7 @@ def resnet50(
         blocks: how many there are in each stage.
         seed: of the initial weights (convolutions He's normal by fan-out, the last
             layer normal of deviation 0.01).
-        form: the layers it is made of; what is fastest here unless told. The values
-            are the same.
+        form: the layers it is made of, of the same values; None for the fastest here.
 
     Returns:
         A `keras.Model` from float images (n, height, width, channels) to logits
@@ -59,58 +58,48 @@ def resnet50(
     require_whole(**{f"blocks[{i}]": count for i, count in enumerate(blocks)})
     low = min(image_shape[:2]) < _LOW_RESOLUTION
     require_halvings(image_shape, len(blocks) - 1 + (0 if low else 2))
-    net = _Parts(form or fastest_form(), drawing(seed))
+    form = form or fastest_form()
+    draw = drawing(seed)
+
+    def convolve(x, filters, size, strides, name, part="", gamma=1.0, relu=True):
+        """Convolution, normalization, and the activation if wanted."""
+        x = form.convolution(
+            filters,
+            size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=draw("normal", 2.0, "fan_out"),
+            name=f"{name}_conv{part}",
+        )(x)
+        x = form.normalization(f"{name}_norm{part}", gamma)(x)
+        return keras.layers.ReLU(name=f"{name}_relu{part}")(x) if relu else x
+
+    def bottleneck(x, width, strides, projects, name):
+        y = convolve(x, width, 1, 1, name, "_1")
+        y = convolve(y, width, 3, strides, name, "_2")
+        y = convolve(y, 4 * width, 1, 1, name, "_3", gamma=0.0, relu=False)
+        if projects:
+            x = convolve(x, 4 * width, 1, strides, name, "_shortcut", relu=False)
+        x = keras.layers.Add(name=f"{name}_add")([x, y])
+        return keras.layers.ReLU(name=f"{name}_relu")(x)
 
     images = keras.Input(image_shape, name="images")
-    x = net.form.enter(images)
-    if low:
-        x = net.convolve(x, width, 3, 1, "stem")
-    else:
-        x = net.convolve(x, width, 7, 2, "stem")
-        x = net.form.pooling(3, strides=2, padding="same", name="stem_pool")(x)
+    x = convolve(form.enter(images), width, *((3, 1) if low else (7, 2)), "stem")
+    if not low:
+        x = form.pooling(3, strides=2, padding="same", name="stem_pool")(x)
     for stage, count in enumerate(blocks, 1):
         for block in range(1, count + 1):
             strides = 2 if block == 1 and stage > 1 else 1
             name = f"stage_{stage}_block_{block}"
-            x = net.block(x, width * 2 ** (stage - 1), strides, block == 1, name)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(net.form.leave(x))
+            x = bottleneck(x, width * 2 ** (stage - 1), strides, block == 1, name)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(form.leave(x))
     logits = keras.layers.Dense(
         classes,
-        kernel_initializer=net.draw("normal", 0.01**2),
+        kernel_initializer=draw("normal", 0.01**2),
         bias_initializer=Filled(0.0),
         # A cross-entropy of logits in lower precision loses the small differences.
         dtype="float32",
         name="logits",
     )(x)
     return keras.Model(images, logits, name="resnet50")
-
-
-class _Parts:
-    """What the net repeats."""
-
-    def __init__(self, form, draw):
-        self.form = form
-        self.draw = draw
-
-    def block(self, x, width, strides, projects, name):
-        y = self.convolve(x, width, 1, 1, name, "_1")
-        y = self.convolve(y, width, 3, strides, name, "_2")
-        y = self.convolve(y, 4 * width, 1, 1, name, "_3", gamma=0.0, relu=False)
-        if projects:
-            x = self.convolve(x, 4 * width, 1, strides, name, "_shortcut", relu=False)
-        x = keras.layers.Add(name=f"{name}_add")([x, y])
-        return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-    def convolve(self, x, filters, size, strides, name, part="", gamma=1.0, relu=True):
-        """Convolution, normalization, and the activation if wanted."""
-        x = self.form.convolution(
-            filters,
-            size,
-            strides=strides,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=self.draw("normal", 2.0, "fan_out"),
-            name=f"{name}_conv{part}",
-        )(x)
-        x = self.form.normalization(f"{name}_norm{part}", gamma)(x)
-        return keras.layers.ReLU(name=f"{name}_relu{part}")(x) if relu else x

@@ -2,10 +2,9 @@
 
 
 def require_whole(**sizes) -> None:
-    """Raises unless every size is a whole number of at least 1.
+    """Check that every size is a whole number of at least 1.
 
     Example:
-        >>> require_whole(width=4, classes=10)
         >>> require_whole(width=0)
         Traceback (most recent call last):
         ...
@@ -19,16 +18,7 @@ def require_whole(**sizes) -> None:
 
 
 def require_halvings(image_shape, halvings: int) -> None:
-    """Raises unless images of this shape can be halved so often.
-
-    Example:
-        >>> require_halvings((8, 8, 1), 3)
-        >>> require_halvings((8, 4, 1), 3)
-        Traceback (most recent call last):
-        ...
-        ValueError: image_shape is (8, 4, 1); expected a height and width of at least \
-8, to be halved 3 times by this network.
-    """
+    """Check that images of this shape can be halved so often."""
     if min(image_shape) < 1 or min(image_shape[:2]) < 2**halvings:
         raise ValueError(
             f"image_shape is {tuple(image_shape)}; expected a height and width of at "

@@ -2,7 +2,8 @@
 
 import keras
 
-WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
+from lamb_keras.names import WEIGHT_DECAY_FORMS
+from lamb_keras.optimizers.arguments import require_choice
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -16,17 +17,12 @@ class AdamW(keras.optimizers.AdamW):
         w ← w - λw - ηu            "per_step"
         w ← w - ηλw - ηu           "times_learning_rate"
 
-    The first is `tf.contrib.opt.AdamWOptimizer` of TensorFlow 1: after T steps the
-    decay alone leaves (1 - λ)ᵀ of a weight, whatever the learning rate. The second is
-    `keras.optimizers.AdamW` itself.
-
-    The paper's Tables 13-25 fit the first: λ = 0.01 stays at chance at every learning
-    rate, as 0.99⁷⁰³⁸ ≈ 2e-31 says, where the second would take 1e-6 of a weight off at
-    a step of η = 0.0001.
+    The first is `tf.contrib.opt.AdamWOptimizer` of TensorFlow 1, the second
+    `keras.optimizers.AdamW` itself. The paper's Tables 13-25 fit the first: λ = 0.01
+    stays at chance at every learning rate, as 0.99⁷⁰³⁸ ≈ 2e-31 says.
 
     Args:
-        learning_rate: η, a float, a `LearningRateSchedule` or a callable.
-        weight_decay: λ, a float. There is no default, as TensorFlow 1 had none: what is
+        weight_decay: λ, a float, without a default, as TensorFlow 1 had none: what is
             mild in one form empties the weights in the other.
         weight_decay_form: "per_step" or "times_learning_rate".
         **kwargs: `beta_1`, `beta_2`, `epsilon` and all else that
@@ -60,11 +56,7 @@ class AdamW(keras.optimizers.AdamW):
         **kwargs,
     ):
         super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
-        if weight_decay_form not in WEIGHT_DECAY_FORMS:
-            raise ValueError(
-                f"weight_decay_form is {weight_decay_form!r}; "
-                f"expected one of {', '.join(map(repr, WEIGHT_DECAY_FORMS))}."
-            )
+        require_choice(weight_decay_form=(weight_decay_form, WEIGHT_DECAY_FORMS))
         self.weight_decay_form = weight_decay_form
 
     def _apply_weight_decay(self, variables):

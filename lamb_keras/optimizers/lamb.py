@@ -1,5 +1,6 @@
 """LAMB: Adam's update, rescaled layer by layer to the size of the weights it moves."""
 
+from collections import namedtuple
 from functools import partial
 from typing import NamedTuple
 
@@ -7,18 +8,38 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
+from lamb_keras.optimizers.arguments import Hyperparameter, require_choice
+from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
+from lamb_keras.optimizers.presets import preset_arguments
 from lamb_keras.optimizers.trust_ratio import (
-    apart,
-    at_once,
-    is_large,
+    root,
     sum_of_squares,
-    sum_of_squares_in_passing,
     trust_ratio,
     working_dtype,
 )
+from lamb_keras.optimizers.two_passes import (
+    is_large,
+    opaque,
+    sum_of_squares_unstored,
+    treatments,
+    two_passes,
+)
 
 WEIGHT_DECAY_MODES = ("layerwise", "decoupled")
+
+
+def reference_step(w, g, m, v, t, lr, b1=0.9, b2=0.999, eps=1e-6, wd=0.01):
+    """(w, m, v) after step t of one variable: Algorithm 2 of the paper, version 5.
+
+    It defines what `lamb_update` computes, which does so in other passes over memory.
+    """
+    m = b1 * m + (1 - b1) * g
+    v = b2 * v + (1 - b2) * g**2
+    m_hat = m / (1 - b1**t)
+    v_hat = v / (1 - b2**t)
+    u = m_hat / (jnp.sqrt(v_hat) + eps) + wd * w
+    ratio = trust_ratio(jnp.sqrt(jnp.sum(w**2)), jnp.sqrt(jnp.sum(u**2)))
+    return w - lr * ratio * u, m, v
 
 
 class LambStep(NamedTuple):
@@ -53,33 +74,18 @@ def lamb_update(
     stacked=False,
     tracked=False,
 ):
-    """One step of LAMB on lists of arrays: a pure function, to be traced by `jax.jit`.
-
-    For each variable w with gradient g at step t (Algorithm 2 of the paper, version 5):
-
-        m ← β₁m + (1 - β₁)g        v ← β₂v + (1 - β₂)g²
-        u = (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε) + λw
-        w ← w - η (φ(‖w‖) / ‖u‖) u
+    """One step of `Lamb` on lists of arrays: a pure function, to be jitted.
 
     Every scalar and norm is float32, or wider where the weights are wider, whatever
     the dtype of the arrays; each result is cast to the dtype of the array it replaces.
 
+    Gradients through it are finite where a variable or its gradient is zero.
+
     Args:
-        weights: w, a list of arrays.
-        gradients: g, a list of arrays of the same shapes.
-        first_moments: m, likewise; zeros at first.
-        second_moments: v, likewise; zeros at first.
+        weights, gradients, first_moments, second_moments: w, g, m and v, lists of
+            arrays of the same shapes; the moments are zeros at first.
         step: t, an integer that is 1 at the first step.
-        learning_rate: η. This and the four numbers below may be traced.
-        beta_1: β₁.
-        beta_2: β₂.
-        epsilon: ε, added to the root after bias correction.
-        weight_decay: λ, or None.
-        bias_correction: False leaves out both divisions (version 3 of the paper).
-        weight_decay_mode: "layerwise" as above. "decoupled" shrinks w by 1 - ηλ first
-            and leaves λ out of u, which is what `keras.optimizers.Lamb` does.
-        phi_bounds: (γₗ, γᵤ), the bounds of φ, or None for φ(z) = z.
-        trust_ratio_bounds: bounds of the whole ratio, or None.
+        learning_rate ... trust_ratio_bounds: `Lamb`'s; the numbers may be traced.
         decayed: whether a variable has weight decay: a bool, or one a variable.
         adapted: whether a variable has a trust ratio other than 1, likewise.
         stacked: whether norms are taken of each slice of axis 0, likewise.
@@ -95,12 +101,7 @@ def lamb_update(
         >>> after = lamb_update([w], [g], zeros, zeros, 1, learning_rate=0.1)
         >>> round(float(jnp.linalg.norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
         0.5
-
-    Reference:
-        You et al., 2020, Large Batch Optimization for Deep Learning: Training BERT in
-        76 minutes, https://arxiv.org/abs/1904.00962
     """
-    count = len(weights)
     widest = working_dtype(*(w.dtype for w in weights))
     eta, b1, b2, eps = (
         jnp.asarray(x, widest) for x in (learning_rate, beta_1, beta_2, epsilon)
@@ -111,161 +112,79 @@ def lamb_update(
     else:
         bc1 = bc2 = jnp.ones((), widest)
 
-    scalars = _Scalars(eta, b1, b2, eps, wd, bc1, bc2)
-    treatments = [
-        _Treatment(
-            weight_decay_mode if decay and wd is not None else None, ratio, stack
-        )
-        for decay, ratio, stack in zip(
-            flags(decayed, count), flags(adapted, count), flags(stacked, count),
-            strict=True,
-        )
-    ]  # fmt: skip
-
-    def scales(has_ratio, w_squares, u_squares):
-        w_norm, u_norm = jnp.sqrt(w_squares), jnp.sqrt(u_squares)
+    def rate(kind, w_squares, u_squares):
+        (adapted,) = kind
+        w_norm, u_norm = root(w_squares), root(u_squares)
         ratio = trust_ratio(w_norm, u_norm, phi_bounds, trust_ratio_bounds)
-        ratio = jnp.where(has_ratio, ratio, 1)
+        ratio = jnp.where(adapted, ratio, 1)
         return ratio, w_norm, u_norm, eta.astype(ratio.dtype) * ratio
 
-    between = [
-        _first_pass(*arrays, scalars, treatment)
-        for *arrays, treatment in zip(
-            weights, gradients, first_moments, second_moments, treatments, strict=True
-        )
-    ]
-    *_, w_squares, u_squares = zip(*between, strict=True)
-    ratios, w_norms, u_norms, rates = at_once(
-        scales,
-        [w.size for w in weights],
-        w_squares,
-        u_squares,
-        kinds=[treatment.has_ratio for treatment in treatments],
+    of_all = {
+        "scalars": _Scalars(eta, b1, b2, eps, wd, bc1, bc2),
+        "decoupled": weight_decay_mode == "decoupled",
+    }
+    each = treatments(len(weights), decayed, adapted, stacked, weight_decay)
+    after = two_passes(
+        partial(_first_pass, **of_all),
+        rate,
+        partial(_second_pass, **of_all),
+        (weights, gradients, first_moments, second_moments),
+        each,
+        kinds=[(treatment.adapted,) for treatment in each],
         tracked=tracked,
     )
-    dtypes = [
-        tuple(x.dtype for x in stored)
-        for stored in zip(weights, first_moments, second_moments, strict=True)
-    ]
-    after = [
-        _second_pass(w, m, v, rate, scalars, treatment, stored)
-        for (w, m, v, *_), rate, treatment, stored in zip(
-            between, rates, treatments, dtypes, strict=True
-        )
-    ]
-    return LambStep(
-        *(list(column) for column in zip(*after, strict=True)), ratios, w_norms, u_norms
-    )
+    return LambStep(*after)
 
 
-class _Scalars(NamedTuple):
-    """The numbers of a step, the same for every variable."""
-
-    eta: jax.Array
-    b1: jax.Array
-    b2: jax.Array
-    eps: jax.Array
-    wd: jax.Array | None
-    bc1: jax.Array
-    bc2: jax.Array
-
-
-class _Treatment(NamedTuple):
-    """What tells the steps of two variables of one shape apart."""
-
-    decay: str | None  # a mode, or None
-    has_ratio: bool
-    is_stacked: bool
-
+# The numbers of a step, the same for every variable.
+_Scalars = namedtuple("_Scalars", "eta b1 b2 eps wd bc1 bc2")
 
 # Both passes are traced once for all variables that are alike.
 
 
-@partial(jax.jit, inline=True, static_argnames="treatment")
-def _first_pass(w, g, m, v, scalars, treatment):
+@partial(jax.jit, inline=True, static_argnames=("treatment", "decoupled"))
+def _first_pass(w, g, m, v, treatment, scalars, decoupled):
     """m, v and, of the decoupled decay, w, with ‖w‖² and ‖u‖²."""
     eta, b1, b2, _, wd, *_ = scalars
     work = working_dtype(w.dtype)
     w, g, m, v = (x.astype(work) for x in (w, g, m, v))
     m = b1.astype(work) * m + (1 - b1).astype(work) * g
     v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
-    if treatment.decay == "decoupled":
+    if treatment.decayed and decoupled:
         w = w - (eta * wd).astype(work) * w
-    u = _update(w, m, v, scalars, treatment)
-    if _is_in_passes(w, treatment):
-        u_squares = sum_of_squares_in_passing(u)
+    u = _update(w, m, v, treatment, scalars, decoupled)
+    if is_large(w) and not treatment.stacked:
+        u_squares = sum_of_squares_unstored(u)
     else:
-        u_squares = sum_of_squares(u, treatment.is_stacked)
-    return w, m, v, sum_of_squares(w, treatment.is_stacked), u_squares
+        u_squares = sum_of_squares(u, treatment.stacked)
+    return (w, m, v), sum_of_squares(w, treatment.stacked), u_squares
 
 
-@partial(jax.jit, inline=True, static_argnames=("treatment", "dtypes"))
-def _second_pass(w, m, v, rate, scalars, treatment, dtypes):
+@partial(jax.jit, inline=True, static_argnames=("treatment", "decoupled", "dtypes"))
+def _second_pass(w, m, v, rate, treatment, dtypes, scalars, decoupled):
     """w after the step, m and v, in the dtypes they are stored in."""
-    if _is_in_passes(w, treatment):
-        # To keep u until ‖u‖ is known costs a CPU more than to compute it again.
-        rate, scalars = apart(rate, scalars)
-    w = w - rate * _update(w, m, v, scalars, treatment)
+    if is_large(w) and not treatment.stacked:
+        # To store u until ‖u‖ is known costs a CPU more than to compute it again.
+        rate, scalars = opaque(rate, scalars)
+    w = w - rate * _update(w, m, v, treatment, scalars, decoupled)
     return tuple(x.astype(d) for x, d in zip((w, m, v), dtypes, strict=True))
 
 
-def _update(w, m, v, scalars, treatment):
+def _update(w, m, v, treatment, scalars, decoupled):
     """u, of the moments after a step and the weights before it."""
     _, _, _, eps, wd, bc1, bc2 = scalars
     work = w.dtype
     m_hat = m / bc1.astype(work)
     v_hat = v / bc2.astype(work)
-    u = m_hat / (jnp.sqrt(v_hat) + eps.astype(work))
-    if treatment.decay == "layerwise":
+    u = m_hat / (root(v_hat) + eps.astype(work))
+    if treatment.decayed and not decoupled:
         u = u + wd.astype(work) * w
     return u
-
-
-def _is_in_passes(w, treatment):
-    return not treatment.is_stacked and is_large(w)
 
 
 def _one_minus_power(beta, step):
     """1 - βᵗ to full precision: the plain difference loses five digits at t = 2."""
     return -jnp.expm1(jnp.asarray(step, beta.dtype) * jnp.log1p(beta - 1))
-
-
-_NORMALIZATION = "layer_norm|batch_norm|LayerNorm|(gamma|beta)$"
-
-# What each neighbor computes, as arguments of `Lamb`. The sources are named in
-# `Lamb.from_preset`.
-PRESETS = {
-    "paper_v5": {},
-    "paper_v3": {"bias_correction": False},
-    "author": {
-        "bias_correction": False,
-        "exclude_from_weight_decay": [_NORMALIZATION],
-        "global_clipnorm": 1.0,
-    },
-    "albert": {
-        "bias_correction": False,
-        "exclude_from_weight_decay": [_NORMALIZATION + "|bias"],
-        "global_clipnorm": 1.0,
-    },
-    "nvlamb": {
-        "exclude_from_weight_decay": [_NORMALIZATION + "|bias"],
-        "exclude_from_layer_adaptation": [],
-        "global_clipnorm": 1.0,
-    },
-    "tfa": {"weight_decay": 0.0},
-    "timm": {
-        "exclude_from_weight_decay": [_NORMALIZATION + "|bias"],
-        "global_clipnorm": 1.0,
-    },
-    "keras": {
-        "weight_decay": None,
-        "weight_decay_mode": "decoupled",
-        "epsilon": 1e-7,
-        "exclude_from_layer_adaptation": [],
-    },
-}
-# These two switch the trust ratio off altogether where there is no weight decay.
-_ADAPT_ONLY_WITH_WEIGHT_DECAY = ("author", "timm")
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -283,14 +202,11 @@ class Lamb(LayerwiseOptimizer):
     outside the trust ratio, which is another algorithm once λ > 0; `optax.lamb` is
     this one, without exclusions or bounds.
 
-    The learning rate, the weight decay, both betas and epsilon are float32 variables
-    of the optimizer: they can be assigned during training, or be traced inputs of
-    `stateless_apply`, and nothing is compiled again. Moments are float32 (float64 for
-    float64 variables). A pure bfloat16 variable still rounds each step to bfloat16;
-    under Keras's mixed precision policies variables are float32 anyway.
-
-    A saved model compiled with it loads once `lamb_keras.optimizers` is imported
-    (`import lamb_keras` alone imports no optimizer); no `custom_objects` are needed.
+    η, λ, both betas and ε are float32 variables of the optimizer: they can be assigned
+    during training, or be traced inputs of `stateless_apply`, and nothing is compiled
+    again. A pure bfloat16 variable still rounds each step to bfloat16; under Keras's
+    mixed precision policies variables are float32 anyway. A saved model compiled with
+    it loads once `lamb_keras.optimizers` is imported, without `custom_objects`.
 
     Args:
         learning_rate: η, a float, a `LearningRateSchedule` or a callable.
@@ -300,11 +216,11 @@ class Lamb(LayerwiseOptimizer):
         weight_decay: λ, a float, a `LearningRateSchedule`, or None for none at all.
         bias_correction: False leaves out both divisions, as version 3 of the paper and
             its first author's code do.
-        weight_decay_mode: "layerwise", as above, or "decoupled", as Keras's.
+        weight_decay_mode: "layerwise", as above. "decoupled" shrinks w by 1 - ηλ first
+            and leaves λ out of u, as Keras's does.
         phi_bounds: (γₗ, γᵤ), the bounds of φ(z) = min(max(z, γₗ), γᵤ). The paper does
             not give them; None is φ(z) = z.
-        trust_ratio_bounds: bounds of the whole ratio: (0, 1) is LAMBC, (0.01, 10) is
-            DeepSpeed's.
+        trust_ratio_bounds: bounds of the whole ratio; (0.01, 10) is DeepSpeed's.
         exclude_from_weight_decay: a list of regular expressions, each searched for in
             `variable.path`; the variables that match are not decayed.
         exclude_from_layer_adaptation: a list likewise; the trust ratio of the variables
@@ -340,6 +256,9 @@ class Lamb(LayerwiseOptimizer):
     beta_1 = Hyperparameter(minimum=0, below=1)
     beta_2 = Hyperparameter(minimum=0, below=1)
     epsilon = Hyperparameter(minimum=0)
+    numbers = ("beta_1", "beta_2", "epsilon")
+    choices = ("bias_correction", "weight_decay_mode")
+    moments = ("momentum", "velocity")
 
     def __init__(
         self,
@@ -350,34 +269,12 @@ class Lamb(LayerwiseOptimizer):
         weight_decay=0.01,
         bias_correction=True,
         weight_decay_mode="layerwise",
-        phi_bounds=None,
-        trust_ratio_bounds=None,
-        exclude_from_weight_decay=None,
-        exclude_from_layer_adaptation=None,
-        stacked_variables=None,
-        moments_dtype=None,
-        track_trust_ratios=False,
+        *,
         name="lamb",
         **kwargs,
     ):
-        super().__init__(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            phi_bounds=phi_bounds,
-            trust_ratio_bounds=trust_ratio_bounds,
-            exclude_from_weight_decay=exclude_from_weight_decay,
-            exclude_from_layer_adaptation=exclude_from_layer_adaptation,
-            stacked_variables=stacked_variables,
-            moments_dtype=moments_dtype,
-            track_trust_ratios=track_trust_ratios,
-            name=name,
-            **kwargs,
-        )
-        if weight_decay_mode not in WEIGHT_DECAY_MODES:
-            raise ValueError(
-                f"weight_decay_mode is {weight_decay_mode!r}; "
-                f"expected one of {', '.join(map(repr, WEIGHT_DECAY_MODES))}."
-            )
+        require_choice(weight_decay_mode=(weight_decay_mode, WEIGHT_DECAY_MODES))
+        super().__init__(learning_rate, weight_decay=weight_decay, name=name, **kwargs)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -389,20 +286,9 @@ class Lamb(LayerwiseOptimizer):
         """A `Lamb` that computes what another implementation computes.
 
         Args:
-            preset: one of these names.
-
-                - `paper_v5`: Algorithm 2 with bias correction (arXiv versions 1 and 5).
-                - `paper_v3`: Algorithm 2 without it (arXiv version 3).
-                - `author`: the first author's ResNet-50 code: no bias correction,
-                  gradients clipped to a global norm of 1, normalization variables with
-                  neither decay nor trust ratio, no trust ratio without weight decay.
-                - `albert`: google-research/albert: the same, biases excluded too.
-                - `nvlamb`: NVIDIA's: bias correction, clipped to 1, no decay of
-                  normalization and biases, every variable adapted.
-                - `tfa`: TensorFlow Addons: no decay unless asked for.
-                - `timm`: pytorch-image-models: as nvlamb, but what is not decayed is
-                  not adapted.
-                - `keras`: `keras.optimizers.Lamb`: decay outside the trust ratio.
+            preset: one of `PRESETS`, told in `lamb_keras.optimizers.presets`: paper_v5,
+                paper_v3, author, albert, nvlamb, tfa, timm, keras, pytorch_lamb,
+                fastai, paddle, lambc.
             **overrides: arguments of `Lamb` that replace the preset's.
 
         Raises:
@@ -412,49 +298,7 @@ class Lamb(LayerwiseOptimizer):
             >>> Lamb.from_preset("nvlamb", learning_rate=0.01).global_clipnorm
             1.0
         """
-        if preset not in PRESETS:
-            raise ValueError(
-                f"There is no preset {preset!r}; expected one of {', '.join(PRESETS)}."
-            )
-        arguments = {**PRESETS[preset], **overrides}
-        if preset in _ADAPT_ONLY_WITH_WEIGHT_DECAY:
-            if not arguments.get("weight_decay", True):
-                arguments.setdefault("exclude_from_layer_adaptation", [".*"])
-        return cls(**arguments)
+        return cls(**preset_arguments(preset, overrides))
 
-    def _build_moments(self, variables):
-        self._first_moments = self._add_moments(variables, "momentum")
-        self._second_moments = self._add_moments(variables, "velocity")
-
-    def _step(self, weights, gradients, indices):
-        first_moments = [self._first_moments[i] for i in indices]
-        second_moments = [self._second_moments[i] for i in indices]
-        after = lamb_update(
-            [w.value for w in weights],
-            gradients,
-            [m.value for m in first_moments],
-            [v.value for v in second_moments],
-            self.iterations + 1,
-            learning_rate=self.learning_rate,
-            beta_1=self.beta_1.value,
-            beta_2=self.beta_2.value,
-            epsilon=self.epsilon.value,
-            weight_decay=self._current_weight_decay(),
-            bias_correction=self.bias_correction,
-            weight_decay_mode=self.weight_decay_mode,
-            **self._layer_arguments(indices),
-        )
-        self._assign_all(first_moments, after.first_moments)
-        self._assign_all(second_moments, after.second_moments)
-        self._assign_all(weights, after.weights)
-        return after
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "beta_1": self._number("beta_1"),
-            "beta_2": self._number("beta_2"),
-            "epsilon": self._number("epsilon"),
-            "bias_correction": self.bias_correction,
-            "weight_decay_mode": self.weight_decay_mode,
-        }
+    def update(self, *arrays, **arguments):
+        return lamb_update(*arrays, self.iterations + 1, **arguments)

@@ -3,8 +3,7 @@
 `kit` is the package under test: `mutation_test.py` hands wrong ones to these tests.
 """
 
-import functools
-import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,6 @@ from lamb_keras.optimizers.references_test import (
     clipped_to_global_norm,
     cybertronai_lamb,
     deepspeed_lamb,
-    deepspeed_step_size,
     distance,
     follow,
     keras_lamb,
@@ -41,10 +39,10 @@ from lamb_keras.optimizers.references_test import (
 )
 
 LR = 0.01
-# Relative to the largest weight of a tensor, after 50 steps: float64 rounding, and what
+# Relative to the largest weight of a tensor, after 20 steps: float64 rounding, and what
 # float32 does to 1 - β₂ = 0.001 (5e-5) where bias correction does not cancel it.
 FLOAT64, FLOAT32 = 1e-12, 2e-5
-decays = pytest.mark.parametrize("wd", [0.0, 0.01, 0.1])
+decays = pytest.mark.parametrize("wd", [0.0, 0.1])
 scales = pytest.mark.parametrize("scale", [NORMAL, SMALL])
 
 
@@ -56,23 +54,60 @@ def kit():
 # The paper
 
 
-@decays
 @scales
-@pytest.mark.parametrize("preset", ["paper_v5", "paper_v3"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_run_is_algorithm_2_of_the_paper(dtype, preset, scale, wd, kit):
-    weights, gradients = problem(gradient_scale=scale)
-    expected = follow(
-        algorithm_2, weights, gradients, lr=LR, wd=wd, bias_correction=preset[-1] == "5"
-    )
-    with precision(dtype):
-        lamb = kit.Lamb.from_preset(preset, learning_rate=LR, weight_decay=wd)
-        tolerance = FLOAT64 if dtype == "float64" else FLOAT32
-        assert distance(train(lamb, weights, gradients), expected) < tolerance
+def test_the_reference_step_is_algorithm_2(scale, kit):
+    weights, gradients = problem(steps=10, gradient_scale=scale)
+    numbers = {"b1": 0.7, "b2": 0.9, "eps": 1e-3, "wd": 0.1}
+
+    def by_steps(w, gradients):
+        m = v = np.zeros_like(w)
+        for t, g in enumerate(gradients, 1):
+            w, m, v = kit.reference_step(w, g, m, v, t, LR, **numbers)
+        return np.asarray(w)
+
+    with jax.enable_x64(True):
+        ours = follow(by_steps, weights, gradients)
+    expected = follow(algorithm_2, weights, gradients, lr=LR, **numbers)
+    assert distance(ours, expected) < FLOAT64
+
+
+@scales
+def test_the_fast_form_is_the_reference_step(scale, kit):
+    # A large variable too, which a CPU takes in other passes, of no whole number of
+    # blocks; what is left after these decides its norm.
+    rng = np.random.default_rng(0)
+    weights, gradients = problem(steps=2, gradient_scale=scale)
+    large = rng.normal(size=(67, 1031))
+    large.ravel()[-100:] *= 100
+    weights = [*weights.values(), large]
+    numbers = {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3, "weight_decay": 0.1}
+    names = {"beta_1": "b1", "beta_2": "b2", "epsilon": "eps", "weight_decay": "wd"}
+    with jax.enable_x64(True):
+        w = [jnp.asarray(x) for x in weights]
+        m = v = [jnp.zeros_like(x) for x in w]
+        ours = expected = w, m, v
+        for t, step in enumerate(gradients, 1):
+            beside = scale * 1e-9 * rng.normal(size=large.shape)
+            beside.ravel()[-100:] *= 1e9
+            g = [*map(jnp.asarray, step.values()), jnp.asarray(beside)]
+            after = kit.lamb_update(
+                ours[0], g, *ours[1:], t, learning_rate=LR, **numbers
+            )
+            ours = after[:3]
+            each = [
+                kit.reference_step(
+                    w, g, m, v, t, LR, **{names[k]: x for k, x in numbers.items()}
+                )
+                for w, g, m, v in zip(expected[0], g, *expected[1:], strict=True)
+            ]
+            expected = list(zip(*each, strict=True))
+    for one, other in zip(ours, expected, strict=True):
+        for a, b in zip(one, other, strict=True):
+            close(a, b, FLOAT64)
 
 
 def test_the_defaults_are_version_5_with_the_papers_hyperparameters(kit):
-    weights, gradients = problem()
+    weights, gradients = problem(steps=20)
     expected = follow(algorithm_2, weights, gradients, lr=0.001, wd=0.01)
     assert distance(train(kit.Lamb(), weights, gradients), expected) < FLOAT32
 
@@ -90,109 +125,86 @@ def test_other_betas_and_epsilon_are_the_papers_too(scale, kit):
 # Others' implementations
 
 
+def problem_of_two_lengths(scale):
+    """Gradients of global norms above and below 1, in turns, unless they are small."""
+    weights, gradients = problem(steps=20, gradient_scale=scale)
+    for step in gradients[1::2]:
+        step.update({path: 0.01 * g for path, g in step.items()})
+    return weights, gradients
+
+
+# By preset: the reference, and what it does with variables that are excluded.
+PRESETS = {
+    "paper_v5": (algorithm_2, {}),
+    "paper_v3": (partial(algorithm_2, bias_correction=False), {}),
+    "tfa": (algorithm_2, {}),
+    "keras": (keras_lamb, {}),
+    "nvlamb": (algorithm_2, {"wd": 0.0}),
+    "timm": (timm_lamb, {"wd": 0.0}),
+    "author": (author_lamb, {"excluded": True}),
+    "albert": (partial(author_lamb, albert=True), {"excluded": True}),
+    "pytorch_lamb": (cybertronai_lamb, {}),
+    "fastai": (partial(keras_lamb, b2=0.99, eps=1e-5, most=10.0), {}),
+    "paddle": (timm_lamb, {}),
+    "lambc": (partial(timm_lamb, trust_clip=True, always_adapt=True), {}),
+}
+
+
 @decays
 @scales
-@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-13), ("float32", 1e-5)])
-def test_a_run_is_optax_lamb(dtype, tolerance, scale, wd, kit):
-    weights, gradients = problem(gradient_scale=scale)
-    with precision(dtype):
-        expected = train_optax(optax.lamb(LR, weight_decay=wd), weights, gradients)
-        ours = train(kit.Lamb(LR, weight_decay=wd), weights, gradients)
-    assert distance(ours, expected) < tolerance
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_computes_what_its_implementation_computes(preset, scale, wd, kit):
+    weights, gradients = problem_of_two_lengths(scale)
+    reference, excluding = PRESETS[preset]
+    clips = "global_clipnorm" in optimizers.PRESETS[preset]
+    seen = clipped_to_global_norm(gradients, 1.0) if clips else gradients
+    excluded = ("norm/gamma",) if preset == "author" else ("norm/gamma", "dense/bias")
+    expected = {}
+    for path, w in weights.items():
+        arguments = {"lr": LR, "wd": wd, **(excluding if path in excluded else {})}
+        expected[path] = reference(w, [step[path] for step in seen], **arguments)
+    with precision("float64"):
+        lamb = kit.Lamb.from_preset(preset, learning_rate=LR, weight_decay=wd)
+        ours = train(lamb, weights, gradients)
+        assert distance(ours, expected) < FLOAT64
+        again = kit.Lamb.from_config(lamb.get_config())
+        assert distance(train(again, weights, gradients), ours) == 0
 
 
-@pytest.mark.parametrize("exclude_from_adaptation", [None, []])
-def test_exclusions_are_optax_masks(exclude_from_adaptation, kit):
-    weights, gradients = problem()
-    excluded = ("dense/bias", "norm/gamma")
-    decayed = {path: path not in excluded for path in weights}
-    adapted = {path: exclude_from_adaptation == [] or decayed[path] for path in weights}
-    chain = optax.chain(
-        optax.scale_by_adam(eps=1e-6),
-        optax.masked(optax.add_decayed_weights(0.1), decayed),
-        optax.masked(optax.scale_by_trust_ratio(), adapted),
-        optax.scale(-LR),
-    )
-    lamb = kit.Lamb(
-        LR,
-        weight_decay=0.1,
-        exclude_from_weight_decay=["bias", "norm/"],
-        exclude_from_layer_adaptation=exclude_from_adaptation,
-    )
-    expected = train_optax(chain, weights, gradients)
-    assert distance(train(lamb, weights, gradients), expected) < 1e-5
-
-
-def gradients_above_and_below_1():
-    weights, gradients = problem()
-    scaled = [
-        {path: g * (0.01 if i % 2 else 1.0) for path, g in step.items()}
-        for i, step in enumerate(gradients)
-    ]
-    totals = [norm(np.concatenate([np.ravel(g) for g in s.values()])) for s in scaled]
-    assert min(totals) < 1 < max(totals)
-    return weights, scaled
-
-
-def test_nvlamb_without_exclusions_is_optax_lamb_after_a_global_clip(kit):
-    weights, gradients = gradients_above_and_below_1()
-    chain = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.lamb(LR, weight_decay=0.01)
-    )
-    lamb = kit.Lamb.from_preset(
-        "nvlamb", learning_rate=LR, exclude_from_weight_decay=[]
-    )
-    expected = train_optax(chain, weights, gradients)
-    assert distance(train(lamb, weights, gradients), expected) < 1e-5
-
-
-def test_nvlamb_decays_neither_normalization_nor_biases_but_adapts_them(kit):
-    weights, gradients = gradients_above_and_below_1()
-    lamb = kit.Lamb.from_preset("nvlamb", learning_rate=LR)
-    clipped = clipped_to_global_norm(gradients, 1.0)
-    expected = {
-        **follow(algorithm_2, weights, clipped, lr=LR, wd=0.01),
-        **follow(algorithm_2, undecayed(weights), clipped, lr=LR, wd=0.0),
-    }
-    assert distance(train(lamb, weights, gradients), expected) < 1e-5
-
-
-def undecayed(weights):
-    return {p: w for p, w in weights.items() if p in ("dense/bias", "norm/gamma")}
+def test_every_preset_has_a_reference():
+    assert set(PRESETS) == set(optimizers.PRESETS)
 
 
 @decays
-def test_timms_default_is_the_preset_without_its_exclusions(wd, kit):
-    weights, gradients = gradients_above_and_below_1()
+def test_timms_class_is_the_preset_without_its_exclusions(wd, kit):
+    weights, gradients = problem_of_two_lengths(NORMAL)
     clipped = clipped_to_global_norm(gradients, 1.0)
+    expected = follow(timm_lamb, weights, clipped, lr=LR, wd=wd)
     lamb = kit.Lamb.from_preset(
         "timm", learning_rate=LR, weight_decay=wd, exclude_from_weight_decay=[]
     )
-    expected = follow(timm_lamb, weights, clipped, lr=LR, wd=wd)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert distance(train(lamb, weights, gradients), expected) < 1e-5
+    assert distance(train(lamb, weights, gradients), expected) < FLOAT32
 
 
-def test_what_timm_does_not_decay_it_does_not_adapt(kit):
-    weights, gradients = gradients_above_and_below_1()
-    clipped = clipped_to_global_norm(gradients, 1.0)
-    lamb = kit.Lamb.from_preset("timm", learning_rate=LR)
-    expected = {
-        **follow(timm_lamb, weights, clipped, lr=LR, wd=0.01),
-        **follow(timm_lamb, undecayed(weights), clipped, lr=LR, wd=0.0),
-    }
-    assert distance(train(lamb, weights, gradients), expected) < 1e-5
-
-
-@decays
-def test_ratio_bounds_0_1_are_timms_trust_clip(wd, kit):
-    weights, gradients = problem()
-    lamb = kit.Lamb(LR, weight_decay=wd, trust_ratio_bounds=(0, 1))
-    of = {"weights": weights, "gradients": gradients, "lr": LR, "wd": wd}
-    expected = follow(timm_lamb, trust_clip=True, always_adapt=True, **of)
-    assert distance(train(lamb, weights, gradients), expected) < 1e-5
-    assert distance(follow(algorithm_2, **of), expected) > 1e-3
+@pytest.mark.parametrize("preset", ["author", "albert", "nvlamb", "timm"])
+def test_presets_that_exclude_normalization_exclude_every_kind_of_it(preset, kit):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    for layer in (
+        keras.layers.BatchNormalization(),
+        keras.layers.LayerNormalization(),
+        keras.layers.RMSNormalization(),
+    ):
+        model.add(layer)
+    lamb = kit.Lamb.from_preset(preset)
+    lamb.build(model.trainable_variables)
+    decayed = [
+        variable.name
+        for variable, decays in zip(
+            model.trainable_variables, lamb._decayed, strict=True
+        )
+        if decays
+    ]
+    assert decayed == (["kernel", "bias"] if preset == "author" else ["kernel"])
 
 
 class DeepSpeedStepSize(keras.optimizers.schedules.LearningRateSchedule):
@@ -201,53 +213,51 @@ class DeepSpeedStepSize(keras.optimizers.schedules.LearningRateSchedule):
         return LR * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
 
 
+V3 = {"bias_correction": False}
+OTHERS = {
+    "DeepSpeed's": (
+        {"epsilon": 1e-8, "trust_ratio_bounds": (0.01, 10), **V3},
+        deepspeed_lamb,
+    ),
+    "nnabla's": (
+        {"phi_bounds": (1.0, 5.0)},
+        partial(nnabla_lamb, gamma_l=1.0, gamma_u=5.0),
+    ),
+}
+
+
 @decays
-def test_deepspeeds_is_a_bounded_ratio_and_a_corrected_step_size(wd, kit):
-    weights, gradients = problem()
-    expected = follow(deepspeed_lamb, weights, gradients, lr=LR, wd=wd)
-    for dtype, tolerance in (("float64", FLOAT64), ("float32", 1e-5)):
-        with precision(dtype):
-            lamb = kit.Lamb(
-                DeepSpeedStepSize(),
-                weight_decay=wd,
-                epsilon=1e-8,
-                bias_correction=False,
-                trust_ratio_bounds=(0.01, 10),
-            )
-            assert distance(train(lamb, weights, gradients), expected) < tolerance
-
-
-def test_deepspeeds_step_size_warms_up_by_itself():
-    # OPTIMIZERS.md measured these on DeepSpeed's kernel; they are its implicit warm-up.
-    factors = {t: deepspeed_step_size(1.0, t) for t in (1, 12, 100, 1000, 5000)}
-    expected = {1: 0.316, 12: 0.152, 100: 0.309, 1000: 0.795, 5000: 0.997}
-    assert factors == pytest.approx(expected, abs=1e-3)
+@pytest.mark.parametrize("name", OTHERS)
+def test_with_these_arguments_it_is_another_implementation(name, wd, kit):
+    weights, gradients = problem(steps=20)
+    arguments, reference = OTHERS[name]
+    expected = follow(reference, weights, gradients, lr=LR, wd=wd)
+    with precision("float64"):
+        rate = DeepSpeedStepSize() if name == "DeepSpeed's" else LR
+        lamb = kit.Lamb(rate, weight_decay=wd, **arguments)
+        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
+    plain = follow(algorithm_2, weights, gradients, lr=LR, wd=wd)
+    assert distance(plain, expected) > 1e-3
 
 
 @decays
 @scales
-def test_the_keras_preset_is_keras_lamb(scale, wd, kit):
-    weights, gradients = problem(gradient_scale=scale)
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-13), ("float32", 1e-5)])
+def test_a_run_is_optax_lamb(dtype, tolerance, scale, wd, kit):
+    weights, gradients = problem(steps=20, gradient_scale=scale)
+    with precision(dtype):
+        expected = train_optax(optax.lamb(LR, weight_decay=wd), weights, gradients)
+        ours = train(kit.Lamb(LR, weight_decay=wd), weights, gradients)
+    assert distance(ours, expected) < tolerance
+
+
+@decays
+def test_the_keras_preset_is_keras_lamb(wd, kit):
+    weights, gradients = problem(steps=20)
     lamb = kit.Lamb.from_preset("keras", learning_rate=LR, weight_decay=wd)
     ours = train(lamb, weights, gradients)
     kerass = train(keras.optimizers.Lamb(LR, weight_decay=wd), weights, gradients)
     assert distance(ours, kerass) < 1e-5
-
-
-@scales
-def test_the_keras_preset_decays_before_the_ratio(scale, kit):
-    weights, gradients = problem(steps=10, gradient_scale=scale)
-    expected = follow(keras_lamb, weights, gradients, lr=LR, wd=0.1)
-    with precision("float64"):
-        lamb = kit.Lamb.from_preset("keras", learning_rate=LR, weight_decay=0.1)
-        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
-
-
-def test_keras_lamb_is_not_the_papers_once_it_decays():
-    weights, gradients = problem(steps=10)
-    expected = follow(algorithm_2, weights, gradients, lr=LR, wd=0.01)
-    kerass = keras.optimizers.Lamb(LR, weight_decay=0.01, epsilon=1e-6)
-    assert distance(train(kerass, weights, gradients), expected) > 1e-3
 
 
 def test_a_zero_gradient_shows_which_decay_is_inside_the_ratio(kit):
@@ -261,87 +271,6 @@ def test_a_zero_gradient_shows_which_decay_is_inside_the_ratio(kit):
         assert train(outside, weights, gradients)["w"] == pytest.approx([1.998])
 
 
-@decays
-@pytest.mark.parametrize("preset", ["author", "albert"])
-def test_the_authors_and_alberts_code(preset, wd, kit):
-    weights, gradients = gradients_above_and_below_1()
-    clipped = clipped_to_global_norm(gradients, 1.0)
-    albert = preset == "albert"
-    excluded = undecayed(weights) if albert else {"norm/gamma": weights["norm/gamma"]}
-    of = {"gradients": clipped, "lr": LR, "wd": wd, "albert": albert}
-    expected = {
-        **follow(author_lamb, weights, **of),
-        **follow(author_lamb, excluded, excluded=True, **of),
-    }
-    with precision("float64"):
-        lamb = kit.Lamb.from_preset(preset, learning_rate=LR, weight_decay=wd)
-        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
-
-
-@decays
-def test_cybertronais_is_version_3_with_phi_up_to_10(wd, kit):
-    weights, gradients = problem()
-    assert norm(weights["conv/kernel"]) > 10
-    expected = follow(cybertronai_lamb, weights, gradients, lr=LR, wd=wd)
-    with precision("float64"):
-        lamb = kit.Lamb.from_preset(
-            "paper_v3", learning_rate=LR, weight_decay=wd, phi_bounds=(0, 10)
-        )
-        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
-
-
-@decays
-def test_nnablas_is_version_5_with_both_bounds_of_phi(wd, kit):
-    weights, gradients = problem()
-    expected = follow(
-        nnabla_lamb, weights, gradients, lr=LR, wd=wd, gamma_l=1.0, gamma_u=5.0
-    )
-    with precision("float64"):
-        lamb = kit.Lamb(LR, weight_decay=wd, phi_bounds=(1.0, 5.0))
-        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
-
-
-# Presets
-
-
-@pytest.mark.parametrize("preset", optimizers.PRESETS)
-def test_every_preset_trains_and_survives_its_config(preset, kit):
-    weights, gradients = problem(steps=3)
-    lamb = kit.Lamb.from_preset(preset, learning_rate=LR)
-    again = kit.Lamb.from_config(lamb.get_config())
-    first = train(lamb, weights, gradients)
-    assert all(np.all(np.isfinite(w)) for w in first.values())
-    assert distance(train(again, weights, gradients), first) == 0
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1, "weight_decay": 0.3},
-        {"bias_correction": False, "weight_decay": None},
-        {"weight_decay_mode": "decoupled", "global_clipnorm": 0.1, "epsilon": 0.1},
-        {"phi_bounds": (0.5, 2), "exclude_from_weight_decay": ["bias"]},
-        {"trust_ratio_bounds": (0, 0.1), "stacked_variables": ["dense/kernel"]},
-    ],
-)
-def test_every_argument_survives_the_config(arguments, kit):
-    weights, gradients = problem(steps=5)
-    lamb = kit.Lamb(LR, **arguments)
-    again = kit.Lamb.from_config(lamb.get_config())
-    assert again.get_config() == lamb.get_config()
-    first = train(lamb, weights, gradients)
-    assert distance(train(again, weights, gradients), first) == 0
-    assert distance(train(kit.Lamb(LR), weights, gradients), first) > 1e-4
-
-
-def test_tfas_preset_decays_only_when_asked(kit):
-    weights, gradients = problem(steps=10)
-    for overrides, wd in (({}, 0.0), ({"weight_decay": 0.1}, 0.1)):
-        lamb = kit.Lamb.from_preset("tfa", learning_rate=LR, **overrides)
-        expected = follow(algorithm_2, weights, gradients, lr=LR, wd=wd)
-        assert distance(train(lamb, weights, gradients), expected) < FLOAT32
-
-
 def test_an_unknown_preset_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="no preset 'paper'.*paper_v5, paper_v3"):
         optimizers.Lamb.from_preset("paper")
@@ -351,6 +280,10 @@ def test_overrides_replace_a_presets_arguments(kit):
     lamb = kit.Lamb.from_preset("nvlamb", global_clipnorm=None, epsilon=1e-3)
     assert lamb.global_clipnorm is None
     assert lamb.get_config()["epsilon"] == 1e-3
+    weights, gradients = problem(steps=3)
+    expected = follow(algorithm_2, weights, gradients, lr=0.001, wd=0.0)
+    ours = train(kit.Lamb.from_preset("tfa"), weights, gradients)
+    assert distance(ours, expected) < FLOAT32
 
 
 # Theorems, for any weights and gradients. All in float64, so that a tolerance of 1e-9
@@ -417,27 +350,6 @@ def test_the_size_of_the_gradient_does_not_matter(w, g, c, kit):
 
 
 @examples
-@given(w=nonzero_tensors, g=dense_tensors)
-def test_bias_correction_cancels_without_decay_and_epsilon(w, g, kit):
-    arguments = {"count": 3, "weight_decay": None, "epsilon": 0.0}
-    with_it = steps(kit, [w], [g], **arguments).weights[0]
-    without = steps(kit, [w], [g], bias_correction=False, **arguments).weights[0]
-    close(with_it, without)
-
-
-@examples
-@given(g=dense_tensors)
-def test_without_bias_correction_a_zero_layer_starts_3_16_times_as_fast(g, kit):
-    # (1 - β₁) / √(1 - β₂) = 3.16 where the ratio is 1 and cannot cancel it.
-    zero = np.zeros_like(g)
-    arguments = {"weight_decay": None, "epsilon": 0.0}
-    with_it = steps(kit, [zero], [g], **arguments).weights[0]
-    without = steps(kit, [zero], [g], bias_correction=False, **arguments).weights[0]
-    close(without, with_it * 0.1 / np.sqrt(0.001))
-    close(with_it, -0.1 * np.sign(g))
-
-
-@examples
 @given(w=nonzero_tensors, lr=learning_rates, wd=weight_decays)
 def test_a_zero_gradient_shrinks_a_decayed_layer_by_the_learning_rate(w, lr, wd, kit):
     after = steps(kit, [w], [np.zeros_like(w)], learning_rate=lr, weight_decay=wd)
@@ -451,26 +363,6 @@ def test_scaling_the_weights_scales_the_trajectory(w, g, c, kit):
     once = steps(kit, [w], [g], count=3, weight_decay=None).weights[0]
     scaled = steps(kit, [c * w], [g], count=3, weight_decay=None).weights[0]
     close(scaled, c * once)
-
-
-@examples
-@given(w=nonzero_tensors, g=tensors, bad=st.sampled_from([np.nan, np.inf]))
-def test_a_bad_gradient_stays_in_its_variable(w, g, bad, kit):
-    poisoned = np.array(g)
-    poisoned[1, 2] = bad
-    alone = steps(kit, [w], [g])
-    beside = steps(kit, [w, w], [g, poisoned])
-    assert np.array_equal(beside.weights[0], alone.weights[0])
-    assert np.isnan(beside.weights[1]).any()
-
-
-@examples
-@given(w=nonzero_tensors, g=tensors, other=dense_tensors)
-def test_the_order_of_variables_does_not_matter(w, g, other, kit):
-    there = steps(kit, [w, other], [g, other], count=2)
-    back = steps(kit, [other, w], [other, g], count=2)
-    for a, b in zip(there, back, strict=True):
-        assert np.array_equal(a[0], b[1]) and np.array_equal(a[1], b[0])
 
 
 @examples
@@ -565,11 +457,6 @@ def test_zero_weights_and_zero_updates_stay_finite(kit):
     assert [float(n) for n in unmoved.update_norms] == [0, 0]
 
 
-def test_a_scalar_is_a_layer_of_its_own(kit):
-    after = steps(kit, [np.array(-2.0)], [np.array(5.0)], weight_decay=None)
-    assert after.weights[0] == pytest.approx(-2.2)  # by η|w| against the gradient
-
-
 def test_weights_whose_squares_overflow_float16_step_by_their_norm(kit):
     w = jnp.full((1000,), 30, "float16")  # ‖w‖² = 9e5 > 65504
     g, zeros = jnp.full((1000,), 0.1, "float16"), jnp.zeros(1000)
@@ -634,24 +521,13 @@ def large_problem(steps=3):
     return weights, gradients
 
 
-def test_a_large_variable_steps_as_the_papers_does(kit):
-    weights, gradients = large_problem()
-    arguments = {"wd": 0.1, "eps": 1e-3}
-    expected = follow(algorithm_2, weights, gradients, lr=LR, **arguments)
-    lamb = kit.Lamb(LR, weight_decay=0.1, epsilon=1e-3)
-    assert distance(train(lamb, weights, gradients), expected) < 1e-6
-    with precision("float64"):
-        lamb = kit.Lamb(LR, weight_decay=0.1, epsilon=1e-3)
-        assert distance(train(lamb, weights, gradients), expected) < FLOAT64
-
-
 @pytest.mark.parametrize("preset", ["paper_v3", "keras"])
 def test_a_large_variable_steps_as_it_would_in_slices_of_one(preset, kit):
     # A stack of one slice is what is not taken in other passes.
     weights, gradients = large_problem()
     stacks = {path: w[None] for path, w in weights.items()}
     stacked = [{path: g[None] for path, g in step.items()} for step in gradients]
-    make = functools.partial(kit.Lamb.from_preset, preset, weight_decay=0.1)
+    make = partial(kit.Lamb.from_preset, preset, weight_decay=0.1)
     ours = train(make(), weights, gradients)
     plain = train(make(stacked_variables=[""]), stacks, stacked)
     assert distance(ours, {path: w[0] for path, w in plain.items()}) < 1e-6
@@ -686,6 +562,55 @@ def test_the_pure_function_is_what_the_class_computes(kit):
     ours = dict(zip(weights, map(np.asarray, w), strict=True))
     assert distance(ours, expected) < 1e-6
     assert update._cache_size() == 1
+
+
+def through_one_step(update, kernel, bias, dead=False):
+    """The gradient, by the weights, of a loss after one step from them, as in MAML."""
+    inputs, targets = jnp.ones((4, 2)).at[:, 1].set(0.0 if dead else 1.0), 0.5
+
+    def loss(weights):
+        return jnp.mean((inputs @ weights[0] + weights[1] - targets) ** 2)
+
+    start = [jnp.full((2, 3), kernel), jnp.full(3, bias)]
+    return jax.grad(lambda w: loss(update(w, jax.grad(loss)(w))))(start)
+
+
+def test_gradients_through_a_step_are_optaxs_and_finite_at_zero(kit):
+    def zeros(weights):
+        return [jnp.zeros_like(w) for w in weights]
+
+    def lamb(weights, gradients):
+        moments = zeros(weights), zeros(weights)
+        return kit.lamb_update(
+            weights, gradients, *moments, 1, learning_rate=0.01
+        ).weights
+
+    def lars(weights, gradients, **form):
+        return kit.lars_update(
+            weights, gradients, zeros(weights), learning_rate=0.01, **form
+        ).weights
+
+    def optaxs(weights, gradients):
+        transformation = optax.lamb(0.01, weight_decay=0.01)
+        state = transformation.init(weights)
+        updates, _ = transformation.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates)
+
+    for start in ((1.0, 0.5), (1.0, 0.0)):
+        ours, theirs = (through_one_step(f, *start) for f in (lamb, optaxs))
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+    algorithm_1 = partial(lars, variant="momentum")
+    norm_of_sum = partial(lars, denominator="norm_of_sum")
+    for update in (lamb, lars, algorithm_1, norm_of_sum):
+        for start in ((1.0, 0.0, True), (0.0, 0.0), (0.25, 0.0)):  # a loss of 0, too
+            assert all(jnp.isfinite(g).all() for g in through_one_step(update, *start))
+
+
+def test_a_step_of_no_variables_is_empty_lists():
+    lamb = optimizers.lamb_update([], [], [], [], 1, learning_rate=0.1)
+    lars = optimizers.lars_update([], [], [], learning_rate=0.1, tracked=True)
+    assert lamb == ([],) * 6 and lars == ([],) * 5
 
 
 def test_lists_of_different_lengths_are_refused():

@@ -1,5 +1,6 @@
 """LARS: momentum, rescaled layer by layer; Keras has none."""
 
+from collections import namedtuple
 from functools import partial
 from typing import NamedTuple
 
@@ -7,15 +8,20 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from lamb_keras.optimizers.layerwise import Hyperparameter, LayerwiseOptimizer, flags
+from lamb_keras.optimizers.arguments import Hyperparameter, require_choice
+from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
 from lamb_keras.optimizers.trust_ratio import (
-    apart,
-    at_once,
-    is_large,
+    root,
     sum_of_squares,
-    sum_of_squares_in_passing,
     trust_ratio,
     working_dtype,
+)
+from lamb_keras.optimizers.two_passes import (
+    is_large,
+    opaque,
+    sum_of_squares_unstored,
+    treatments,
+    two_passes,
 )
 
 VARIANTS = ("gradient", "momentum")
@@ -53,43 +59,15 @@ def lars_update(
     stacked=False,
     tracked=False,
 ):
-    """One step of LARS on lists of arrays: a pure function, to be traced by `jax.jit`.
+    """One step of `Lars` on lists of arrays: a pure function, to be jitted.
 
-    `variant="gradient"`, the LARS paper of 2017, for each variable w with gradient g:
-
-        r = κ φ(‖w‖) / (‖g‖ + λ‖w‖ + ε)        (or κ φ(‖w‖) / (‖g + λw‖ + ε))
-        m ← βm + η r (g + λw)
-        w ← w - m                              (Nesterov: βm + η r (g + λw))
-
-    `variant="momentum"`, Algorithm 1 of the LAMB paper:
-
-        m ← βm + (1 - β)(g + λw)
-        w ← w - η κ (φ(‖w‖) / (‖m‖ + ε)) m
-
-    r is 1 where ‖w‖ or the gradient's norm is 0, and for variables not `adapted`.
     Scalars and norms are float32 or wider, as in `lamb_update`.
 
     Args:
-        weights: w, a list of arrays.
-        gradients: g, a list of arrays of the same shapes.
-        moments: m, likewise; zeros at first.
-        learning_rate: η. This and the four numbers below may be traced.
-        momentum: β.
-        weight_decay: λ, or None.
-        trust_coefficient: κ; None is 0.001 for "gradient" and 1 for "momentum".
-        epsilon: ε.
-        nesterov: look ahead by one more momentum step ("gradient" only).
-        variant: "gradient" or "momentum", as above.
-        denominator: "sum_of_norms", ‖g‖ + λ‖w‖ (MLPerf, timm), or "norm_of_sum",
-            ‖g + λw‖ (optax, TensorFlow's models); for "gradient".
-        learning_rate_in_momentum: η inside m, as above (MLPerf, optax), or applied to
-            it, w ← w - ηm (the PyTorch family); for "gradient".
-        phi_bounds: bounds of φ, or None for φ(z) = z.
-        trust_ratio_bounds: bounds of r, or None.
-        decayed: whether a variable has weight decay: a bool, or one a variable.
-        adapted: whether a variable has a trust ratio other than 1, likewise.
-        stacked: whether norms are taken of each slice of axis 0, likewise.
-        tracked: whether ratios and norms will be kept, as in `lamb_update`.
+        weights, gradients, moments: w, g and m, lists of arrays of the same shapes; the
+            moments are zeros at first.
+        learning_rate ... trust_ratio_bounds: `Lars`'s; the numbers may be traced.
+        decayed, adapted, stacked, tracked: as `lamb_update`'s.
 
     Returns:
         A `LarsStep`; its update norms are the denominators of r.
@@ -100,37 +78,28 @@ def lars_update(
         ...                     weight_decay=None, variant="momentum")
         >>> round(float(jnp.linalg.norm(after.weights[0] - w)), 4)  # = 0.1 · ‖(3, 4)‖
         0.5
-
-    Reference:
-        You, Gitman and Ginsburg, 2017, Large Batch Training of Convolutional Networks,
-        https://arxiv.org/abs/1708.03888
     """
-    count = len(weights)
     widest = working_dtype(*(w.dtype for w in weights))
     if trust_coefficient is None:
         trust_coefficient = default_trust_coefficient(variant)
-    scalars = (learning_rate, momentum, weight_decay, trust_coefficient, epsilon)
     eta, beta, wd, kappa, eps = (
-        None if x is None else jnp.asarray(x, widest) for x in scalars
+        None if x is None else jnp.asarray(x, widest)
+        for x in (learning_rate, momentum, weight_decay, trust_coefficient, epsilon)
+    )
+    form = _Form(
+        variant,
+        nesterov,
+        adds_norms=variant == "gradient" and denominator == "sum_of_norms",
+        rate_inside=variant == "momentum" or learning_rate_in_momentum,
     )
 
-    scalars = _Scalars(eta, beta, wd, kappa, eps)
-    form = _Form(variant, denominator, nesterov, learning_rate_in_momentum)
-    treatments = [
-        _Treatment(decay and wd is not None, ratio, stack)
-        for decay, ratio, stack in zip(
-            flags(decayed, count), flags(adapted, count), flags(stacked, count),
-            strict=True,
-        )
-    ]  # fmt: skip
-
-    def scales(kind, w_squares, d_squares):
-        has_decay, has_ratio = kind
+    def rate(kind, w_squares, d_squares):
+        decayed, adapted = kind
         work = w_squares.dtype
-        w_norm, d_norm = jnp.sqrt(w_squares), jnp.sqrt(d_squares)
+        w_norm, d_norm = root(w_squares), root(d_squares)
         size = d_norm
         if wd is not None and form.adds_norms:
-            size = size + jnp.where(has_decay, wd.astype(work) * w_norm, 0)
+            size = size + jnp.where(decayed, wd.astype(work) * w_norm, 0)
         size = size + eps.astype(work)
         ratio = trust_ratio(
             w_norm,
@@ -140,128 +109,81 @@ def lars_update(
             trust_ratio_bounds,
             kappa.astype(work),
         )
-        ratio = jnp.where(has_ratio, ratio, 1)
-        rate = eta.astype(work) * ratio if form.has_rate_inside else ratio
-        return ratio, w_norm, size, rate
+        ratio = jnp.where(adapted, ratio, 1)
+        factor = eta.astype(work) * ratio if form.rate_inside else ratio
+        return ratio, w_norm, size, factor
 
-    between = [
-        _first_pass(*arrays, scalars, form, treatment)
-        for *arrays, treatment in zip(
-            weights, gradients, moments, treatments, strict=True
-        )
-    ]
-    *_, w_squares, d_squares = zip(*between, strict=True)
-    ratios, w_norms, sizes, rates = at_once(
-        scales,
-        [w.size for w in weights],
-        w_squares,
-        d_squares,
-        kinds=[(treatment.has_decay, treatment.has_ratio) for treatment in treatments],
+    of_all = {"scalars": _Scalars(eta, beta, wd), "form": form}
+    each = treatments(len(weights), decayed, adapted, stacked, weight_decay)
+    after = two_passes(
+        partial(_first_pass, **of_all),
+        rate,
+        partial(_second_pass, **of_all),
+        (weights, gradients, moments),
+        each,
+        kinds=[(treatment.decayed, treatment.adapted) for treatment in each],
         tracked=tracked,
     )
-    after = [
-        _second_pass(w, g, m, rate, scalars, form, treatment, (w.dtype, stored.dtype))
-        for w, g, stored, (m, *_), rate, treatment in zip(
-            weights, gradients, moments, between, rates, treatments, strict=True
-        )
-    ]
-    weights, moments = (list(column) for column in zip(*after, strict=True))
-    return LarsStep(weights, moments, ratios, w_norms, sizes)
+    return LarsStep(*after)
 
 
-class _Scalars(NamedTuple):
-    """The numbers of a step, the same for every variable."""
-
-    eta: jax.Array
-    beta: jax.Array
-    wd: jax.Array | None
-    kappa: jax.Array
-    eps: jax.Array
-
-
-class _Form(NamedTuple):
-    """Which LARS it is."""
-
-    variant: str
-    denominator: str
-    nesterov: bool
-    learning_rate_in_momentum: bool
-
-    @property
-    def has_rate_inside(self):
-        """Whether η is a factor of what the moment takes up, or of the whole step."""
-        return self.variant == "momentum" or self.learning_rate_in_momentum
-
-    @property
-    def adds_norms(self):
-        """Whether the ratio is to ‖g‖ + λ‖w‖, so that g + λw needs no norm."""
-        return self.variant == "gradient" and self.denominator == "sum_of_norms"
-
-
-class _Treatment(NamedTuple):
-    """What tells the steps of two variables of one shape apart."""
-
-    has_decay: bool
-    has_ratio: bool
-    is_stacked: bool
-
+_Scalars = namedtuple("_Scalars", "eta beta wd")
+# Which LARS it is; `adds_norms`: the ratio is to ‖g‖ + λ‖w‖, so that g + λw needs no
+# norm; `rate_inside`: η is a factor of what the moment takes up, or of the whole step.
+_Form = namedtuple("_Form", "variant nesterov adds_norms rate_inside")
 
 # Both passes are traced once for all variables that are alike.
 
 
-@partial(jax.jit, inline=True, static_argnames=("form", "treatment"))
-def _first_pass(w, g, m, scalars, form, treatment):
+@partial(jax.jit, inline=True, static_argnames=("treatment", "form"))
+def _first_pass(w, g, m, treatment, scalars, form):
     """m of the momentum variant, ‖w‖², and ‖d‖² of what the ratio is to."""
+    given = w, g
     beta, wd = scalars.beta, scalars.wd
     work = working_dtype(w.dtype)
     w, g, m = (x.astype(work) for x in (w, g, m))
     d = g if form.adds_norms else _direction(w, g, wd, treatment)
     if form.variant == "momentum":
         d = m = beta.astype(work) * m + (1 - beta).astype(work) * d
-        d_squares = sum_of_squares(d, treatment.is_stacked)
-    elif _is_in_passes(w, treatment) and not form.adds_norms:
-        d_squares = sum_of_squares_in_passing(d)
+        d_squares = sum_of_squares(d, treatment.stacked)
+    elif _is_computed_twice(w, treatment) and not form.adds_norms:
+        d_squares = sum_of_squares_unstored(d)
     else:
-        d_squares = sum_of_squares(d, treatment.is_stacked)
-    return m, sum_of_squares(w, treatment.is_stacked), d_squares
+        d_squares = sum_of_squares(d, treatment.stacked)
+    return (*given, m), sum_of_squares(w, treatment.stacked), d_squares
 
 
-@partial(jax.jit, inline=True, static_argnames=("form", "treatment", "dtypes"))
-def _second_pass(w, g, m, rate, scalars, form, treatment, dtypes):
+@partial(jax.jit, inline=True, static_argnames=("treatment", "form", "dtypes"))
+def _second_pass(w, g, m, rate, treatment, dtypes, scalars, form):
     """w and m after the step, in the dtypes they are stored in."""
-    eta, beta, wd, *_ = scalars
+    eta, beta, wd = scalars
     work = m.dtype
     w, g = w.astype(work), g.astype(work)
     eta, beta = eta.astype(work), beta.astype(work)
     if form.variant == "momentum":
         w = w - rate * m
     else:
-        if _is_in_passes(w, treatment):
-            # As in LAMB: to keep d costs a CPU more than to compute it again.
-            rate, wd = apart(rate, wd)
+        if _is_computed_twice(w, treatment):
+            # As in LAMB: to store d costs a CPU more than to compute it again.
+            rate, wd = opaque(rate, wd)
         d = rate * _direction(w, g, wd, treatment)
         m = beta * m + d
         ahead = beta * m + d if form.nesterov else m
-        w = w - (ahead if form.has_rate_inside else eta * ahead)
+        w = w - (ahead if form.rate_inside else eta * ahead)
     return tuple(x.astype(dtype) for x, dtype in zip((w, m), dtypes, strict=True))
 
 
 def _direction(w, g, wd, treatment):
     """d = g + λw"""
-    return g + wd.astype(w.dtype) * w if treatment.has_decay else g
+    return g + wd.astype(w.dtype) * w if treatment.decayed else g
 
 
-def _is_in_passes(w, treatment):
-    return treatment.has_decay and not treatment.is_stacked and is_large(w)
+def _is_computed_twice(w, treatment):
+    return treatment.decayed and not treatment.stacked and is_large(w)
 
 
 def default_trust_coefficient(variant):
-    """κ where none is given: the 2017 paper's 0.001; Algorithm 1 has none, that is 1.
-
-    Example:
-        >>> default_trust_coefficient("momentum")
-        1.0
-    """
+    """κ where none is given: 0.001 of the 2017 paper; Algorithm 1 has none: 1."""
     return 1.0 if variant == "momentum" else 0.001
 
 
@@ -278,11 +200,14 @@ class Lars(LayerwiseOptimizer):
     or (`variant="momentum"`, Algorithm 1 of the LAMB paper):
 
         m ← βm + (1 - β)(g + λw)
-        w ← w - η (φ(‖w‖) / ‖m‖) m
+        w ← w - η κ (φ(‖w‖) / (‖m‖ + ε)) m
 
-    so that the second moves a nonzero layer by exactly η of its own norm. The defaults
-    are MLPerf's; `optax.lars` is `denominator="norm_of_sum"`, timm's and lightly's is
-    `learning_rate_in_momentum=False`. Hyperparameters are variables, as in `Lamb`.
+    so that the second moves a nonzero layer by exactly ηκ of its own norm. r is 1 where
+    ‖w‖ or the gradient's norm is 0, and for variables that are excluded. The defaults
+    are MLPerf's; `optax.lars` is `denominator="norm_of_sum"`; timm's and lightly's is
+    `learning_rate_in_momentum=False`, but has no ratio where there is no weight decay:
+    without any, `exclude_from_layer_adaptation=[".*"]`. Hyperparameters are variables,
+    as in `Lamb`.
 
     Args:
         learning_rate: η, a float, a `LearningRateSchedule` or a callable.
@@ -295,17 +220,9 @@ class Lars(LayerwiseOptimizer):
         denominator: "sum_of_norms", as above, or "norm_of_sum", ‖g + λw‖.
         learning_rate_in_momentum: True, as above; False: m ← βm + r (g + λw) and
             w ← w - ηm, in which a change of η acts on past gradients too.
-        phi_bounds: bounds of φ(z) = min(max(z, γₗ), γᵤ); None is φ(z) = z.
-        trust_ratio_bounds: bounds of r.
-        exclude_from_weight_decay: a list of regular expressions searched for in
-            `variable.path`; the variables that match are not decayed.
-        exclude_from_layer_adaptation: a list likewise, of those whose r is 1. None:
-            those that are not decayed; []: no variable.
-        stacked_variables: a list likewise, of those that hold one layer a slice of
-            axis 0.
-        moments_dtype: the dtype m is stored in; None is float32 or wider.
-        track_trust_ratios: keep r and the norms for `trust_ratios()`.
-        **kwargs: as for every Keras optimizer; see `Lamb`.
+        **kwargs: as of `Lamb`: `phi_bounds`, `trust_ratio_bounds` (of r), the
+            exclusions, `stacked_variables`, `moments_dtype`, `track_trust_ratios` and
+            what every Keras optimizer takes.
 
     Raises:
         ValueError: for a value out of range, a bare string where a list of regular
@@ -328,6 +245,9 @@ class Lars(LayerwiseOptimizer):
     momentum = Hyperparameter(minimum=0, below=1)
     trust_coefficient = Hyperparameter(minimum=0)
     epsilon = Hyperparameter(minimum=0)
+    numbers = ("momentum", "trust_coefficient", "epsilon")
+    choices = ("nesterov", "variant", "denominator", "learning_rate_in_momentum")
+    moments = ("momentum",)
 
     def __init__(
         self,
@@ -340,38 +260,13 @@ class Lars(LayerwiseOptimizer):
         variant="gradient",
         denominator="sum_of_norms",
         learning_rate_in_momentum=True,
-        phi_bounds=None,
-        trust_ratio_bounds=None,
-        exclude_from_weight_decay=None,
-        exclude_from_layer_adaptation=None,
-        stacked_variables=None,
-        moments_dtype=None,
-        track_trust_ratios=False,
+        *,
         name="lars",
         **kwargs,
     ):
-        super().__init__(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            phi_bounds=phi_bounds,
-            trust_ratio_bounds=trust_ratio_bounds,
-            exclude_from_weight_decay=exclude_from_weight_decay,
-            exclude_from_layer_adaptation=exclude_from_layer_adaptation,
-            stacked_variables=stacked_variables,
-            moments_dtype=moments_dtype,
-            track_trust_ratios=track_trust_ratios,
-            name=name,
-            **kwargs,
+        require_choice(
+            variant=(variant, VARIANTS), denominator=(denominator, DENOMINATORS)
         )
-        for argument, value, choices in (
-            ("variant", variant, VARIANTS),
-            ("denominator", denominator, DENOMINATORS),
-        ):
-            if value not in choices:
-                raise ValueError(
-                    f"{argument} is {value!r}; "
-                    f"expected one of {', '.join(map(repr, choices))}."
-                )
         if nesterov and variant == "momentum":
             raise ValueError(
                 "nesterov=True has no meaning for variant='momentum': Algorithm 1 "
@@ -379,6 +274,7 @@ class Lars(LayerwiseOptimizer):
             )
         if trust_coefficient is None:
             trust_coefficient = default_trust_coefficient(variant)
+        super().__init__(learning_rate, weight_decay=weight_decay, name=name, **kwargs)
         self.momentum = momentum
         self.trust_coefficient = trust_coefficient
         self.epsilon = epsilon
@@ -387,38 +283,5 @@ class Lars(LayerwiseOptimizer):
         self.denominator = denominator
         self.learning_rate_in_momentum = learning_rate_in_momentum
 
-    def _build_moments(self, variables):
-        self._moments = self._add_moments(variables, "momentum")
-
-    def _step(self, weights, gradients, indices):
-        moments = [self._moments[i] for i in indices]
-        after = lars_update(
-            [w.value for w in weights],
-            gradients,
-            [m.value for m in moments],
-            learning_rate=self.learning_rate,
-            momentum=self.momentum.value,
-            weight_decay=self._current_weight_decay(),
-            trust_coefficient=self.trust_coefficient.value,
-            epsilon=self.epsilon.value,
-            nesterov=self.nesterov,
-            variant=self.variant,
-            denominator=self.denominator,
-            learning_rate_in_momentum=self.learning_rate_in_momentum,
-            **self._layer_arguments(indices),
-        )
-        self._assign_all(moments, after.moments)
-        self._assign_all(weights, after.weights)
-        return after
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "momentum": self._number("momentum"),
-            "trust_coefficient": self._number("trust_coefficient"),
-            "epsilon": self._number("epsilon"),
-            "nesterov": self.nesterov,
-            "variant": self.variant,
-            "denominator": self.denominator,
-            "learning_rate_in_momentum": self.learning_rate_in_momentum,
-        }
+    def update(self, *arrays, **arguments):
+        return lars_update(*arrays, **arguments)

@@ -3,6 +3,8 @@
 `kit` is the package under test: `mutation_test.py` hands wrong ones to these tests.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,9 +33,9 @@ from lamb_keras.optimizers.references_test import (
     make_variables,
     mlperf_lars,
     norm,
+    norm_of_sum_lars,
     precision,
     problem,
-    tensorflow_models_lars,
     torch_lars,
     train,
     train_optax,
@@ -41,7 +43,6 @@ from lamb_keras.optimizers.references_test import (
 
 LR = 0.5
 FLOAT64, FLOAT32 = 1e-12, 1e-5
-nesterovs = pytest.mark.parametrize("nesterov", [False, True])
 
 
 @pytest.fixture(scope="module")
@@ -51,100 +52,80 @@ def kit():
 
 # Others' implementations
 
+FORMS = {
+    "MLPerf's": ({}, mlperf_lars),
+    "MLPerf's, Nesterov": ({"nesterov": True}, partial(mlperf_lars, nesterov=True)),
+    "timm's": ({"learning_rate_in_momentum": False}, torch_lars),
+    "timm's, Nesterov": (
+        {"learning_rate_in_momentum": False, "nesterov": True},
+        partial(torch_lars, nesterov=True),
+    ),
+    "optax's": ({"denominator": "norm_of_sum"}, norm_of_sum_lars),
+    "Algorithm 1": ({"variant": "momentum", "trust_coefficient": 1.0}, algorithm_1),
+}
+
 
 @decays
 @scales
-@nesterovs
-def test_a_norm_of_the_sum_is_optax_lars(nesterov, scale, wd, kit):
-    weights, gradients = problem(steps=20, gradient_scale=scale)
-    arguments = {"weight_decay": wd, "momentum": 0.9, "nesterov": nesterov}
-    for dtype, tolerance in (("float64", 1e-13), ("float32", FLOAT32)):
-        with precision(dtype):
-            expected = train_optax(optax.lars(LR, **arguments), weights, gradients)
-            ours = kit.Lars(LR, denominator="norm_of_sum", **arguments)
-            assert distance(train(ours, weights, gradients), expected) < tolerance
-
-
-@decays
-@scales
-@nesterovs
-@pytest.mark.parametrize("eps", [0.0, 1e-8])
-def test_the_learning_rate_outside_the_momentum_is_timms_and_lightlys(
-    eps, nesterov, scale, wd, kit
-):
-    weights, gradients = problem(steps=20, gradient_scale=scale)
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_its_reference_at_rates_that_change(form, scale, wd, kit):
+    weights, gradients = problem(steps=6, gradient_scale=scale)
+    # A large variable too: a CPU takes it in other passes.
+    rng = np.random.default_rng(0)
+    weights["large"] = rng.normal(size=65_700)
+    for step in gradients:
+        step["large"] = scale * rng.normal(size=65_700)
+    arguments, reference = FORMS[form]
+    arguments = {"trust_coefficient": 0.02, "epsilon": 0.1 * scale, **arguments}
+    rates = np.linspace(0.1, 0.01, len(gradients))
     expected = follow(
-        torch_lars, weights, gradients, lr=LR, wd=wd, eps=eps, nesterov=nesterov
+        reference,
+        weights,
+        gradients,
+        lr=rates,
+        wd=wd,
+        momentum=0.5,
+        kappa=arguments["trust_coefficient"],
+        eps=arguments["epsilon"],
     )
     with precision("float64"):
-        lars = kit.Lars(
-            LR,
-            weight_decay=wd,
-            epsilon=eps,
-            nesterov=nesterov,
-            learning_rate_in_momentum=False,
-        )
-        assert distance(train(lars, weights, gradients), expected) < 1e-13
-
-
-@decays
-@nesterovs
-def test_the_defaults_are_mlperfs(nesterov, wd, kit):
-    weights, gradients = problem(steps=20)
-    expected = follow(mlperf_lars, weights, gradients, lr=LR, wd=wd, nesterov=nesterov)
-    for dtype, tolerance in (("float64", FLOAT64), ("float32", FLOAT32)):
-        with precision(dtype):
-            lars = kit.Lars(LR, weight_decay=wd, nesterov=nesterov)
-            assert distance(train(lars, weights, gradients), expected) < tolerance
-    expected = follow(mlperf_lars, weights, gradients, lr=0.1)
-    assert distance(train(kit.Lars(), weights, gradients), expected) < FLOAT32
-
-
-def test_other_numbers_are_mlperfs_too(kit):
-    weights, gradients = problem(steps=20)
-    expected = follow(
-        mlperf_lars, weights, gradients, lr=LR, momentum=0.5, kappa=0.02, eps=0.1
-    )
-    lars = kit.Lars(LR, momentum=0.5, trust_coefficient=0.02, epsilon=0.1)
-    assert distance(train(lars, weights, gradients), expected) < FLOAT32
-
-
-@nesterovs
-def test_a_learning_rate_that_changes_tells_inside_from_outside(nesterov, kit):
-    weights, gradients = problem(steps=20)
-    rates = np.linspace(1.0, 0.1, 20)
-    of = {"weights": weights, "gradients": gradients, "lr": rates}
-    inside = follow(mlperf_lars, nesterov=nesterov, **of)
-    outside = follow(torch_lars, nesterov=nesterov, **of)
-    assert distance(outside, inside) > 1e-4
-
-    def train_with_rates(**arguments):
-        lars = kit.Lars(1.0, nesterov=nesterov, **arguments)
+        lars = kit.Lars(1.0, momentum=0.5, weight_decay=wd, **arguments)
         variables = make_variables(weights)
         for rate, step in zip(rates, gradients, strict=True):
             lars.learning_rate = rate
             lars.apply([jnp.asarray(step[path]) for path in weights], variables)
-        return {v.path: np.asarray(v.value, "float64") for v in variables}
+        ours = {v.path: np.asarray(v.value) for v in variables}
+        assert distance(ours, expected) < FLOAT64
 
-    with precision("float64"):
-        assert distance(train_with_rates(), inside) < FLOAT64
-        ours = train_with_rates(learning_rate_in_momentum=False)
-        assert distance(ours, outside) < FLOAT64
+
+def test_the_defaults_are_mlperfs(kit):
+    weights, gradients = problem(steps=20)
+    expected = follow(mlperf_lars, weights, gradients, lr=0.1)
+    assert distance(train(kit.Lars(), weights, gradients), expected) < FLOAT32
+    expected = follow(algorithm_1, weights, gradients, lr=0.1, wd=1e-4)
+    ours = train(kit.Lars(variant="momentum"), weights, gradients)
+    assert distance(ours, expected) < FLOAT32
+
+
+def test_timms_and_lightlys_without_weight_decay_has_no_ratio(kit):
+    weights, gradients = problem(steps=5)
+    expected = follow(torch_lars, weights, gradients, lr=0.1, wd=0, always_adapt=False)
+    lars = kit.Lars(
+        weight_decay=None,
+        learning_rate_in_momentum=False,
+        exclude_from_layer_adaptation=[".*"],
+    )
+    assert distance(train(lars, weights, gradients), expected) < FLOAT32
 
 
 @decays
-@scales
-def test_the_momentum_variant_is_algorithm_1(scale, wd, kit):
-    weights, gradients = problem(steps=20, gradient_scale=scale)
-    of = {"weights": weights, "gradients": gradients, "lr": 0.01, "wd": wd}
-    for dtype, tolerance in (("float64", FLOAT64), ("float32", FLOAT32)):
-        with precision(dtype):
-            lars = kit.Lars(0.01, variant="momentum", weight_decay=wd)
-            ours = train(lars, weights, gradients)
-        assert distance(ours, follow(algorithm_1, **of)) < tolerance
-    # TensorFlow's models leave out (1 - β), which cancels unless the ratio is 1.
-    del of["weights"]["dense/bias"], ours["dense/bias"]
-    assert distance(ours, follow(tensorflow_models_lars, **of)) < FLOAT32
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_norm_of_the_sum_is_optax_lars(nesterov, wd, kit):
+    weights, gradients = problem(steps=20)
+    arguments = {"weight_decay": wd, "momentum": 0.9, "nesterov": nesterov}
+    expected = train_optax(optax.lars(LR, **arguments), weights, gradients)
+    ours = kit.Lars(LR, denominator="norm_of_sum", **arguments)
+    assert distance(train(ours, weights, gradients), expected) < FLOAT32
 
 
 def test_exclusions_are_optax_masks(kit):
@@ -187,49 +168,12 @@ def test_algorithm_1_moves_a_layer_by_learning_rate_times_its_norm(w, g, lr, wd,
 
 
 @examples
-@given(w=nonzero_tensors, g=dense_tensors, lr=learning_rates, kappa=magnitudes)
-def test_without_momentum_a_step_is_learning_rate_times_coefficient_times_norm(
-    w, g, lr, kappa, kit
-):
-    after = steps(
-        kit,
-        [w],
-        [g],
-        learning_rate=lr,
-        momentum=0.0,
-        weight_decay=None,
-        trust_coefficient=kappa,
-    )
-    close(norm(after.weights[0] - w), lr * kappa * norm(w), relative=1e-8)
-
-
-@examples
-@given(w=nonzero_tensors, g=dense_tensors, c=magnitudes)
-def test_the_size_of_the_gradient_does_not_matter(w, g, c, kit):
-    for arguments in ({}, {"denominator": "norm_of_sum"}, {"variant": "momentum"}):
-        once = steps(kit, [w], [g], count=3, weight_decay=None, **arguments)
-        scaled = steps(kit, [w], [c * g], count=3, weight_decay=None, **arguments)
-        close(scaled.weights[0], once.weights[0])
-
-
-@examples
 @given(w=nonzero_tensors, g=dense_tensors, c=magnitudes)
 def test_scaling_the_weights_scales_the_trajectory(w, g, c, kit):
     for arguments in ({}, {"nesterov": True}, {"variant": "momentum"}):
         once = steps(kit, [w], [g], count=3, weight_decay=None, **arguments)
         scaled = steps(kit, [c * w], [g], count=3, weight_decay=None, **arguments)
         close(scaled.weights[0], c * once.weights[0])
-
-
-@examples
-@given(w=nonzero_tensors, g=tensors, bad=st.sampled_from([np.nan, np.inf]))
-def test_a_bad_gradient_stays_in_its_variable(w, g, bad, kit):
-    poisoned = np.array(g)
-    poisoned[1, 2] = bad
-    alone = steps(kit, [w], [g])
-    beside = steps(kit, [w, w], [g, poisoned])
-    assert np.array_equal(beside.weights[0], alone.weights[0])
-    assert not np.isfinite(beside.weights[1]).all()
 
 
 @examples
@@ -318,14 +262,6 @@ def test_weights_whose_squares_overflow_float16_step_by_their_norm(kit):
     assert np.asarray(after.weights[0]) == pytest.approx(27, rel=1e-3)
 
 
-def test_a_bfloat16_variable_moves(kit):
-    start = {"w": np.array([3.0, 4.0])}
-    with precision("bfloat16"):
-        lars = kit.Lars(0.1, variant="momentum")
-        moved = train(lars, start, [{"w": np.array([0.5, -2.0])}] * 5)["w"] - start["w"]
-    assert np.array_equal(np.sign(moved), [-1, 1])
-
-
 # The class
 
 
@@ -334,25 +270,6 @@ def test_the_trust_coefficient_is_a_thousandth_for_gradients_and_1_for_momentum(
     assert kit.Lars(variant="momentum").get_config()["trust_coefficient"] == 1
     given_one = kit.Lars(variant="momentum", trust_coefficient=0.5)
     assert given_one.get_config()["trust_coefficient"] == 0.5
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"nesterov": True, "epsilon": 1e-8, "learning_rate_in_momentum": False},
-        {"denominator": "norm_of_sum", "trust_coefficient": 0.02, "momentum": 0.5},
-        {"variant": "momentum", "phi_bounds": (0.5, 2), "weight_decay": None},
-        {"trust_ratio_bounds": (0, 1e-4), "exclude_from_weight_decay": ["bias"]},
-    ],
-)
-def test_every_argument_survives_the_config(arguments, kit):
-    weights, gradients = problem(steps=5)
-    lars = kit.Lars(LR, **arguments)
-    again = kit.Lars.from_config(lars.get_config())
-    assert again.get_config() == lars.get_config()
-    first = train(lars, weights, gradients)
-    assert distance(train(again, weights, gradients), first) == 0
-    assert distance(train(kit.Lars(LR), weights, gradients), first) > 1e-6
 
 
 def test_wrong_choices_are_answered_with_the_right_ones():

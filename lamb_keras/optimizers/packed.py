@@ -15,12 +15,9 @@ class Packed:
 
     Variables of one shape and dtype that are treated alike lie along the first axis of
     one array, and so do their moments and gradients; norms and trust ratios are those
-    of the slices. This pays only where nothing is packed within the step: keep the
-    weights packed, let the loss take `unpack(stacks)`, and differentiate with respect
-    to the stacks, which gives packed gradients.
-
-    What is saved stays in the plain form: `unpack` of the weights, `plain_state` of the
-    optimizer's state.
+    of the slices. This pays only where nothing is packed within the step: let the loss
+    take `unpack(stacks)`, and differentiate with respect to the stacks. Save the plain
+    form: `unpack` of the weights, `plain_state` of the optimizer's state.
 
     Args:
         optimizer: a built `Lamb` or `Lars`; it is not changed. Its arguments and the
@@ -50,18 +47,25 @@ class Packed:
 
     def __init__(self, optimizer):
         variables = optimizer._trainable_variables
-        _check(optimizer, variables)
+        _require_packable(optimizer, variables)
         self._plain = optimizer
         self._shapes = [tuple(v.shape) for v in variables]
-        self._ready = optimizer._stacked  # stacks already, of scanned layers
-        self._groups = _groups(optimizer, variables)
-        stacks = [
-            keras.Variable(
-                np.zeros(self._stack_shape(group), "float32"),
-                dtype=variables[group[0]].dtype,
-                name=f"stack_{i}",
+        self._stacked = optimizer._stacked  # of scanned layers: they stay as they are
+        groups = {}
+        for i, variable in enumerate(variables):
+            key = (
+                self._shapes[i],
+                variable.dtype,
+                optimizer._decayed[i],
+                optimizer._adapted[i],
+                i if self._stacked[i] else None,
             )
-            for i, group in enumerate(self._groups)
+            groups.setdefault(key, []).append(i)
+        self._groups = list(groups.values())
+        zeros = self.pack([np.zeros(shape, "float32") for shape in self._shapes])
+        stacks = [
+            keras.Variable(x, dtype=variables[i].dtype, name=f"stack_{n}")
+            for n, (x, (i, *_)) in enumerate(zip(zeros, self._groups, strict=True))
         ]
         self.optimizer = type(optimizer).from_config(
             {
@@ -71,17 +75,12 @@ class Packed:
                 "stacked_variables": [""],
             }
         )
-        for exclude, kept in (
+        for exclude, included in (
             (self.optimizer.exclude_from_weight_decay, optimizer._decayed),
             (self.optimizer.exclude_from_layer_adaptation, optimizer._adapted),
         ):
-            exclude(
-                [
-                    s
-                    for s, (i, *_) in zip(stacks, self._groups, strict=True)
-                    if not kept[i]
-                ]
-            )
+            pairs = zip(stacks, self._groups, strict=True)
+            exclude([stack for stack, (i, *_) in pairs if not included[i]])
         self.optimizer.build(stacks)
 
         @jax.custom_vjp
@@ -104,7 +103,7 @@ class Packed:
         stack = np.stack if on_host else jnp.stack
         return [
             arrays[group[0]]
-            if self._ready[group[0]]
+            if self._stacked[group[0]]
             else stack([arrays[i].reshape(self._shapes[i] or (1,)) for i in group])
             for group in self._groups
         ]
@@ -114,6 +113,14 @@ class Packed:
         if all(isinstance(stack, np.ndarray) for stack in stacks):
             return self._unpacked(stacks)
         return self._unpack(list(stacks))
+
+    def _unpacked(self, stacks):
+        arrays = [None] * len(self._shapes)
+        for stack, group in zip(stacks, self._groups, strict=True):
+            for place, i in enumerate(group):
+                whole = self._stacked[i]
+                arrays[i] = stack if whole else stack[place].reshape(self._shapes[i])
+        return arrays
 
     def apply(self, weights, gradients, state) -> tuple[list, list]:
         """(weights, state) after a step; weights and gradients are packed."""
@@ -131,22 +138,6 @@ class Packed:
         """Values of the packed optimizer's variables as those of the optimizer's."""
         return self._translated(values, self.optimizer, self._plain, self._unpacked)
 
-    def _unpacked(self, stacks):
-        arrays = [None] * len(self._shapes)
-        for stack, group in zip(stacks, self._groups, strict=True):
-            for place, i in enumerate(group):
-                if self._ready[i]:
-                    arrays[i] = stack
-                else:
-                    arrays[i] = stack[place].reshape(self._shapes[i])
-        return arrays
-
-    def _stack_shape(self, group):
-        shape = self._shapes[group[0]]
-        if self._ready[group[0]]:
-            return shape
-        return (len(group), *(shape or (1,)))
-
     def _translated(self, values, source, target, translate):
         """Values of one optimizer's variables as those of another's."""
         held = {id(v): x for v, x in zip(source.variables, values, strict=True)}
@@ -157,25 +148,25 @@ class Packed:
             translated = translate([held.pop(id(v)) for v in ours])
             found.update((id(v), x) for v, x in zip(theirs, translated, strict=True))
         if source.track_trust_ratios:
-            record = held.pop(id(source._trust_ratio_record))
-            columns = self._columns(source, target)
-            found[id(target._trust_ratio_record)] = record[:, np.array(columns)]
+            matrix = held.pop(id(source.record.variable))
+            found[id(target.record.variable)] = matrix[:, self._columns(source)]
         # What is left, numbers of the whole optimizer, is the same on both sides.
         rest = iter(held.values())
         return [
             found[id(v)] if id(v) in found else next(rest) for v in target.variables
         ]
 
-    def _columns(self, source, target):
-        """Where each column of a target's record of trust ratios is in a source's."""
-        order = [i for group in self._groups for i in group]
-        numbers = range(self._plain._columns[-1].stop)
-        plain = [list(numbers[c]) for c in self._plain._columns]
-        packed = [column for i in order for column in plain[i]]
-        return packed if source is self._plain else list(np.argsort(packed))
+    def _columns(self, source):
+        """Where each column of the other's record of trust ratios is in a source's."""
+        columns = self._plain.record.columns
+        numbers = np.arange(columns[-1].stop)
+        packed = np.concatenate(
+            [numbers[columns[i]] for group in self._groups for i in group]
+        )
+        return packed if source is self._plain else np.argsort(packed)
 
 
-def _check(optimizer, variables):
+def _require_packable(optimizer, variables):
     if optimizer.clipnorm is not None:
         raise ValueError(
             f"clipnorm is {optimizer.clipnorm:g}, a limit for each variable, which is "
@@ -189,18 +180,3 @@ def _check(optimizer, variables):
                 f"{variable.path} has a {what}, which stacks cannot have; "
                 "use the plain optimizer."
             )
-
-
-def _groups(optimizer, variables):
-    """The indices of the variables of each stack."""
-    groups = {}
-    for i, variable in enumerate(variables):
-        key = (
-            tuple(variable.shape),
-            variable.dtype,
-            optimizer._decayed[i],
-            optimizer._adapted[i],
-            i if optimizer._stacked[i] else None,
-        )
-        groups.setdefault(key, []).append(i)
-    return list(groups.values())

@@ -21,38 +21,31 @@ _ADAM_EPSILON = 1e-8
 def _momentum(nesterov, **_):
     # Keras's m ← 0.9m - ηg holds the rates of past steps, TensorFlow 1's m ← 0.9m + g,
     # w ← w - ηm applies today's to past gradients: equal as long as η does not change.
-    return keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=nesterov)
+    return keras.optimizers.SGD(0.0, momentum=0.9, nesterov=nesterov)
 
 
 def _adagrad(**_):
     # TensorFlow 1 has no epsilon and starts the sum of squares at 0.1. The sum never
     # being less, nothing is divided by 0 without an epsilon.
-    return keras.optimizers.Adagrad(
-        learning_rate=0.0, initial_accumulator_value=0.1, epsilon=0.0
-    )
+    return keras.optimizers.Adagrad(0.0, initial_accumulator_value=0.1, epsilon=0.0)
 
 
 def _adam(**_):
-    return keras.optimizers.Adam(learning_rate=0.0, epsilon=_ADAM_EPSILON)
+    return keras.optimizers.Adam(0.0, epsilon=_ADAM_EPSILON)
 
 
 def _adamw(**_):
-    return AdamW(
-        learning_rate=0.0,
-        weight_decay=0.0,
-        weight_decay_form="per_step",
-        epsilon=_ADAM_EPSILON,
-    )
+    return AdamW(0.0, weight_decay=0.0, epsilon=_ADAM_EPSILON)
 
 
 def _lars(nesterov, **layerwise):
     # Algorithm 1 of the paper.
-    return Lars(learning_rate=0.0, weight_decay=0.0, variant="momentum", **layerwise)
+    return Lars(0.0, weight_decay=0.0, variant="momentum", **layerwise)
 
 
 def _lamb(nesterov, **layerwise):
     # Algorithm 2 of version 5, φ the identity.
-    return Lamb(learning_rate=0.0, weight_decay=0.0, **layerwise)
+    return Lamb(0.0, weight_decay=0.0, **layerwise)
 
 
 SOLVERS = {
@@ -88,13 +81,13 @@ def solver(
     Its learning rate and weight decay are 0: `step` is given them.
 
     Args:
-        name: one of `SOLVERS`: momentum, adagrad, adam, adamw, lars, lamb.
+        name: one of `SOLVERS`.
         nesterov: of momentum: whether it is Nesterov's.
         exclude_from_weight_decay: of lars and lamb: regular expressions searched for in
             variable paths, of the variables with neither decay nor trust ratio.
         global_clipnorm: of lars and lamb: the longest gradient that is taken as it is,
             or None.
-        track_trust_ratios: of lars and lamb: whether they are kept.
+        track_trust_ratios: of lars and lamb: whether they are recorded.
 
     Raises:
         ValueError: for an unknown name.
@@ -144,25 +137,25 @@ def step(
         [0.5, 1.0]
     """
     given = {id(optimizer.learning_rate): learning_rate}
-    held = contextlib.nullcontext()
     if isinstance(optimizer.weight_decay, keras.Variable):
         given[id(optimizer.weight_decay)] = weight_decay
-    elif optimizer.weight_decay is not None:
-        held = _held_weight_decay(optimizer, weight_decay)
     state = [
         jnp.asarray(given[id(variable)], value.dtype)
         if id(variable) in given
         else value
         for variable, value in zip(optimizer.variables, state, strict=True)
     ]
-    with held:
+    with _weight_decay_attribute(optimizer, weight_decay):
         return optimizer.stateless_apply(state, gradients, weights)
 
 
 @contextlib.contextmanager
-def _held_weight_decay(optimizer, weight_decay):
-    """The weight decay that Keras keeps in an attribute, for the time of one step."""
+def _weight_decay_attribute(optimizer, weight_decay):
+    """Keras's own optimizers with this decay, which they have as an attribute."""
     before = optimizer.weight_decay
+    if before is None or isinstance(before, keras.Variable):
+        yield
+        return
     optimizer.weight_decay = weight_decay
     try:
         yield

@@ -7,12 +7,14 @@ class TrustRatioLogger(keras.callbacks.Callback):
     """Records `optimizer.trust_ratios()` while a model trains.
 
     Args:
-        every: the number of batches between two records.
+        every: the number of the optimizer's steps between two records. Where Keras runs
+            several batches at once (`steps_per_execution`), the record is of the last.
 
     Attributes:
-        rows: a list of dicts, one a record and variable: `step` (batches since the
-            beginning of training, from 1), `variable` (its path), `trust_ratio`,
-            `weight_norm` and `update_norm`; `pandas.DataFrame(logger.rows)` is a table.
+        rows: a list of dicts, one a record and variable: `step` (of the optimizer, from
+            1; under gradient accumulation a step is several batches), `variable` (its
+            path), `trust_ratio`, `weight_norm` and `update_norm`;
+            `pandas.DataFrame(logger.rows)` is a table.
 
     Raises:
         ValueError: when training begins, unless the model's optimizer is a `Lamb` or
@@ -34,26 +36,38 @@ class TrustRatioLogger(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(every, int) or every < 1:
             raise ValueError(
-                f"every is {every!r}; expected a whole number of batches from 1."
+                f"every is {every!r}; expected a whole number of steps from 1."
             )
         self.every = every
         self.rows = []
-        self._step = 0
 
     def on_train_begin(self, logs=None):
-        if not getattr(self._optimizer(), "track_trust_ratios", False):
+        optimizer = self._optimizer()
+        if not getattr(optimizer, "track_trust_ratios", False):
             raise ValueError(
                 "TrustRatioLogger has nothing to record: compile the model with "
                 "Lamb(track_trust_ratios=True) or Lars(track_trust_ratios=True); "
-                f"its optimizer is {self._optimizer()!r}."
+                f"its optimizer is {optimizer!r}."
             )
+        self._batches_a_step = optimizer.gradient_accumulation_steps or 1
+        self._recorded = int(optimizer.iterations)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._before = int(self._optimizer().iterations)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._step += 1
-        if self._step % self.every:
+        # To ask the optimizer is to wait for the device: it is asked where a record may
+        # be due. `batch` is beyond the end of an epoch that several do not divide.
+        at_most = self._before + -(-(batch + 1) // self._batches_a_step)
+        if at_most // self.every == self._recorded // self.every:
             return
-        for path, ratio in self._optimizer().trust_ratios().items():
-            self.rows.append({"step": self._step, "variable": path, **ratio._asdict()})
+        optimizer = self._optimizer()
+        step = int(optimizer.iterations)
+        if step // self.every == self._recorded // self.every:
+            return
+        self._recorded = step
+        for path, ratio in optimizer.trust_ratios().items():
+            self.rows.append({"step": step, "variable": path, **ratio._asdict()})
 
     def _optimizer(self):
         # `self.model` brings the state of the compiled step back to the variables.

@@ -17,14 +17,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Writes `content` to `path` in one step, as `write` does with text.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "weights.npz"
-        >>> write_bytes(path, b"PK").read_bytes()
-        b'PK'
-    """
+    """Writes `content` to `path` in one step, as `write` does with text."""
     # In the same folder, for a rename cannot cross file systems; hidden, and with the
     # process in its name, so that two writers do not meet.
     unfinished = path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}")

@@ -10,6 +10,15 @@ import json
 PARAMETERS, BANNER = "lamb-keras-parameters", "lamb-keras-banner"
 PLAIN = " .,:;+-=/()%?!'"
 NOTE = "What is below is as far as it came, and no result."
+ROW = "<tr><td>{}</td><td><code>{}</code></td></tr>"
+# Without a blank line, which would end the HTML.
+TABLE = """\
+<details open><summary>Parameters</summary>
+<table>
+<tr><th>parameter</th><th>value</th></tr>
+{}
+</table>
+</details>"""
 
 
 def literal(text):
@@ -29,44 +38,14 @@ def table(parameters):
         parameters: name to value, plain JSON's or any other that has a `repr`.
 
     Example:
-        >>> print(table({"solver": "<lamb>"}))
-        <details open><summary>Parameters</summary>
-        <table>
-        <tr><th>parameter</th><th>value</th></tr>
-        <tr><td>solver</td><td><code>&#34;&#60;lamb&#62;&#34;</code></td></tr>
-        </table>
-        </details>
-    """
-    rows = [
-        f"<tr><td>{literal(name)}</td><td><code>{literal(_told(value))}</code></td></tr>"
-        for name, value in parameters.items()
-    ]
-    # Without a blank line, which would end the HTML.
-    return "\n".join(
-        [
-            "<details open><summary>Parameters</summary>",
-            "<table>",
-            "<tr><th>parameter</th><th>value</th></tr>",
-            *rows,
-            "</table>",
-            "</details>",
-        ]
-    )
-
-
-def banner(reason):
-    """The source of the cell that says of a notebook that it did not finish.
-
-    Example:
-        >>> "the kernel was killed by signal 9" in banner("the kernel was killed by "
-        ...     "signal 9")
+        >>> "<td><code>&#34;&#60;lamb&#62;&#34;" in table({"solver": "<lamb>"})
         True
     """
-    style = "border: 3px solid #c00; padding: 0.5em 1em"
-    return (
-        f'<div style="{style}"><strong>This run did not finish:</strong> '
-        f"{literal(reason)}. {NOTE}</div>"
-    )
+    rows = [
+        ROW.format(literal(name), literal(_shown(value)))
+        for name, value in parameters.items()
+    ]
+    return TABLE.format("\n".join(rows))
 
 
 def put(notebook, tag, source):
@@ -109,10 +88,12 @@ def unfinished(notebook, reason):
         of_cell = cell.get("metadata", {}).get("papermill", {})
         if of_cell.get("status") == "running":
             of_cell |= {"status": "failed", "exception": True}
-    put(notebook, BANNER, banner(reason))
+    style = "border: 3px solid #c00; padding: 0.5em 1em"
+    why = f"<strong>This run did not finish:</strong> {literal(reason)}. {NOTE}"
+    put(notebook, BANNER, f'<div style="{style}">{why}</div>')
 
 
-def _told(value):
+def _shown(value):
     try:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):

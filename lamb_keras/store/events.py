@@ -1,4 +1,4 @@
-"""What a run in progress tells whoever watches it: one JSON line for each event.
+"""Events of a run in progress, a JSON line each, for whoever watches it.
 
 Training calls `emit`; the batch names the file in the environment and reads it to
 draw its progress bar. In JupyterLab, or under plain Papermill, nobody names a file
@@ -23,14 +23,7 @@ def emit(event, **fields):
         fields: what there is to say about it; NumPy and JAX scalars are welcome.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     os.environ[VARIABLE] = os.path.join(folder, "events.jsonl")
-        ...     emit("trial finished", done=13, total=100)
-        ...     with open(os.environ.pop(VARIABLE)) as file:
-        ...         line = json.loads(file.read())
-        >>> line["event"], line["done"], line["total"]
-        ('trial finished', 13, 100)
+        >>> emit("trial finished", done=13, total=100)
     """
     path = os.environ.get(VARIABLE)
     if not path:

@@ -46,12 +46,18 @@ def succeeded(run, notebook, record):
 
 
 def failed(run, notebook, record, reason):
-    """Keeps what there is of a failed attempt; an earlier success stays as it is."""
+    """Keeps what there is of a failed attempt; an earlier success stays as it is.
+
+    Args:
+        run: the `PlannedRun`.
+        notebook: as far as it was executed; it need not be there, nor whole.
+        record: of the attempt.
+        reason: why it failed, which the notebook then says at its top, too.
+    """
     _forget_failure(run)
     _write(run.file("failed.json"), {**record, "status": "failed", "reason": reason})
-    left = _read(notebook)
-    if left is not None:
-        # Whoever opens it is told, whatever ended the process that was writing it.
+    left = read(notebook)
+    if left and "cells" in left:
         banner.unfinished(left, reason)
         text = json.dumps(left, indent=1, sort_keys=True, ensure_ascii=False)
         with contextlib.suppress(OSError):
@@ -69,12 +75,20 @@ def state(folder, notebook):
         True
     """
     for ending in ("failed.json", "json"):
-        try:
-            record = json.loads((folder / f"{notebook}.{ending}").read_bytes())
-            return record["status"]
-        except (OSError, ValueError, LookupError, TypeError):
-            continue
+        if status := (read(folder / f"{notebook}.{ending}") or {}).get("status"):
+            return status
     return None
+
+
+def read(path):
+    """The record at `path`; {} for a damaged one, None where there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _forget_failure(run):
@@ -85,11 +99,3 @@ def _forget_failure(run):
 
 def _write(path, record):
     atomic.write(path, json.dumps(record, indent=2) + "\n")
-
-
-def _read(notebook):
-    try:
-        found = json.loads(notebook.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "cells" in found else None

@@ -2,15 +2,16 @@ import json
 
 import pytest
 
-from lamb_keras.batch.tiny_project import PARAMETERS
 from lamb_keras.store import atomic, record
+from testing.tiny_project import PARAMETERS, make_project
 
 WHOLE = json.dumps({"cells": []})
 
 
 @pytest.fixture
-def run(tiny):
-    [run] = tiny(lenet_mnist=[PARAMETERS]).plan()
+def run(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", monkeypatch, lenet_mnist=[PARAMETERS])
+    [run] = project.plan()
     run.folder.mkdir(parents=True)
     return run
 

@@ -1,5 +1,11 @@
-"""From an experiment's parameters to the outcome of every trial."""
+"""From an experiment's parameters to the outcome of every trial.
 
-from lamb_keras.training.sweep import Sweep, sweep
+`sweep` is that of the image experiments, `lamb_keras.training.bert.sweep` BERT's.
+"""
 
-__all__ = ["Sweep", "sweep"]
+from lamb_keras.training.classification import Classification, sweep
+from lamb_keras.training.step import optimizer
+from lamb_keras.training.sweep import Sweep
+from lamb_keras.training.trainer import Preempted
+
+__all__ = ["Classification", "Preempted", "Sweep", "optimizer", "sweep"]

@@ -1,120 +1,140 @@
-"""What a long training needs to go on with after a stop, kept by Orbax."""
+"""What a training needs to go on with after a stop, saved by Orbax."""
 
-import json
+import dataclasses
 import os
+import shutil
 import signal
 import threading
+import time
 
-import grain
 import jax
-import orbax.checkpoint as orbax
+import numpy as np
+
+from lamb_keras.training.history import History
 
 # The one before the last stays until the last is complete, and after.
-_KEPT = 2
+_MOST = 2
+# To save one takes a tenth of a second.
+SECONDS_BETWEEN = 10
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own.
+    """The checkpoints of trials that train at once: a context manager.
 
-    As a context manager it also hears when the process is asked to end.
+    One that saves every so many steps also hears when the process is asked to end
+    (SIGTERM).
 
     Args:
-        folder: on a disk that all processes see; made if missing.
-        every: steps between two checkpoints.
-        of: what the training is, as plain values. One of anything else is refused.
+        folder: of their own, on a disk that all processes see.
+        steps: between two. None: one after an evaluation, unless the last, or the
+            begin, is a few seconds ago.
 
     Attributes:
-        asked_to_end: whether the scheduler will take the machine away (SIGTERM).
+        asked_to_end: whether the scheduler will take the machine away.
     """
 
-    def __init__(self, folder: str, every: int, of: dict):
-        self.folder = os.path.abspath(os.path.expanduser(folder))
-        self._every = every
-        self._of = json.loads(json.dumps(of))
-        self._terminated = False
-        self.asked_to_end = False
-        # In the background it would read arrays whose memory the next step takes over.
-        options = orbax.CheckpointManagerOptions(
-            max_to_keep=_KEPT, enable_async_checkpointing=False
-        )
-        self._manager = orbax.CheckpointManager(self.folder, options=options)
+    def __init__(self, folder, steps: int | None = None):
+        self.asked_to_end = self._terminated = self._listens = False
+        self._folder, self._steps = folder, steps
+        self._began = self._saved = time.perf_counter()
+        self._opened = None
+
+    @property
+    def _manager(self):
+        if self._opened is None:
+            import orbax.checkpoint as orbax  # seconds
+
+            # In the background it would read arrays whose memory the next step takes.
+            options = orbax.CheckpointManagerOptions(
+                max_to_keep=_MOST, enable_async_checkpointing=False
+            )
+            self._opened = orbax.CheckpointManager(self._folder, options=options)
+        return self._opened
 
     def __enter__(self):
         # With several processes JAX listens, and has all stop at the same step.
-        self._listens = (
-            jax.process_count() == 1
-            and threading.current_thread() is threading.main_thread()
-        )
-        if self._listens:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if self._steps and jax.process_count() == 1 and in_main_thread:
+            self._listens = True
             self._before = signal.signal(signal.SIGTERM, self._terminate)
         return self
 
     def __exit__(self, *_):
         if self._listens:
             signal.signal(signal.SIGTERM, self._before)
-        self._manager.close()
+        if self._opened is not None:
+            self._opened.close()
 
-    def due(self, step: int) -> bool:
-        """Whether to keep one after this step. Every process must ask at every step."""
+    def due(self, step: int, evaluated: bool) -> bool:
+        """Whether to save one after this step. Every process must ask at every step."""
+        if self._steps is None:
+            recent = time.perf_counter() - self._saved < SECONDS_BETWEEN
+            # Processes save together, and their clocks differ.
+            return evaluated and not (recent and jax.process_count() == 1)
         self.asked_to_end = self._terminated or self._manager.reached_preemption(step)
-        return self.asked_to_end or step % self._every == 0
+        return self.asked_to_end or step % self._steps == 0
 
-    def keep(self, step: int, state, batches, told: dict):
-        """Keeps the state after a step, the place in the stream, and plain values.
+    def save(self, step: int, progress, histories: list[History], losses: list):
+        """Saves trials after a step: see `trainer.train`."""
+        import orbax.checkpoint as orbax
 
-        Args:
-            step: steps done.
-            state: a `State` of arrays.
-            batches: a Grain iterator; its place may differ from process to process.
-            told: what JSON can hold.
-        """
-        self._manager.save(
-            step,
-            args=orbax.args.Composite(
-                state=orbax.args.StandardSave(state._asdict()),
-                batches=grain.checkpoint.CheckpointSave(batches),
-                told=orbax.args.JsonSave(told),
-                of=orbax.args.JsonSave(self._of),
-            ),
-            force=True,
+        share = (time.perf_counter() - self._began) / len(histories)
+        now = [dataclasses.replace(h, seconds=h.seconds + share) for h in histories]
+        records = {
+            "histories": [history.as_plain() for history in now],
+            "losses": [[n.tolist(), np.asarray(each).tolist()] for n, each in losses],
+        }
+        items = orbax.args.Composite(
+            progress=orbax.args.StandardSave(_by_number(progress)),
+            records=orbax.args.JsonSave(records),
         )
+        try:
+            self._manager.save(step, args=items, force=True)
+        except (OSError, ValueError):
+            # A full disk is no reason to lose trials that may stay.
+            if self.asked_to_end:
+                raise
+        self._saved = time.perf_counter()
 
-    def last(self, state, batches):
-        """(steps done, state, told) of the last one, or None where there is none.
+    def restore(self, progress, trials: list):
+        """(steps done, progress, histories, losses) of the last one; None for none.
 
-        Args:
-            state: a `State` of `jax.ShapeDtypeStruct`, which says where arrays go.
-            batches: the iterator to set to its place.
-
-        Raises:
-            ValueError: for a checkpoint of another training.
+        `progress` is that of the trials before their first step.
         """
-        step = self._manager.latest_step()
+        step = self._manager.latest_step() if os.path.isdir(self._folder) else None
         if step is None:
             return None
-        self._refuse_others(step)
-        found = self._manager.restore(
-            step,
-            args=orbax.args.Composite(
-                state=orbax.args.StandardRestore(state._asdict()),
-                batches=grain.checkpoint.CheckpointRestore(batches),
-                told=orbax.args.JsonRestore(),
-            ),
-        )
-        return step, type(state)(**found.state), found.told
+        import orbax.checkpoint as orbax
 
-    def _refuse_others(self, step):
-        kept = self._manager.restore(
-            step, args=orbax.args.Composite(of=orbax.args.JsonRestore())
-        ).of
-        for name in {**self._of, **kept}:
-            found, expected = kept.get(name), self._of.get(name)
-            if found != expected:
-                raise ValueError(
-                    f"{self.folder} holds a checkpoint of a training whose {name} is "
-                    f"{found!r}, expected {expected!r}: give each training a folder of "
-                    "its own."
-                )
+        like = _by_number(progress)
+        items = orbax.args.Composite(
+            progress=orbax.args.StandardRestore(like),
+            records=orbax.args.JsonRestore(),
+        )
+        try:
+            found = self._manager.restore(step, args=items)
+        except Exception:  # of a damaged one: Orbax's, TensorStore's, zlib's
+            if self._steps:
+                raise  # nobody wants hours thrown away silently
+            self._opened = self._opened.close()
+            shutil.rmtree(self._folder)
+            return None
+        structure = jax.tree.structure(progress)
+        progress = jax.tree.unflatten(structure, [found.progress[n] for n in like])
+        histories = zip(found.records["histories"], trials, strict=True)
+        losses = [
+            (np.array(numbers, "int32"), np.array(each, "float32"))
+            for numbers, each in found.records["losses"]
+        ]
+        return step, progress, [History.of_plain(*each) for each in histories], losses
 
     def _terminate(self, *_):
         self._terminated = True
+
+
+def _by_number(tree):
+    leaves = enumerate(jax.tree.leaves(tree))
+    return {
+        f"{number:04d}": leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        for number, leaf in leaves
+    }

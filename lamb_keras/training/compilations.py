@@ -1,41 +1,56 @@
 """Counts what XLA compiles, so that "nothing is compiled again" can be asserted."""
 
+import contextlib
 import threading
 
 import jax
 
 _EVENT = "/jax/core/compile/backend_compile_duration"
-_counts = threading.local()
+
+
+class _Counts(threading.local):
+    """What a thread has compiled, and what of it not within `expected()`."""
+
+    total, late, seconds, expected = 0, 0, 0.0, False
+
+
+_counts = _Counts()
+
+
+def counts() -> tuple[int, int, float]:
+    """(programs, those not within `expected()`, seconds), compiled by this thread.
+
+    Example:
+        >>> before, double = counts(), jax.jit(lambda x: 2 * x)
+        >>> with expected():
+        ...     _ = double(1.5)
+        >>> _ = double(2.5), double(1)
+        >>> [now - then for now, then in zip(counts()[:2], before, strict=False)]
+        [2, 1]
+    """
+    return _counts.total, _counts.late, _counts.seconds
 
 
 def compilations() -> int:
-    """The number of programs this thread has compiled since the module was imported.
-
-    Example:
-        >>> import jax, numpy as np
-        >>> double = jax.jit(lambda x: 2 * x)
-        >>> before = compilations()
-        >>> _ = double(np.float32(1)), double(np.float32(2))
-        >>> compilations() - before
-        1
-    """
-    return getattr(_counts, "total", 0)
+    """The number of programs that this thread has compiled."""
+    return _counts.total
 
 
-def compile_seconds() -> float:
-    """How long this thread has been compiling since the module was imported.
-
-    Example:
-        >>> compile_seconds() >= 0
-        True
-    """
-    return getattr(_counts, "seconds", 0.0)
+@contextlib.contextmanager
+def expected():
+    """A context in which programs are compiled that trials share."""
+    before, _counts.expected = _counts.expected, True
+    try:
+        yield
+    finally:
+        _counts.expected = before
 
 
 def _count(event, duration, **_):
     if event == _EVENT:
-        _counts.total = compilations() + 1
-        _counts.seconds = compile_seconds() + duration
+        _counts.total += 1
+        _counts.late += not _counts.expected
+        _counts.seconds += duration
 
 
 # JAX calls listeners in the thread that compiles.

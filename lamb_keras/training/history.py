@@ -1,108 +1,96 @@
-"""What is known of one trial, from its first epoch to its outcome."""
+"""What is known of one trial, from its first evaluation to its outcome."""
 
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-
-from lamb_keras.experiments.image import Steps, Trial
-from lamb_keras.training.step import Judgement
 
 
 @dataclass
 class History:
-    """One trial: a value an epoch of what was measured, and what came of it.
+    """One trial: what was measured on its way, and what came of it.
 
     Attributes:
         trial: its setting and seed.
         layers: the paths of the model's trainable variables.
-        steps: how long it trains.
-        train_loss: the mean loss of an epoch's steps.
-        validation_accuracy, validation_top5: of the held-out images, after each epoch.
-        trust_ratios: of each layer at the end of an epoch, shape (3, layers).
-        test_accuracy, test_top5: of the test images, once it has finished.
-        diverged_at_step: the first step whose loss, or after which the loss, was beyond
-            use; None for a trial that came through. The lists end there.
-        compilations: programs compiled on its account.
+        evaluations: of each, in order: stage and step (counted over all stages), the
+            train_loss (a mean since the last) and metrics on held-out data. Those of a
+            diverged trial end with its divergence.
+        ratios: at each evaluation: (trust ratio, weight norm, update norm) × layer.
+        test_metrics: on the test images, once it has finished.
+        finetunings: of a pre-training: seed, f1 and exact_match in percent, None where
+            it diverged, and the predictions by their questions' ids.
+        last_loss, last_step: of the last step that was taken.
+        diverged_at_step: the first step whose loss, or after which the held-out loss,
+            was beyond use; None for a trial that came through.
+        training_seconds: without compiling and evaluations; its share, where trials run
+            at once.
+        compilations, late_compilations: programs compiled on its account, and those of
+            them that should have been there.
     """
 
-    trial: Trial
+    trial: Any
     layers: list[str]
-    steps: Steps
-    train_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    validation_top5: list[float] = field(default_factory=list)
-    trust_ratios: list[np.ndarray] = field(default_factory=list)
-    test_accuracy: float | None = None
-    test_top5: float | None = None
+    evaluations: list[dict] = field(default_factory=list)
+    ratios: list[list] = field(default_factory=list)
+    test_metrics: dict[str, float] = field(default_factory=dict)
+    finetunings: list[dict] = field(default_factory=list)
+    last_loss: float = math.nan
+    last_step: int = 0
     diverged_at_step: int | None = None
+    training_seconds: float = 0.0
     seconds: float = 0.0
     compilations: int = 0
+    late_compilations: int = 0
 
     @property
     def outcome(self) -> str:
         return "finished" if self.diverged_at_step is None else "diverged"
 
-    def record(self, losses, last_step, diverged_at_step, judgement, count, ratios):
-        """Adds an epoch, or finds that the trial diverged in it.
+    def record(self, stage, step, losses, diverged_at_step, metrics, ratios):
+        """Adds an evaluation, or finds that the trial diverged before it.
 
-        Args:
-            losses: of the steps that ended in it.
-            last_step: the last step that it planned.
-            diverged_at_step: the first step whose loss was beyond use, or 0.
-            judgement: sums over `count` held-out images.
-            ratios: shape (3, layers).
+        `losses` are those of the steps since the last evaluation that were taken,
+        `diverged_at_step` the first with a loss beyond use, or 0.
         """
-        self.train_loss.append(float(np.mean(losses)) if len(losses) else math.nan)
-        self.validation_accuracy.append(int(judgement.correct) / count)
-        self.validation_top5.append(int(judgement.correct_top5) / count)
-        self.trust_ratios.append(ratios)
+        mean = float(np.mean(losses)) if len(losses) else math.nan
+        row = {"stage": stage, "step": int(step), "train_loss": mean}
+        row |= {f"validation_{name}": value for name, value in metrics.items()}
+        self.evaluations.append(row)
+        self.ratios.append(np.asarray(ratios).tolist())
         if diverged_at_step:
             self.diverged_at_step = int(diverged_at_step)
-        elif not math.isfinite(judgement.loss):
-            self.diverged_at_step = int(last_step)
+        elif not math.isfinite(metrics.get("loss", 0.0)):
+            self.diverged_at_step = int(step)
+        self.last_step = self.diverged_at_step or int(step)
+        self.last_loss = float(losses[-1]) if len(losses) else self.last_loss
 
-    def finish(self, judgement: Judgement, count: int):
-        """The verdict of the test images."""
-        self.test_accuracy = int(judgement.correct) / count
-        self.test_top5 = int(judgement.correct_top5) / count
+    def curve(self) -> list[dict]:
+        """A row an evaluation: the trial, epoch (its number) and what was measured."""
+        return [
+            {**self.trial._asdict(), "epoch": epoch, **row}
+            for epoch, row in enumerate(self.evaluations, 1)
+        ]
 
-    def summary(self) -> dict:
-        """One line about the trial: what it was and what came of it."""
-        finished = self.outcome == "finished"
-        return {
-            **self.trial._asdict(),
-            "outcome": self.outcome,
-            "diverged_at_step": self.diverged_at_step,
-            "validation_accuracy": self.validation_accuracy[-1] if finished else None,
-            "validation_top5": self.validation_top5[-1] if finished else None,
-            "test_accuracy": self.test_accuracy,
-            "test_top5": self.test_top5,
-            "train_loss": self.train_loss[-1],
-            "steps": self.steps.total,
-            "seconds": self.seconds,
-            "compilations": self.compilations,
-        }
+    def trust_ratios(self) -> list[dict]:
+        """A row an evaluation and layer; none for solvers without a trust ratio."""
+        names = ("layer", "trust_ratio", "weight_norm", "update_norm")
+        return [
+            {"epoch": row["epoch"], "step": row["step"]}
+            | dict(zip(names, (layer, *of_layer), strict=True))
+            for row, ratios in zip(self.curve(), self.ratios, strict=True)
+            for layer, *of_layer in zip(self.layers, *ratios, strict=False)
+        ]
 
     def as_plain(self) -> dict:
-        """All of it in what JSON can hold, nothing lost.
-
-        JSON keeps a float to the last bit, NaN and infinity too; a float32 is one.
-        """
-        ratios = [[each.tolist(), str(each.dtype)] for each in self.trust_ratios]
-        return {**dataclasses.asdict(self), "trust_ratios": ratios}
+        """All of it as JSON can hold it: that keeps a float to the last bit."""
+        return dataclasses.asdict(self)
 
     @classmethod
-    def of_plain(cls, told: dict) -> "History":
-        """The history of which `told` is `as_plain`, also after a trip through JSON."""
-        return cls(
-            **told
-            | {
-                "trial": Trial(*told["trial"]),
-                "steps": Steps(*told["steps"]),
-                "trust_ratios": [
-                    np.array(numbers, dtype) for numbers, dtype in told["trust_ratios"]
-                ],
-            }
-        )
+    def of_plain(cls, plain: dict, trial) -> "History":
+        """The trial's history of which `plain` is `as_plain`, read from JSON."""
+        if tuple(plain["trial"]) != tuple(trial):
+            raise ValueError(f"that is the history of {plain['trial']}, not of {trial}")
+        return cls(**plain | {"trial": trial})

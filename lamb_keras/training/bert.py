@@ -1,0 +1,373 @@
+"""The trials of the BERT experiment: two stages of pre-training, then fine-tunings."""
+
+import functools
+import itertools
+
+import jax
+import numpy as np
+
+from lamb_keras import models
+from lamb_keras.data.text_data import TextDataset
+from lamb_keras.experiments import ParameterError
+from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.models.precision import dtype_policy
+from lamb_keras.optimizers import solvers
+from lamb_keras.training.history import History
+from lamb_keras.training.masked_lm import Batch, MaskedLM, held_out_batches
+from lamb_keras.training.question_answering import FineTuner
+from lamb_keras.training.sharding import Sharding
+from lamb_keras.training.step import Constants, Step, initial_weights, optimizer
+from lamb_keras.training.sweep import Sweep, run
+from lamb_keras.training.trainer import (
+    Period,
+    Program,
+    period_inputs,
+    unstack_trials,
+)
+from lamb_keras.training.trials import Trials, once
+
+# Held-out sequences that a pre-training is evaluated on, at most.
+_HELD_OUT = 512
+
+
+def sweep(
+    experiment: BertExperiment,
+    texts: TextDataset,
+    threads: int | None = None,
+    width: int | None = None,
+) -> Sweep:
+    """Pre-trains every trial, fine-tunes from it and evaluates it, as `sweep.run` says.
+
+    A batch is shared by all devices of all processes, of which each calls this alike. A
+    diverged trial is not fine-tuned. A pre-training that was ended goes on from its
+    last checkpoint.
+
+    Args:
+        experiment: what is run.
+        texts: its text and questions, from `BertExperiment.open`.
+        threads, width: as of the images' `lamb_keras.training.sweep`; `width` is also
+            that of fine-tunings.
+
+    Raises:
+        lamb_keras.experiments.ParameterError, lamb_keras.data.DataError: for what the
+            text or the questions do not allow, before anything trains.
+    """
+    trials = functools.partial(BertTrials, width=width)
+    return run(trials, experiment, texts, threads)
+
+
+class BertTrials(Trials):
+    """The trials of the BERT experiment on a text with questions.
+
+    Several devices compute a part of every micro-batch that they can share alike. All
+    evaluations are on sequences of the first stage's length: one measure for both.
+
+    Args:
+        experiment, texts, cache, width: as of `Trials`.
+    """
+
+    def __init__(
+        self,
+        experiment: BertExperiment,
+        texts: TextDataset,
+        cache,
+        width: int | None = None,
+    ):
+        sharding = Sharding() if len(jax.devices()) > 1 else None
+        super().__init__(experiment, texts, cache, width, sharding)
+        self._stages = {t: experiment.stages(t) for t in experiment.trials()}
+        self._all_stages = list(itertools.chain(*self._stages.values()))
+
+    def alike(self, trial):
+        return trial.seed, self._stages[trial]
+
+    def width(self, solver):
+        return 1 if self.experiment.preset else super().width(solver)
+
+    @once
+    def step(self, solver):
+        experiment = self.experiment
+        model = self._pretraining_model(experiment.seeds[0])
+        task = MaskedLM(model, self.data.vocabulary, experiment.masking_rate)
+        return Step(task, optimizer(experiment, solver), experiment.packed_update)
+
+    @once
+    def initial(self, seed):
+        return initial_weights(self._pretraining_model(seed))
+
+    def example(self):
+        sizes = {(s.micro_batch, s.sequence_length) for s in self._all_stages}
+        shape = max(sizes, key=lambda size: size[0] * size[1])
+        tokens, rows = (
+            jax.ShapeDtypeStruct(each, "int32") for each in (shape, shape[:1])
+        )
+        mask, number = (
+            jax.ShapeDtypeStruct(shape, "bool"),
+            jax.ShapeDtypeStruct((), "float32"),
+        )
+        return Batch(tokens, tokens, mask, rows, rows, number)
+
+    # Pre-training
+
+    @once
+    def program(self, solver, number, micro_batch):
+        """The compiled pre-training of a solver in a stage, of such micro-batches."""
+        step, width = self.step(solver), self.width(solver)
+        accumulates = any(stage.micro_batches > 1 for stage in self._all_stages)
+        return Program(step, width, accumulates, self.sharding)
+
+    def periods(self, trials, done):
+        first, before = trials[0], 0
+        rates_and_decays = [
+            (
+                self.experiment.learning_rates_by_step(trial),
+                self.experiment.weight_decays_by_step(trial),
+            )
+            for trial in trials
+        ]
+        for number, stage in enumerate(self._stages[first]):
+            solver = solvers.base(first.solver)
+            program = self.program(solver, number, stage.micro_batch)
+            length = self._length(number, stage.micro_batch)
+            constants = Constants(
+                np.uint32(first.seed), micro_batches=np.int32(stage.micro_batches)
+            )
+            constants = program.together([constants] * len(trials))
+            bounds = [b for b in self._bounds(number, stage) if before + b[1] > done]
+            batches = self.step(solver).task.micro_batches(
+                self._sequences(number),
+                stage,
+                seed=2 * first.seed + number,
+                bounds=bounds,
+                length=length,
+            )
+            for (begin, end), batch in zip(bounds, batches, strict=True):
+                steps = slice(before + begin, before + end)
+                batch = self._placed(batch, stage)
+                inputs = [
+                    period_inputs(
+                        batch, steps.start, rates[steps], decays[steps], length
+                    )
+                    for rates, decays in rates_and_decays
+                ]
+                inputs = [program.together(inputs)]
+                yield Period(program, constants, inputs, steps.stop, number + 1)
+            before += stage.steps
+
+    def _bounds(self, number, stage):
+        """Of each period: the steps of the stage before it, and those up to its end."""
+        # The second stage has its part of the evaluations, at least one.
+        looks = self.experiment.looks
+        second = max(1, round(looks * self.experiment.second_stage))
+        periods = (looks - second, second)[number]
+        ends = [stage.steps * period // periods for period in range(periods + 1)]
+        return [pair for pair in itertools.pairwise(ends) if pair[0] < pair[1]]
+
+    def _length(self, number, micro_batch):
+        """Rows of the inputs of all periods of a stage, in such micro-batches."""
+        longest = max(
+            (end - begin) * stages[number].micro_batches
+            for stages in self._stages.values()
+            if stages[number].micro_batch == micro_batch
+            for begin, end in self._bounds(number, stages[number]) or [(0, 1)]
+        )
+        return _rounded_up(longest)
+
+    def _placed(self, batch, stage):
+        """The micro-batches on the devices, which each have a part of every one."""
+        if not self.sharding or stage.micro_batch % self.sharding.size:
+            return batch
+        placed = [self.sharding.rows(array, axis=1) for array in batch[:-1]]
+        return Batch(*placed, predictions=batch.predictions)
+
+    def held_out(self, trial):
+        return self._held_out()
+
+    @once
+    def _held_out(self):
+        length = self.experiment.sequence_lengths[0]
+        batches = held_out_batches(self.data.held_out_sequences(length, _HELD_OUT))
+        return batches if self.sharding else jax.device_put(batches)
+
+    @once
+    def _sequences(self, number):
+        return self.data.sequences(self.experiment.sequence_lengths[number])
+
+    # Fine-tuning
+
+    def trained(self, group):
+        if not self.experiment.preset:
+            return super().trained(group)
+        histories = [History(trial, []) for trial in group]
+        for history in histories:
+            encoder = self._encoder(history.trial.seed)
+            history.finetunings = self._finetuned(encoder)
+        return histories
+
+    def complete(self, step, evaluator, progress, histories):
+        width = self.width(solvers.base(histories[0].trial.solver))
+        each = unstack_trials(progress.state.weights, width)
+        for history, weights in zip(histories, each, strict=False):
+            if history.outcome == "finished":
+                weights = step.model_weights(list(map(np.asarray, weights)))
+                encoder = dict(zip(step.layers, weights, strict=True))
+                history.finetunings = self._finetuned(encoder)
+
+    def _finetuned(self, encoder):
+        """A fine-tuning from each seed."""
+        tuner, tuned = self.tuner(), []
+        seeds = self.experiment.finetuning_seeds
+        for at in range(0, len(seeds), tuner.width):
+            self.go_on()
+            some = seeds[at : at + tuner.width]
+            heads = [self._head(seed) for seed in some]
+            tuned += tuner(encoder, heads, some)
+        return tuned
+
+    @once
+    def tuner(self):
+        """The fine-tuning of all pre-trainings."""
+        model = self._answering_model(self.experiment.finetuning_seeds[0])
+        return FineTuner(self.experiment, self.data, model, self._width)
+
+    def references(self):
+        """The entropy of words, the number of questions, and F1 without pre-training.
+
+        That of the net as it starts, and of fine-tunings from there.
+        """
+        encoder = self._encoder(self.experiment.seeds[0])
+        shown = ("finetuning_seed", "f1", "exact_match")
+        return {
+            "unigram_entropy": self.data.unigram_entropy,
+            "questions": {
+                part: len(self.data.questions(part)) for part in ("train", "dev")
+            },
+            "untrained": self.tuner().untrained(encoder),
+            "without_pretraining": [
+                {name: tuned[name] for name in shown}
+                for tuned in self._finetuned(encoder)
+            ],
+        }
+
+    # Models
+
+    @once
+    def _backbone(self, seed):
+        """The encoder as it starts."""
+        experiment, size = self.experiment, self.data.vocabulary.size
+        longest = max(experiment.sequence_lengths)
+        with dtype_policy(experiment.dtype_policy):
+            if experiment.preset:
+                return _published(experiment.preset, size, longest)
+            return models.bert(
+                size,
+                layers=experiment.layers,
+                width=experiment.width,
+                heads=experiment.heads,
+                sequence_length=longest,
+                dropout=experiment.dropout,
+                seed=seed,
+            )
+
+    @once
+    def _pretraining_model(self, seed):
+        backbone = self._backbone(seed)
+        with dtype_policy(self.experiment.dtype_policy):
+            return models.pretraining(backbone, seed)
+
+    @once
+    def _answering_model(self, seed):
+        backbone = self._backbone(self.experiment.seeds[0])
+        with dtype_policy(self.experiment.dtype_policy):
+            return models.answering(backbone, seed)
+
+    @once
+    def _encoder(self, seed):
+        return _by_path(self._backbone(seed))
+
+    @once
+    def _head(self, seed):
+        model = self._answering_model(seed)
+        return _by_path(model.get_layer("answer_span"))
+
+    # Rows
+
+    def summary(self, history):
+        finished = history.outcome == "finished"
+        last = history.evaluations[-1] if history.evaluations else {}
+        held_out = last if finished else {}
+        about = {
+            **history.trial._asdict(),
+            "outcome": history.outcome,
+            "diverged_at_step": history.diverged_at_step,
+            "steps": sum(stage.steps for stage in self._stages[history.trial]),
+            "peak_learning_rate": self.experiment.peak_learning_rate(history.trial),
+            "train_loss": last.get("train_loss"),
+            "last_loss": history.last_loss,
+            "last_step": history.last_step,
+            "validation_loss": held_out.get("validation_loss"),
+            "validation_accuracy": held_out.get("validation_accuracy"),
+            "minutes": history.training_seconds / 60,
+            "seconds": history.seconds,
+            "compilations": history.compilations,
+        }
+        return [
+            {
+                **about,
+                "outcome": "diverged" if tuned.get("f1") is None else about["outcome"],
+                "finetuning_seed": tuned.get("finetuning_seed"),
+                "f1": tuned.get("f1"),
+                "exact_match": tuned.get("exact_match"),
+            }
+            for tuned in history.finetunings or [{}]
+        ]
+
+    def lengths(self):
+        trials = {trial.batch_size: trial for trial in self._stages}
+        return [
+            {
+                "batch_size": batch_size,
+                "sequences_per_step": first.sequences_per_step,
+                "second_sequences_per_step": second.sequences_per_step,
+                "steps": first.steps + second.steps,
+                "second_stage_steps": second.steps,
+                "warmup_steps": self.experiment.warmup_steps(trial),
+                "published_steps": self.experiment.published_steps(trial).total,
+            }
+            for batch_size, trial in trials.items()
+            for first, second in [self._stages[trial]]
+        ]
+
+
+def _published(name, vocabulary_size, longest):
+    """The encoder of a preset, which must know the tokens and the lengths."""
+    backbone = models.preset(name)
+    if backbone.vocabulary_size != vocabulary_size:
+        raise ParameterError(
+            f"preset {name} has {backbone.vocabulary_size:,} tokens and the "
+            f"vocabulary {vocabulary_size:,}; set vocabulary to the path of the "
+            "preset's own vocab.txt."
+        )
+    if backbone.max_sequence_length < longest:
+        raise ParameterError(
+            f"sequence_lengths has {longest}, and preset {name} takes at most "
+            f"{backbone.max_sequence_length} tokens; shorten the windows."
+        )
+    return backbone
+
+
+def _by_path(layer):
+    return {v.path: np.asarray(v.value) for v in layer.trainable_variables}
+
+
+def _rounded_up(count):
+    """At least so many, of few numbers: multiples of 512, four between powers of two.
+
+    Tables whose trainings are about as long then share programs.
+
+    Example:
+        >>> [_rounded_up(count) for count in (3, 395, 512, 513, 4097)]
+        [512, 512, 512, 1024, 5120]
+    """
+    unit = max(512, 2 ** (count.bit_length() - 3))
+    return -(-count // unit) * unit

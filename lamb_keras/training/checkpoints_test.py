@@ -1,0 +1,64 @@
+"""What Orbax saves of a training comes back to the last bit."""
+
+import numpy as np
+import pytest
+
+from lamb_keras.training import checkpoints
+from lamb_keras.training.checkpoints import Checkpoints
+from lamb_keras.training.history import History
+from lamb_keras.training.step import State
+from lamb_keras.training.trainer import Progress
+
+TRIAL = ("lamb", 0.1)
+LOSSES = [(np.array([3], "int32"), np.array([1 / 3], "float32"))]
+
+
+def progress(value):
+    state = State([np.full(3, value, "float32")], [], [np.float32(value)])
+    return Progress(state, np.int32(0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """With one checkpoint, after step 3."""
+    with Checkpoints(tmp_path / "own", steps=3) as saved:
+        assert [saved.due(step, False) for step in (1, 2, 3)] == [False, False, True]
+        saved.save(3, progress(1 / 3), [History(TRIAL, ["a"], [{"x": 0.1}])], LOSSES)
+    return tmp_path / "own"
+
+
+def test_trials_come_back_as_they_were(folder):
+    with Checkpoints(folder, steps=3) as saved:
+        step, found, [history], losses = saved.restore(progress(0.0), [TRIAL])
+    assert step == 3 and history.trial == TRIAL and history.evaluations == [{"x": 0.1}]
+    assert history.seconds > 0
+    expected = progress(1 / 3)
+    np.testing.assert_array_equal(found.state.weights[0], expected.state.weights[0])
+    np.testing.assert_array_equal(found.state.optimizer[0], expected.state.optimizer[0])
+    assert [[*map(np.ndarray.tolist, pair)] for pair in losses] == [
+        [*map(np.ndarray.tolist, pair)] for pair in LOSSES
+    ]
+
+
+def test_where_nothing_is_saved_nothing_is_found(tmp_path):
+    with Checkpoints(tmp_path / "none") as saved:
+        assert saved.restore(progress(0.0), [TRIAL]) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_one_counts_as_none_unless_it_holds_hours(folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    with Checkpoints(folder, steps=3) as saved, pytest.raises(Exception):  # noqa: B017
+        saved.restore(progress(0.0), [TRIAL])
+    with Checkpoints(folder) as saved:
+        assert saved.restore(progress(0.0), [TRIAL]) is None
+    assert not folder.exists()
+
+
+def test_short_trainings_are_not_saved_at_every_evaluation(tmp_path, monkeypatch):
+    saved = Checkpoints(tmp_path / "own")
+    assert not saved.due(1, True)
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0)
+    assert saved.due(2, True) and not saved.due(3, False)

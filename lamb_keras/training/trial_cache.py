@@ -1,0 +1,117 @@
+"""What came of finished trials, on disk until the run that they belong to succeeded.
+
+A sweep that is ended, in whatever way, and started again trains only the others. The
+folder is the one that LAMB_KERAS_TRIALS names: the batch names one for each run, by the
+run's content key, and removes it when the run has succeeded. Trainings on streamed
+data, which take hours, have one in any case: in the folder that LAMB_KERAS_CHECKPOINTS
+names, else in `checkpoints` in `lamb_keras.data.cache`'s; several processes must see
+the same. It is removed after the last trial.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+import jax
+from jax.experimental import multihost_utils
+
+from lamb_keras.data import cache
+from lamb_keras.store import atomic
+from lamb_keras.training.history import History
+
+FOLDER_VARIABLE = "LAMB_KERAS_TRIALS"
+CHECKPOINTS_VARIABLE = "LAMB_KERAS_CHECKPOINTS"
+
+
+class TrialCache:
+    """The finished trials of one experiment on certain data, a file each.
+
+    Attributes:
+        histories: what was found of earlier sessions, by trial. A file that is damaged,
+            or of another experiment or kind of device, counts as none.
+        seconds, compile_seconds: of the earlier sessions, each up to its last finished
+            trial.
+    """
+
+    def __init__(self, experiment, data, streamed: bool = False):
+        self._started, self._session = time.perf_counter(), uuid.uuid4().hex
+        # A long training may go on on another kind of device.
+        device = "" if streamed else jax.devices()[0].device_kind
+        self._of = _digest(dataclasses.asdict(experiment), data.describe(), device)
+        self._removes, folder = streamed, os.environ.get(FOLDER_VARIABLE)
+        if streamed:
+            root = os.environ.get(CHECKPOINTS_VARIABLE, f"{cache.folder()}/checkpoints")
+            table = f"{experiment.notebook}-table{experiment.table:02d}"
+            folder = f"{root}/{table}-{self._of[:16]}"
+        self._folder = Path(folder).expanduser().absolute() if folder else None
+        self.histories, spent = {}, {}
+        for trial in experiment.trials() if folder else []:
+            if found := self._read(trial):
+                self.histories[trial], session, *seconds = found
+                spent[session] = max(spent.get(session, seconds), seconds)
+        totals = (sum(each) for each in zip([0.0, 0.0], *spent.values(), strict=True))
+        self.seconds, self.compile_seconds = totals
+        # So that nobody takes away what another has still to read.
+        _meet("trials read")
+
+    def save(self, history: History, compile_seconds: float):
+        """Saves what came of a trial, and how long this session has been compiling."""
+        if self._folder is None or jax.process_index() > 0:
+            return
+        seconds = time.perf_counter() - self._started
+        content = {
+            "of": self._of,
+            "session": [self._session, seconds, compile_seconds],
+            "history": history.as_plain(),
+        }
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            atomic.write(self._file(history.trial), json.dumps(content))
+        except OSError:
+            # A full disk is no reason to lose the trials that are still to come.
+            pass
+
+    def _read(self, trial):
+        try:
+            content = json.loads(self._file(trial).read_bytes())
+            session, seconds, compile_seconds = content["session"]
+            if content["of"] == self._of:
+                history = History.of_plain(content["history"], trial)
+                return history, str(session), float(seconds), float(compile_seconds)
+        except (OSError, ValueError, TypeError, LookupError):
+            pass
+        return None
+
+    def checkpoints(self, trials: list) -> Path | None:
+        """Where trials that train at once may save how they stand; None for nowhere."""
+        return self._file(*trials).with_suffix(".checkpoints") if self._folder else None
+
+    def forget_checkpoints(self, trials: list):
+        """Removes what `checkpoints` holds, once the trials are saved."""
+        if self._folder and jax.process_index() == 0:
+            shutil.rmtree(self.checkpoints(trials), ignore_errors=True)
+
+    def close(self):
+        """Removes the folder where no batch will."""
+        _meet("trials finished")
+        if self._removes and jax.process_index() == 0:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _file(self, *trials):
+        return self._folder / f"{_digest(self._of, *trials)[:32]}.json"
+
+
+def _meet(where):
+    """Waits until all processes have come to the same place."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
+def _digest(*values):
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
