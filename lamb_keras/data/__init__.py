@@ -50,7 +50,7 @@ def check(name: str, parameters=None) -> None:
     downloaded.
     """
     if name in text_data.NAMES:
-        text_data.check(name, parameters)
+        text_data.check(name, parameters or {})
     else:
         _module(name).find()
 

@@ -1,12 +1,12 @@
 """Text to pre-train on and questions to fine-tune on, tied by one vocabulary.
 
-`open` finds both by the name of a data set: "encyclopedia" is generated from a seed;
-"books" and "wikipedia" are text files and SQuAD v1.1 files in the data folder, to
-which generated articles may be added.
+"encyclopedia" is generated from a seed; "books" and "wikipedia" are text files and
+SQuAD v1.1 files in the data folder, to which generated articles may be added.
 """
 
 import functools
 import hashlib
+import itertools
 import json
 import unicodedata
 import warnings
@@ -17,12 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from lamb_keras.data import source, squad
-from lamb_keras.data.images import DataError
+from lamb_keras.data.source import DataError
 from lamb_keras.data.text import corpus, encyclopedia, pairs, wordpiece
-from lamb_keras.data.text.tokenized import tokenize
 
-# Of everything that is generated or drawn; trials have seeds of their own.
-_SEED = 0
+_SEED = 0  # of all that is generated or drawn; trials have seeds of their own
 
 # Of the text, what its sentences have beyond a sequence's length: novels, far less.
 _BEYOND = 0.25
@@ -33,6 +31,7 @@ _TITLES = {
     "wikipedia": "Wikipedia and books, with SQuAD v1.1",
 }
 NAMES = (_GENERATED, *_TITLES)
+_PAPERS = "Wikipedia, books and SQuAD v1.1"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -49,7 +48,7 @@ class TextDataset:
     given_vocabulary: wordpiece.Vocabulary | None
     vocab_size: int  # of the vocabulary that is trained where none is given
     # Training questions left out since the paragraph they are on is evaluated on too.
-    dropped_questions: int = 0
+    dropped_questions: int
 
     @functools.cached_property
     def vocabulary(self) -> wordpiece.Vocabulary:
@@ -59,30 +58,24 @@ class TextDataset:
     @property
     def sizes(self) -> dict[str, int]:
         """The number of documents, questions and tokens of the vocabulary."""
-        sizes = {
+        dropped = self.dropped_questions
+        return {
             "documents": len(self.documents),
             "held_out_documents": len(self.held_out),
             "train_questions": len(self.train_questions),
             "dev_questions": len(self.dev_questions),
             "vocabulary": self.vocabulary.size,
-        }
-        if self.dropped_questions:
-            sizes["dropped_questions"] = self.dropped_questions
-        return sizes
+        } | ({"dropped_questions": dropped} if dropped else {})
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all content."""
+        documents = map(corpus.fingerprint, (self.documents, self.held_out))
         questions = [
             [each.id, each.question, each.context, each.answers]
-            for each in [*self.train_questions, *self.dev_questions]
+            for each in self.train_questions + self.dev_questions
         ]
-        content = [
-            corpus.fingerprint(self.documents),
-            corpus.fingerprint(self.held_out),
-            self.vocabulary.fingerprint,
-            questions,
-        ]
+        content = [*documents, self.vocabulary.fingerprint, questions]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def describe(self) -> dict:
@@ -100,8 +93,8 @@ class TextDataset:
 
         Warns where much of the text is in sentences far beyond a sequence.
         """
-        tokens = tokenize(self.documents, self.vocabulary)
-        lengths = np.diff(tokens.sentences)
+        documents = wordpiece.tokenize(self.documents, self.vocabulary)
+        lengths = np.array([len(sentence) for each in documents for sentence in each])
         beyond = np.maximum(lengths - length, 0).sum() / max(lengths.sum(), 1)
         if beyond > _BEYOND:
             warnings.warn(
@@ -110,39 +103,41 @@ class TextDataset:
                 "by full stops and capitals, or by lines in lower case",
                 stacklevel=2,
             )
-        return pairs.pack(tokens, self.vocabulary, length, _SEED, examples=count)
+        return pairs.pack(documents, self.vocabulary, length, _SEED, examples=count)
 
     def held_out_sequences(self, length: int, most: int) -> pairs.PairData:
         """Packed sentence pairs of the held-out documents, at most one pass."""
-        tokens = tokenize(self.held_out, self.vocabulary)
-        return pairs.pack(tokens, self.vocabulary, length, _SEED)[:most]
+        documents = wordpiece.tokenize(self.held_out, self.vocabulary)
+        return pairs.pack(documents, self.vocabulary, length, _SEED)[:most]
 
     @functools.cached_property
     def unigram_entropy(self) -> float:
-        """Of the held-out documents' tokens, in nats (`Tokenized.unigram_entropy`)."""
-        return tokenize(self.held_out, self.vocabulary).unigram_entropy(self.vocabulary)
+        """-Σ p·ln p over the frequencies p of the held-out text's tokens, in nats.
+
+        Special tokens do not count. No model that knows nothing but these frequencies
+        has a lower masked-LM loss.
+        """
+        documents = wordpiece.tokenize(self.held_out, self.vocabulary)
+        sentences = itertools.chain.from_iterable(documents)
+        tokens = np.fromiter(itertools.chain.from_iterable(sentences), np.int32)
+        counts = np.bincount(tokens, minlength=self.vocabulary.size)
+        counts[list(self.vocabulary.specials)] = 0
+        shares = counts[counts > 0] / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
 
     def questions(self, part: str) -> list[squad.Question]:
         """The questions of a part, "train" or "dev"."""
         return {"train": self.train_questions, "dev": self.dev_questions}[part]
 
-    def features(
-        self, part: str, length: int, stride: int, max_question_length: int
-    ) -> squad.Features:
-        """The windows of a part's questions (`squad.features`)."""
-        return squad.features(
-            self.questions(part), self.vocabulary, length, stride, max_question_length
-        )
+    def features(self, part: str, *sizes: int) -> squad.Features:
+        """The windows of a part's questions, of `squad.features`' sizes."""
+        return squad.features(self.questions(part), self.vocabulary, *sizes)
 
     def examples(self, count: int) -> list[dict]:
         """The first training questions, with contexts and answers."""
         return [
-            {
-                "question": each.question,
-                "context": each.context,
-                "answers": each.references,
-            }
-            for each in self.train_questions[:count]
+            {"question": q.question, "context": q.context, "answers": q.references}
+            for q in self.train_questions[:count]
         ]
 
 
@@ -170,113 +165,86 @@ def open(
     """
     if name not in NAMES:
         raise DataError(f"there is no text {name!r}; there are: {', '.join(NAMES)}")
-    if name == _GENERATED and not articles:
-        raise DataError(
-            "articles is 0; expected some of the encyclopedia to pre-train on"
-        )
-    documents, train, dev = [], [], []
+    documents, train, dev, titles = [], [], [], []
     if name != _GENERATED:
-        documents = corpus.read(_folder(name))
-        train, dev = _squad(dev_fraction)
+        texts, files = _files(name)
+        documents = corpus.read(texts)
+        for path in files:
+            (dev if path.name.startswith("dev") else train).extend(squad.read(path))
+        if not dev:
+            train, dev = squad.split_by_article(train, dev_fraction)
+        titles.append(_TITLES[name])
     made = encyclopedia.articles("train", _SEED, max(articles, question_articles))
     made_dev = encyclopedia.articles("dev", _SEED, dev_articles)
+    if count := max(len(made), len(made_dev)):
+        titles.append(f"a generated encyclopedia of {count:,} articles, with questions")
     documents = documents + [each.document for each in made[:articles]]
     train = train + [q for each in made[:question_articles] for q in each.questions]
     dev = dev + [q for each in made_dev for q in each.questions]
-    train, dropped = _apart(train, dev)
+    apart = _apart(train, dev)
     documents, held_out = corpus.split(documents, validation_fraction)
     return TextDataset(
         name=name,
-        title=_title(name, max(len(made), len(made_dev))),
-        stands_in_for=None
-        if name == "wikipedia"
-        else "Wikipedia, books and SQuAD v1.1",
+        title=", and ".join(titles),
+        stands_in_for=_PAPERS if name != "wikipedia" else None,
         documents=documents,
         held_out=held_out,
-        train_questions=train,
+        train_questions=apart,
         dev_questions=dev,
         given_vocabulary=wordpiece.load(vocabulary) if vocabulary else None,
         vocab_size=vocab_size,
-        dropped_questions=dropped,
+        dropped_questions=len(train) - len(apart),
     )
 
 
 OPTIONS = tuple(open.__kwdefaults__)
 
 
-def check(name: str, parameters: Mapping | None = None) -> None:
-    """Raise `DataError` where `open` would with these parameters of a run.
-
-    Other names among them are ignored. Without any, the files alone are read.
-    """
-    if parameters is not None:
-        open(name, **{key: parameters[key] for key in OPTIONS if key in parameters})
-    elif name != _GENERATED:
-        corpus.read(_folder(name))
-        for path in _squad_files():
-            squad.read(path)
+def check(name: str, parameters: Mapping) -> None:
+    """Raise `DataError` where `open` would with these of a run's parameters."""
+    open(name, **{key: parameters[key] for key in OPTIONS if key in parameters})
 
 
 def fingerprint(name: str) -> str:
     """SHA-256 of a data set's files, if any."""
     digest = hashlib.sha256(name.encode())
-    if name != _GENERATED:
-        for path in [*sorted(_folder(name).rglob("*.txt")), *_squad_files()]:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in itertools.chain(*_files(name)) if name != _GENERATED else ():
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def _folder(name):
-    found = source.folder(name)
-    if found is None:
-        raise DataError(
-            f"there is no folder {name} with *.txt files to pre-train on; put them "
-            f"there and set {source.FOLDER_VARIABLE} to the folder that holds it, or "
-            f"choose the data set {_GENERATED}, which is generated"
-        )
-    return Path(found)
-
-
-def _squad_files():
-    found = source.folder("squad")
-    files = sorted(Path(found).glob("*.json")) if found else []
-    if not files:
-        raise DataError(
-            "there is no folder squad with SQuAD v1.1's *.json files to fine-tune on; "
-            f"put them there and set {source.FOLDER_VARIABLE} to the folder that "
-            "holds it"
-        )
-    return files
-
-
-def _squad(dev_fraction):
-    """(questions to fine-tune on, questions to evaluate on) of the SQuAD files."""
-    train, dev = [], []
-    for path in _squad_files():
-        (dev if path.name.startswith("dev") else train).extend(squad.read(path))
-    return (train, dev) if dev else squad.split_by_article(train, dev_fraction)
+def _files(name):
+    """(text files, SQuAD files), neither of them empty."""
+    both = []
+    for folder, pattern, content in (
+        (name, "**/*.txt", "*.txt files to pre-train on"),
+        ("squad", "*.json", "SQuAD v1.1's *.json files to fine-tune on"),
+    ):
+        found = source.folder(folder)
+        both.append(sorted(Path(found).glob(pattern), key=str) if found else [])
+        if not both[-1]:
+            raise DataError(
+                f"there is no folder {folder} with {content}; put them there and set "
+                f"{source.FOLDER_VARIABLE} to the folder that holds it, or choose the "
+                f"data set {_GENERATED}, which is generated"
+            )
+    return both
 
 
 def _apart(train, dev):
-    """(training questions on none of the dev questions' paragraphs, number of others).
+    """The training questions on none of the dev questions' paragraphs.
 
     Files are compared by content: XQuAD, for one, is made of SQuAD's dev file.
     """
-    evaluated = {_plain(each.context) for each in dev}
-    apart = [each for each in train if _plain(each.context) not in evaluated]
+
+    def plain(text):
+        return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+    evaluated = {plain(each.context) for each in dev}
+    apart = [each for each in train if plain(each.context) not in evaluated]
     if train and not apart:
         raise DataError(
             f"all {len(train):,} questions to fine-tune on are on paragraphs of those "
             "to evaluate on; take out the files that hold the same questions"
         )
-    return apart, len(train) - len(apart)
-
-
-def _plain(text):
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _title(name, articles):
-    made_up = f"a generated encyclopedia of {articles:,} articles, with questions"
-    files = [_TITLES[name]] if name in _TITLES else []
-    return ", and ".join([*files, *([made_up] if articles else [])])
+    return apart

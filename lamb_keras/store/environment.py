@@ -21,16 +21,13 @@ def describe() -> dict:
 
     The devices are JAX's if this process has imported JAX; asking for them here must
     not start an accelerator that the process does not use.
-
-    Example:
-        >>> import platform
-        >>> describe()["python"] == platform.python_version()
-        True
     """
     import lamb_keras
 
+    devices = sys.modules["jax"].devices() if "jax" in sys.modules else None
     return {
-        **_devices(),
+        "device": devices and devices[0].device_kind,
+        "device_count": devices and len(devices),
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_count": processors(),
@@ -47,25 +44,22 @@ def commit(folder: Path = Path(__file__).parent) -> str | None:
     """The git commit of the code in `folder`, "-dirty" if it has changed since.
 
     None where the code is not a git checkout.
-
-    Example:
-        >>> commit(Path("/")) is None
-        True
     """
-    head = _git(folder, "rev-parse", "--short", "HEAD")
-    if not head:
+
+    def git(*arguments):
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        head = git("rev-parse", "--short", "HEAD")
+        # Results are no code: a report just renewed does not make the tree dirty.
+        changed = git("status", "--porcelain", "--", ":/", ":/!outputs")
+    except (OSError, subprocess.SubprocessError):
         return None
-    # Results are no code: a report that was just renewed does not make the tree dirty.
-    changed = _git(folder, "status", "--porcelain", "--", ":/", ":/!outputs")
     return f"{head}-dirty" if changed else head
-
-
-def _devices():
-    jax = sys.modules.get("jax")
-    if jax is None:
-        return {"device": None, "device_count": None}
-    devices = jax.devices()
-    return {"device": devices[0].device_kind, "device_count": len(devices)}
 
 
 def _processor():
@@ -76,12 +70,3 @@ def _processor():
         known = ""
     model = re.search(r"^model name\s*: (.+)$", known, re.MULTILINE)
     return model[1] if model else platform.processor() or platform.machine()
-
-
-def _git(folder, *arguments):
-    git = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(git, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

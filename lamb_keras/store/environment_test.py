@@ -47,8 +47,6 @@ def test_it_does_not_import_jax_to_ask_for_devices():
 
 
 def test_it_tells_how_many_runs_share_the_machine(monkeypatch):
-    monkeypatch.delenv(environment.RUNS_VARIABLE, raising=False)
-    assert environment.describe()["runs_at_once"] == 1
     monkeypatch.setenv(environment.RUNS_VARIABLE, "4")
     assert environment.describe()["runs_at_once"] == 4
 

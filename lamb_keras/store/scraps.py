@@ -1,13 +1,9 @@
 """What a run leaves in its notebook for others to read, and how they read it.
 
-The only module that touches Scrapbook. Scrapbook carries JSON and nothing else: it
-refuses NumPy's and JAX's scalars, tuples and None, and brings NaN and infinity back
-as text. So values are spelled out before they are glued, and spelled back on reading.
-
-What JSON has no word for is written as an object with one key that starts with "$":
+The only module that touches Scrapbook, which carries JSON and nothing else. What JSON
+has no word for is written as an object with one key that starts with "$":
 `{"$float": "nan"}`, `{"$tuple": [...]}`, `{"$dict": [[key, value], ...]}` for keys
-that are not text, `{"$none": true}` for a scrap that is None as a whole. Everything
-else stays plain JSON that any Scrapbook reader understands.
+that are not text, `{"$none": true}` for a scrap that is None as a whole.
 """
 
 import base64
@@ -17,13 +13,10 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-# Figures are drawn at twice the size they are shown at, to stay crisp on any screen.
-PIXELS_PER_INCH = 192
-# A picture of more colors is no drawing.
-MOST_COLORS = 2**14
-
+PIXELS_PER_INCH = 192  # twice what figures are shown at, to be crisp on any screen
+_MOST_COLORS = 2**14  # a picture of more is no drawing
 # How Scrapbook 0.5 marks a scrap in a notebook, followed by the encoder's name.
-PAYLOAD = "application/scrapbook.scrap."
+_PAYLOAD = "application/scrapbook.scrap."
 
 
 class FailedNotebook(ValueError):
@@ -43,10 +36,6 @@ def glue(name: str, value) -> None:
 
     Numbers of any kind, NumPy and JAX arrays, text, None, and lists, tuples and dicts
     of these come back equal from `read`; an array comes back as nested lists.
-
-    Example:
-        >>> glue("gap", float("nan"))  # doctest: +ELLIPSIS
-        {...'data': {'$float': 'nan'}...}
     """
     import scrapbook
 
@@ -58,11 +47,6 @@ def glue_figure(name: str, figure, alt: str = "") -> None:
     """Shows a Matplotlib figure in the notebook and records it under `name`.
 
     `alt` says in a sentence what the figure shows, for those who cannot see it.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> glue_figure("empty", Figure(), alt="An empty page.")
-        <IPython.core.display.Image object>
     """
     import matplotlib.pyplot as plt
     import scrapbook
@@ -83,7 +67,7 @@ def read(path: Path) -> dict:
         payload["name"]: decode(payload["data"])
         for output in _outputs(path)
         for kind, payload in output.get("data", {}).items()
-        if kind.startswith(PAYLOAD)
+        if kind.startswith(_PAYLOAD)
     }
 
 
@@ -92,12 +76,11 @@ def pictures(path: Path) -> dict[str, Picture]:
     found = {}
     for output in _outputs(path):
         about = output.get("metadata", {})
-        data = output.get("data", {}).get("image/png")
-        if data and about.get("scrapbook", {}).get("display"):
-            shown = about.get("image/png", {})
+        if about.get("scrapbook", {}).get("display"):
+            shown = about["image/png"]
             found[about["scrapbook"]["name"]] = Picture(
-                base64.b64decode("".join(data)),
-                shown.get("width", 0),
+                base64.b64decode("".join(output["data"]["image/png"])),
+                shown["width"],
                 shown.get("alt", ""),
             )
     return found
@@ -129,9 +112,7 @@ def encode(value, where: str = "the value"):
         return {"$dict": [[encode(key, where), item] for key, item in encoded.items()]}
     if hasattr(value, "__array__"):
         # NumPy's and JAX's scalars and arrays alike, without importing either.
-        listed = value.__array__().tolist()
-        if not hasattr(listed, "__array__"):
-            return encode(listed, where)
+        return encode(value.__array__().tolist(), where)
     raise TypeError(
         f"{where} is of type {type(value).__name__}, which no scrap can hold; glue "
         "numbers, text, None, arrays, or lists, tuples and dicts of these."
@@ -139,12 +120,7 @@ def encode(value, where: str = "the value"):
 
 
 def decode(value):
-    """The Python value that `encode` made `value` from.
-
-    Example:
-        >>> decode({"$tuple": [1, {"$float": "inf"}, None]})
-        (1, inf, None)
-    """
+    """The Python value that `encode` made `value` from."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
@@ -165,8 +141,7 @@ def decode(value):
 def png(figure) -> bytes:
     """A figure as PNG; with a palette, a third of the size, if it is a drawing.
 
-    Lines and letters have few colors, and their shades are not missed. Photographs, and
-    what lets the page shine through, stay as they are.
+    Photographs, and what lets the page shine through, keep all their colors.
     """
     from PIL import Image
 
@@ -176,7 +151,7 @@ def png(figure) -> bytes:
     figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, bbox_inches=within)
     picture = Image.open(buffer)
     opaque = picture.mode == "RGB" or picture.getextrema()[-1] == (255, 255)
-    if not opaque or picture.getcolors(MOST_COLORS) is None:
+    if not opaque or picture.getcolors(_MOST_COLORS) is None:
         return buffer.getvalue()
     palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     palette.save(smaller, "png", optimize=True)

@@ -87,14 +87,8 @@ class MaskedLM(Task):
         """What `masking.mask` hides of each sequence, by a key of its own."""
 
         def one(number, tokens):
-            hidden = masking.mask(
-                jax.random.fold_in(jax.random.key(seed), number),
-                tokens[None],
-                specials=self._vocabulary.specials,
-                vocab_size=self._vocabulary.size,
-                mask_id=self._vocabulary.mask,
-                rate=self._rate,
-            )
+            key = jax.random.fold_in(jax.random.key(seed), number)
+            hidden = masking.mask(key, tokens[None], self._vocabulary, self._rate)
             return jax.tree.map(lambda array: array[0], hidden)
 
         return jax.vmap(one)(numbers, token_ids.astype("int32"))

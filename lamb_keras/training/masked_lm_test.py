@@ -78,13 +78,8 @@ def test_accumulated_gradients_are_those_of_the_big_batch(whole, texts):
 
 def test_the_number_of_hidden_tokens_is_known_beforehand(texts):
     sequences, vocabulary = texts.sequences(32), texts.vocabulary
-    hidden = masking.mask(
-        jax.random.key(0),
-        jnp.asarray(sequences.token_ids, "int32"),
-        specials=vocabulary.specials,
-        vocab_size=vocabulary.size,
-        mask_id=vocabulary.mask,
-    )
+    tokens = jnp.asarray(sequences.token_ids, "int32")
+    hidden = masking.mask(jax.random.key(0), tokens, vocabulary)
     counted = predictions(sequences.token_ids, vocabulary, 0.15)
     np.testing.assert_array_equal(counted, hidden.weights.sum(1))
     assert len(set(counted.tolist())) > 1

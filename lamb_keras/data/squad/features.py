@@ -9,15 +9,12 @@ A context that is too long for one window gets several, which overlap: each begi
 import functools
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from lamb_keras.data.images import DataError
 from lamb_keras.data.squad.files import Question
-from lamb_keras.data.text.wordpiece import Vocabulary
-
-_SPECIALS = 3  # [CLS] and two [SEP] in each window
+from lamb_keras.data.text.wordpiece import SPECIALS, Vocabulary
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -49,13 +46,8 @@ class Features:
         The others would be trained to point at [CLS], which no question of SQuAD v1.1
         has as its answer. All windows are evaluated.
         """
-        return self.take(self.start_positions > 0)
-
-    def take(self, windows) -> "Features":
-        """Some of the windows, by mask, slice or numbers."""
-        return Features(
-            **{each.name: getattr(self, each.name)[windows] for each in fields(self)}
-        )
+        held = self.start_positions > 0
+        return Features(**{name: array[held] for name, array in vars(self).items()})
 
 
 def features(
@@ -68,12 +60,11 @@ def features(
     """The windows of the questions, by `tokenizers`' truncation of the contexts.
 
     A window has room for w = sequence_length - 3 - (tokens of the question) tokens of
-    the context. An answer of up to w - stride + 1 tokens is whole in some window; one
-    of up to (w - stride) / 2 also in the one with most context around its start. Where
-    w could be less than the stride, tokens would be lost: that is a `DataError`.
+    the context, which must be the stride or more. An answer of up to w - stride + 1
+    tokens is whole in some window; one of up to (w - stride) / 2 also in the one with
+    most context around its start.
 
     Example:
-        >>> from lamb_keras.data.text.wordpiece import SPECIALS
         >>> vocabulary = Vocabulary((*SPECIALS, *"abcdefg?"))
         >>> question = Question("1", "letters", "a b c d e f g", "?", [("e f", 8)])
         >>> made = features([question], vocabulary, 8, 2, max_question_length=1)
@@ -87,34 +78,34 @@ def features(
     """
     from tokenizers import processors
 
-    _check(questions, sequence_length, stride, max_question_length)
     encode = functools.cache(vocabulary.tokenizer().encode)
-    tokens, ids = vocabulary.tokens, vocabulary.specials
+    ids = vocabulary.specials
     packer = vocabulary.tokenizer()
     packer.post_processor = processors.BertProcessing(
-        (tokens[ids.sep], ids.sep), (tokens[ids.cls], ids.cls)
+        (SPECIALS.sep, ids.sep), (SPECIALS.cls, ids.cls)
     )
     packer.enable_padding(length=sequence_length, pad_id=ids.pad)
-    positions = np.arange(sequence_length)
     parts = []
     for index, each in enumerate(questions):
         question, context = encode(each.question), encode(each.context)
         if len(question) > max_question_length:
             end, _ = question.offsets[max_question_length]
             question = encode(each.question[:end])
-        width = sequence_length - _SPECIALS - len(question)
+        begin = 2 + len(question)  # of the context in each window
+        width = sequence_length - 1 - begin
         # Its stride is the overlap of two windows.
         packer.enable_truncation(
             sequence_length, stride=width - stride, strategy="only_second"
         )
         first = packer.post_process(question, context)
         windows = [first, *first.overflowing]
-        begin = 2 + len(question)  # of the context in each window
         padding_mask = np.array([w.attention_mask for w in windows], bool)
         part = {
             "token_ids": np.array([window.ids for window in windows], np.int32),
             # Not `type_ids`: of all windows but the first, they are wrong here.
-            "segment_ids": np.int32(padding_mask & (positions >= begin)),
+            "segment_ids": np.int32(
+                padding_mask & (np.arange(sequence_length) >= begin)
+            ),
             "padding_mask": padding_mask,
             "question_index": np.full(len(windows), index, np.int32),
         }
@@ -133,8 +124,8 @@ def _places(question, spans, starts, width, begin, sequence_length):
     characters, and have `width` of them from the position `begin` on.
     """
     token = np.arange(len(spans))
-    starts = starts[:, np.newaxis]
-    left, right = token - starts, np.minimum(starts + width, len(token)) - 1 - token
+    left = token - starts[:, np.newaxis]
+    right = np.minimum(starts[:, np.newaxis] + width, len(token)) - 1 - token
     inside = np.minimum(left, right)  # how far; negative outside the window
     window, number = np.nonzero(inside >= 0)
     offsets = np.full((len(starts), sequence_length, 2), -1, np.int32)
@@ -144,8 +135,12 @@ def _places(question, spans, starts, width, begin, sequence_length):
     window = inside.argmax(axis=0)
     most_context[window, begin + left[window, token]] = True
 
-    first, last = _answer(question, spans)
-    starts = starts[:, 0]
+    # The tokens that share a character with the first answer. Where the tokenizer has
+    # dropped all of these, the last comes before the first.
+    text, start = question.answers[0]
+    start += len(text) - len(text.lstrip())
+    first = np.searchsorted(spans[:, 1], start, side="right")
+    last = np.searchsorted(spans[:, 0], start + len(text.strip()), side="left") - 1
     held = (starts <= first) & (first <= last) & (last < starts + width)
     return {
         "most_context": most_context,
@@ -169,28 +164,3 @@ def _spans(text, offsets):
                 end += 1
             spans[token, 1] = end
     return spans
-
-
-def _answer(question, spans):
-    """The first and the last token that share a character with the first answer.
-
-    The last is before the first where the tokenizer has dropped all its characters.
-    """
-    text, start = question.answers[0]
-    start, text = start + len(text) - len(text.lstrip()), text.strip()
-    first = np.searchsorted(spans[:, 1], start, side="right")
-    last = np.searchsorted(spans[:, 0], start + len(text), side="left") - 1
-    return first, last
-
-
-def _check(questions, sequence_length, stride, max_question_length):
-    if not questions:
-        raise DataError("there are no questions to make windows of; give at least one")
-    width = sequence_length - _SPECIALS - max_question_length
-    if min(stride, max_question_length) < 1 or width < stride:
-        raise DataError(
-            f"a window of {sequence_length} tokens has {max(width, 0)} left for the "
-            f"context beside a question of {max_question_length} and {_SPECIALS} "
-            f"special tokens, expected at least the stride of {stride}, and both from "
-            "1 up; raise sequence_length or lower stride or max_question_length"
-        )

@@ -9,14 +9,14 @@ answer. Every question has at least one answer, which its context has word for w
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, StrictInt, ValidationError
 
-from lamb_keras.data.images import DataError
+from lamb_keras.data.source import DataError
 from lamb_keras.data.text import corpus
 
 
@@ -76,27 +76,14 @@ class _File(BaseModel):
     data: list[_Article]
 
 
-def read(path_or_dict) -> list[Question]:
-    """The questions of a SQuAD v1.1 file, or of its content, in the file's order.
+def read(path: str | os.PathLike) -> list[Question]:
+    """The questions of a SQuAD v1.1 file, in the file's order.
 
     No such file, or an answer that is not where the file says, is a `DataError`.
-
-    Example:
-        >>> qa = {"id": "1", "question": "How is it?",
-        ...       "answers": [{"text": "hot", "answer_start": 6}]}
-        >>> paragraph = {"context": "It is hot.", "qas": [qa]}
-        >>> read({"data": [{"title": "Sun", "paragraphs": [paragraph]}]})[0].answers
-        [('hot', 6)]
     """
-    name = "the SQuAD data"
+    text = corpus.read_text(path, "SQuAD v1.1's JSON")
     try:
-        if isinstance(path_or_dict, Mapping):
-            file = _File.model_validate(path_or_dict)
-        else:
-            name = os.fspath(path_or_dict)
-            file = _File.model_validate_json(
-                corpus.read_text(name, "SQuAD v1.1's JSON")
-            )
+        file = _File.model_validate_json(text)
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, each['loc'])) or 'file'}: "
@@ -104,13 +91,13 @@ def read(path_or_dict) -> list[Question]:
             for each in error.errors(include_url=False)
         ]
         raise DataError(
-            f"{name} is not in SQuAD v1.1's JSON format, faults: {len(faults):,}, the "
+            f"{path} is not in SQuAD v1.1's JSON format, faults: {len(faults):,}, the "
             f"first: {'; '.join(faults[:3])}"
         ) from None
     questions = [
         Question(
             id=asked.id,
-            title=article.title or f"article {number} of {name}",
+            title=article.title or f"article {number} of {path}",
             context=paragraph.context,
             question=asked.question,
             answers=[(each.text, each.answer_start) for each in asked.answers],
@@ -121,32 +108,25 @@ def read(path_or_dict) -> list[Question]:
     ]
     if not questions:
         raise DataError(
-            f"{name} has no question, expected at least one; replace it by a full copy"
+            f"{path} has no question, expected at least one; replace it by a full copy"
         )
     counts = Counter(each.id for each in questions)
     repeated = [id for id, count in counts.items() if count > 1]
     if repeated:
         raise DataError(
-            f"{name} has ids of more than one question: {len(repeated):,}, the first: "
+            f"{path} has ids of more than one question: {len(repeated):,}, the first: "
             f"{', '.join(map(repr, repeated[:3]))}; expected an id of its own for each"
         )
     return questions
 
 
 def split_by_article(
-    questions: Sequence[Question], fraction: float, seed: int = 0
+    questions: Sequence[Question], fraction: float
 ) -> tuple[list[Question], list[Question]]:
     """(to train on, held out): no article, so no context either, is in both.
 
     About that fraction of the articles is held out, the same ones on every machine, in
     whatever order the questions come; at least one goes to either part.
-
-    Example:
-        >>> questions = [Question(str(n), f"article {n // 3}", "", "", [])
-        ...              for n in range(12)]
-        >>> train, held_out = split_by_article(questions, 0.25)
-        >>> len(train), [question.title for question in held_out]
-        (9, ['article 2', 'article 2', 'article 2'])
     """
     titles = sorted({each.title for each in questions})
     if len(titles) < 2:
@@ -156,7 +136,7 @@ def split_by_article(
         )
     count = min(max(round(fraction * len(titles)), 1), len(titles) - 1)
     # RandomState's stream is frozen; default_rng's may change with NumPy's version.
-    order = np.random.RandomState(seed).permutation(len(titles))
+    order = np.random.RandomState(0).permutation(len(titles))
     chosen = {titles[each] for each in order[:count]}
     parts = [], []
     for each in questions:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lamb_keras.data.images import DataError
+from lamb_keras.data.source import DataError
 
 _NUMBER = (
     "(?:[IVXLC]+|[ivxlc]+|[0-9]+|(?i:(?:the )?(?:one|two|three|four|five|six|seven|"
@@ -47,21 +47,17 @@ class Document(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def read(path: str | os.PathLike) -> list[Document]:
-    """The documents of a text file, or of all `*.txt` in a folder and its subfolders.
+def read(files: Sequence[str | os.PathLike]) -> list[Document]:
+    """The documents of text files.
 
-    A path that cannot be read, a file that is not UTF-8, and files without any text are
-    a `lamb_keras.data.DataError`.
+    A file that cannot be read or is not UTF-8, and files without any text, are a
+    `lamb_keras.data.DataError`.
     """
-    folder = Path(path)
-    files = [folder]
-    if folder.is_dir():
-        files = sorted((f for f in folder.rglob("*.txt") if f.is_file()), key=str)
     documents = [document for file in files for document in _documents(file)]
     if not documents:
         raise DataError(
-            f"{path} holds no text; expected *.txt files of prose in UTF-8, paragraphs "
-            "parted by blank lines"
+            f"{os.path.commonpath(files)} holds no text; expected *.txt files of prose "
+            "in UTF-8, paragraphs parted by blank lines"
         )
     return documents
 
@@ -85,12 +81,6 @@ def split(
     Each is chosen by its content alone, so that it stays where it is when others are
     added, and on every machine. A part of fewer than two, of which no pairs of segments
     from different documents can be made, is a `DataError`.
-
-    Example:
-        >>> documents = [Document("", (f"Number {i}.",)) for i in range(100)]
-        >>> train, held_out = split(documents, 0.1)
-        >>> len(train), len(held_out)
-        (91, 9)
     """
     parts = train, held_out = [], []
     for document in documents:
@@ -136,8 +126,7 @@ def sentences(paragraph: str, lowercase: bool = False) -> list[str]:
 
 
 def _ends_sentence(text, match, lowercase):
-    following = match["next"].lstrip(_OPENING)
-    if following[:1].islower() and not lowercase:
+    if match["next"].lstrip(_OPENING)[:1].islower() and not lowercase:
         return False
     if match["mark"] != "." or match["close"]:
         return True
@@ -161,10 +150,10 @@ def _documents(file):
         is_text = "\n" in paragraph or by_line and _LINE_END.search(paragraph)
         if not is_text and _HEADING.fullmatch(paragraph):
             found.append((f"{name}: {paragraph}", []))
-        elif by_line:
-            found[-1][1].append(paragraph)
         else:
-            found[-1][1].extend(sentences(paragraph, lowercase))
+            found[-1][1].extend(
+                [paragraph] if by_line else sentences(paragraph, lowercase)
+            )
     return [Document(title, tuple(each)) for title, each in found if each]
 
 

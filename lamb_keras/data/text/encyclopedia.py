@@ -13,7 +13,7 @@ what a name means can't be learned by heart.
 import json
 import random
 import re
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 from lamb_keras.data.squad.files import Question
@@ -65,9 +65,7 @@ class Article(NamedTuple):
     questions: list[Question]
 
 
-_lists = json.loads(
-    resources.files(__package__).joinpath("encyclopedia.json").read_text("utf-8")
-)
+_lists = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 STEMS = _lists["stems"].split()
 ENDINGS = {kind: endings.split() for kind, endings in _lists["endings"].items()}
 RELATIONS = [Relation(**relation) for relation in _lists["relations"]]
@@ -79,21 +77,28 @@ def articles(split: str, seed: int, count: int) -> list[Article]:
     """The first `count` articles of a split, "train" or "dev".
 
     A question and its paragraph fit into 64 word pieces, special ones included, of a
-    vocabulary that has all words whole and the names in two pieces: one of 1,000
-    tokens has, but for the odd name.
+    vocabulary of 1,000 tokens: it has all words whole and the names in two pieces.
 
     Example:
-        >>> article, _ = articles("train", seed=0, count=2)
-        >>> article.document.sentences[1]
-        'In 1874, the Jorbek was bridged.'
+        >>> (article,) = articles("train", seed=0, count=1)
         >>> article.questions[0].context[:32], article.questions[0].question
         ('The Zeloso froze in 1889. The Le', 'When was the frost of the Zeloso?')
     """
     rng = random.Random(f"{split} {seed}")
-    names = {kind: _names(kind, split) for kind in ENDINGS}
+    # (stem, name) of each kind, of which one in five is dev's; other words are whole.
+    pools = {kind: [(word, word) for word in _VALUES[kind]] for kind in _VALUES}
+    pools |= {
+        kind: [
+            (stem, stem + ending)
+            for i, stem in enumerate(STEMS)
+            for j, ending in enumerate(endings)
+            if ((i + 2 * j) % 5 == 0) == (split == "dev")
+        ]
+        for kind, endings in ENDINGS.items()
+    }
     made = []
     for number in range(count):
-        paragraphs = _facts(rng, rng.choice(tuple(ENDINGS)), names)
+        paragraphs = _facts(rng, rng.choice(tuple(ENDINGS)), pools)
         title = ", ".join(dict.fromkeys(fact.subject for fact in paragraphs[0]))
         sentences, questions = [], []
         for place, facts in enumerate(paragraphs):
@@ -105,28 +110,15 @@ def articles(split: str, seed: int, count: int) -> list[Article]:
     return made
 
 
-def _names(kind, split):
-    """The split's (stem, name) pairs of a kind: one in five is dev's."""
-    return [
-        (stem, stem + ending)
-        for i, stem in enumerate(STEMS)
-        for j, ending in enumerate(ENDINGS[kind])
-        if ((i + 2 * j) % 5 == 0) == (split == "dev")
-    ]
-
-
-def _facts(rng, kind, names):
+def _facts(rng, kind, pools):
     """The facts of each paragraph. No stem and no value occurs twice."""
     taken = set()
 
     def draw(of):
         while True:
-            if of in _VALUES:
-                key = word = rng.choice(_VALUES[of])
-            else:
-                key, word = rng.choice(names[of])
-            if key not in taken:
-                taken.add(key)
+            stem, word = rng.choice(pools[of])
+            if stem not in taken:
+                taken.add(stem)
                 return word
 
     subjects = [draw(kind) for _ in range(SUBJECTS)]
@@ -169,19 +161,18 @@ def _questions(rng, facts, wordings, title, paragraph):
         if sum(map(Fact.pieces, facts, statements)) <= _CONTEXT_PIECES:
             break
         statements[i] = min(facts[i].relation.statements, key=facts[i].pieces)
-    context, starts = "", {}
-    for i in order:
-        context += " " * bool(context)
-        before, _ = statements[i].split("{v}")
-        starts[i] = len(context) + len(before.format(s=facts[i].subject))
-        context += facts[i].state(statements[i])
+    context = " ".join(facts[i].state(statements[i]) for i in order)
     return [
         Question(
             id=f"{paragraph}-{n}",
             title=title,
             context=context,
             question=facts[i].ask(rng),
-            answers=[(facts[i].value, starts[i])],
+            answers=[(facts[i].value, _place(facts[i].value, context))],
         )
         for n, i in enumerate(rng.sample(range(len(facts)), _QUESTIONS))
     ]
+
+
+def _place(value, context):
+    return re.search(rf"\b{value}\b", context).start()  # "lute", not "flute"

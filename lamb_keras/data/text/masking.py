@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamb_keras.data.text.wordpiece import Vocabulary
+
 
 class Masked(NamedTuple):
     """Inputs and labels of a masked language model."""
@@ -30,36 +32,23 @@ def predictions_of(length: int, rate: float = 0.15) -> int:
 def mask(
     key,
     token_ids,
-    *,
-    specials,  # ids that are neither chosen nor put in place of another
-    vocab_size: int,
-    mask_id: int,
+    vocabulary: Vocabulary,
     rate: float = 0.15,  # of the tokens that are predicted
-    predictions: int | None = None,  # the most in a sequence: `predictions_of` it
 ) -> Masked:
     """A batch, (batch, length) integers, with tokens hidden as Devlin et al. do.
 
     Of the n tokens of a sequence that are not special, round(rate · n) are chosen, at
-    least one and at most `predictions`. 80 % of them become [MASK], 10 % any ordinary
-    token, and 10 % stay. `specials` is a tuple, known at the time of tracing.
-
-    Example:
-        >>> tokens = jnp.array([[2, 7, 8, 9, 3, 0, 0]])
-        >>> masked = mask(jax.random.key(0), tokens, specials=(0, 1, 2, 3, 4),
-        ...               vocab_size=10, mask_id=4)
-        >>> masked.inputs.shape, masked.labels.shape, masked.weights.tolist()
-        ((1, 7), (1, 2), [[1.0, 0.0]])
+    least one and at most `predictions_of` the length. 80 % of them become [MASK], 10 %
+    any ordinary token, and 10 % stay.
     """
     batch, length = token_ids.shape
-    if predictions is None:
-        predictions = predictions_of(length, rate)
-    predictions = min(predictions, length)
-    ordinary = np.setdiff1d(np.arange(vocab_size), specials)
+    predictions = predictions_of(length, rate)
+    ordinary = np.setdiff1d(np.arange(vocabulary.size), vocabulary.specials)
     # Drawn at once: each call of the generator is a loop for XLA to compile.
     drawn = jax.random.uniform(key, (batch, length + 2 * predictions))
     scores, fate, other = jnp.split(drawn, [length, length + predictions], axis=1)
 
-    may_be_chosen = ~jnp.isin(token_ids, jnp.array(specials))
+    may_be_chosen = ~jnp.isin(token_ids, jnp.array(vocabulary.specials))
     _, positions = jax.lax.top_k(jnp.where(may_be_chosen, scores, -1), predictions)
     available = may_be_chosen.sum(axis=1, keepdims=True)
     count = jnp.minimum(jnp.maximum(jnp.round(rate * available), 1), available)
@@ -67,7 +56,9 @@ def mask(
 
     originals = jnp.take_along_axis(token_ids, positions, axis=1)
     other = jnp.asarray(ordinary)[jnp.int32(other * len(ordinary))]
-    hidden = jnp.where(fate < 0.8, mask_id, jnp.where(fate < 0.9, other, originals))
+    hidden = jnp.where(
+        fate < 0.8, vocabulary.specials.mask, jnp.where(fate < 0.9, other, originals)
+    )
     hidden = jnp.where(used, hidden, originals).astype(token_ids.dtype)
     return Masked(
         token_ids.at[jnp.arange(batch)[:, None], positions].set(hidden),

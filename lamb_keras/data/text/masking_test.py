@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from lamb_keras.data.text import masking
+from lamb_keras.data.text.wordpiece import SPECIALS, Vocabulary
 
-SPECIALS, SIZE, MASK = (0, 1, 2, 3, 4), 1000, 4
-LENGTH = 64
+SIZE, MASK, LENGTH = 1000, 4, 64
+VOCABULARY = Vocabulary((*SPECIALS, *map(str, range(5, SIZE))))
 
 
 def sequences(count=4096, seed=0):
@@ -34,7 +35,7 @@ def mask(key=0, tokens=TOKENS, **settings):
 
 @functools.cache
 def jitted(settings):
-    known = dict(settings, specials=SPECIALS, vocab_size=SIZE, mask_id=MASK)
+    known = dict(settings, vocabulary=VOCABULARY)
     return jax.jit(functools.partial(masking.mask, **known))
 
 
@@ -84,11 +85,6 @@ def test_each_sequence_has_its_rate_of_predictions(rate):
     np.testing.assert_array_equal(counts, expected)
 
 
-def test_fewer_where_there_is_no_room():
-    assert mask(predictions=3).weights.sum(axis=1).max() == 3
-    assert mask(predictions=1000).positions.shape == TOKENS.shape
-
-
 def test_a_sequence_of_padding_has_none():
     masked = mask(tokens=np.zeros((2, LENGTH), np.int32))
     assert masked.weights.sum() == 0 and (masked.inputs == 0).all()
@@ -125,9 +121,7 @@ def test_it_may_be_traced_by_jit_vmap_and_scan():
     tokens = jnp.asarray(TOKENS[:8])
 
     def inputs(key):
-        return masking.mask(
-            key, tokens, specials=SPECIALS, vocab_size=SIZE, mask_id=MASK
-        ).inputs
+        return masking.mask(key, tokens, VOCABULARY).inputs
 
     one_by_one = np.stack([inputs(key) for key in keys])
     together = jax.jit(jax.vmap(inputs))(keys)

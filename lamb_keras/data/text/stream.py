@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from lamb_keras.data.images import DataError
+from lamb_keras.data.source import DataError
 
 
 def batches(
-    arrays: dict[str, np.ndarray],
+    arrays: dict[str, np.ndarray],  # of the same number of rows
     *,
     batch_size: int,  # rows of a step, of all processes together
     seed: int,
@@ -19,33 +19,23 @@ def batches(
     The rows come as one stream of epochs, each shuffled in its own way; a batch may
     span two. Each of several processes makes its part of every batch; together they
     make what one alone would, in another order within the batch.
-
-    Example:
-        >>> stream = batches({"row": np.arange(4)}, batch_size=2, seed=0)
-        >>> sorted(np.concatenate([next(stream)["row"] for _ in range(2)]).tolist())
-        [0, 1, 2, 3]
     """
     import grain  # seconds
 
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise DataError(
-            f"the arrays have {lengths} rows; expected the same number in all, and some"
-        )
     if batch_size < 1 or batch_size % process_count:
         raise DataError(
             f"a batch of {batch_size} sequences cannot be shared by {process_count} "
             "processes alike; choose a multiple of their number"
         )
     here = batch_size // process_count
-    rows = max(lengths.values())
+    rows = range(len(next(iter(arrays.values()))))
     # As in `imagenet`: else the second epoch of seed 0 were the first of seed 1.
     (order_seed,) = map(int, np.random.SeedSequence(seed).generate_state(1))
-    numbers = grain.MapDataset.source(range(rows)).shuffle(order_seed).repeat()
+    numbers = grain.MapDataset.source(rows).shuffle(order_seed).repeat()
     numbers = numbers[process_index::process_count][start_step * here :]
     # An endless stream has no remainder, but without dropping it Grain counts one batch
     # of one too many for `len`.
     numbers = numbers.batch(here, drop_remainder=True)
-    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
     taken = numbers.map(lambda rows: {name: a[rows] for name, a in arrays.items()})
+    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
     return iter(taken.to_iter_dataset(reading))

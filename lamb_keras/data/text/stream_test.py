@@ -67,10 +67,3 @@ def test_it_may_begin_at_any_step():
 def test_what_cannot_be_shared_is_told(settings, message):
     with pytest.raises(DataError, match=message):
         rows(1, **settings)
-
-
-@pytest.mark.parametrize("bad", [{"a": []}, {"a": [1], "b": [1, 2]}, {}])
-def test_arrays_that_do_not_match_are_told(bad):
-    arrays = {name: np.array(values) for name, values in bad.items()}
-    with pytest.raises(DataError, match="expected the same number in all"):
-        stream.batches(arrays, batch_size=1, seed=0)

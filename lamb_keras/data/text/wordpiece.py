@@ -5,20 +5,18 @@ import functools
 import hashlib
 import string
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 
 from lamb_keras.data import cache
-from lamb_keras.data.images import DataError
+from lamb_keras.data.source import DataError
 from lamb_keras.data.text import corpus
 
-# Of a corpus in many scripts, the most common ones.
-_MOST_CHARACTERS = 1000
+_MOST_CHARACTERS = 1000  # of a corpus in many scripts, the most common ones
 
-
-# The special tokens, or their ids.
 Specials = collections.namedtuple("Specials", "pad unk cls sep mask")
 SPECIALS = Specials("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -65,11 +63,8 @@ class Vocabulary:
 
     @functools.cached_property
     def specials(self) -> Specials:
+        """The ids of the special tokens."""
         return Specials(*map(self.tokens.index, SPECIALS))
-
-    @property
-    def mask(self) -> int:
-        return self.specials.mask
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -79,10 +74,7 @@ class Vocabulary:
         return hashlib.sha256("\n".join([casing, *self.tokens]).encode()).hexdigest()
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """(ids, offsets): where each token begins and ends in the text's characters.
-
-        Special tokens are neither added nor recognized in the text.
-        """
+        """(ids, offsets): where each token begins and ends in the text's characters."""
         encoded = self._tokenizer.encode(text)
         return encoded.ids, encoded.offsets
 
@@ -92,42 +84,31 @@ class Vocabulary:
 
     def tokenizer(self):
         """A new `tokenizers.Tokenizer` that `encode`s so, to be set up further."""
-        from tokenizers import models
-
         ids = {token: i for i, token in enumerate(self.tokens)}
-        model = models.WordPiece(
-            ids, unk_token=SPECIALS.unk, max_input_chars_per_word=100
-        )
-        return _tokenizer(model, self.lowercase, self.strip_accents)
+        return _tokenizer(self.lowercase, self.strip_accents, ids)
 
-    @functools.cached_property
-    def _tokenizer(self):
-        return self.tokenizer()
+    _tokenizer = functools.cached_property(tokenizer)
 
 
-def train(documents, size: int, lowercase: bool = True) -> Vocabulary:
-    """The vocabulary of `corpus` documents, the same every time; kept in the cache.
+def train(
+    documents: Sequence[corpus.Document], size: int, lowercase: bool = True
+) -> Vocabulary:
+    """The vocabulary of a corpus, the same every time; kept in the cache.
 
-    It has at most `size` tokens, special ones and single characters included; too small
-    a size, or documents without text, are a `DataError`.
+    It has at most `size` tokens, special ones and single characters included; a size
+    without room for these is a `DataError`.
 
     Example:
-        >>> from lamb_keras.data.text.corpus import Document
-        >>> documents = [Document("", ("so far, so good",))] * 2
+        >>> documents = [corpus.Document("", ("so far, so good",))] * 2
         >>> "good" in train(documents, size=200).tokens
         True
     """
-    documents = list(documents)
-    if not any(document.sentences for document in documents):
-        raise DataError(
-            "there is no text to train a vocabulary on; expected documents of sentences"
-        )
-    key = f"{corpus.fingerprint(documents)} {size} {lowercase}"
-    name = f"vocabulary-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-    arrays = cache.remembered(
-        name, ["tokens"], lambda: {"tokens": _trained(documents, size, lowercase)}
-    )
-    return Vocabulary(tuple(arrays["tokens"].tolist()), lowercase)
+    tokens = cache.remembered(
+        _name("vocabulary", f"{corpus.fingerprint(documents)} {size} {lowercase}"),
+        ["tokens"],
+        lambda: {"tokens": np.array(_trained(documents, size, lowercase))},
+    )["tokens"]
+    return Vocabulary(tuple(tokens.tolist()), lowercase)
 
 
 def load(vocab_file: str) -> Vocabulary:
@@ -137,17 +118,12 @@ def load(vocab_file: str) -> Vocabulary:
     are not removed from a text, for then these tokens could not occur.
     """
     expected = "a file of one token a line, as BERT's vocab.txt is"
-    tokens = corpus.read_text(vocab_file, expected).split("\n")
-    if not tokens[-1]:
-        tokens.pop()
+    tokens = corpus.read_text(vocab_file, expected).removesuffix("\n").split("\n")
     # Special ones, unused ones and some outliers apart.
     words = [token for token in tokens if token[:1] + token[-1:] not in ("[]", "<>")]
     capitals = sum(word != word.lower() for word in words)
-    accents = sum(
-        unicodedata.category(character) == "Mn"
-        for word in words
-        for character in unicodedata.normalize("NFD", word)
-    )
+    letters = unicodedata.normalize("NFD", " ".join(words))
+    accents = sum(unicodedata.category(letter) == "Mn" for letter in letters)
     few = len(words) / 200
     lowercase = capitals <= few
     strip_accents = False if lowercase and accents > few else None
@@ -157,10 +133,46 @@ def load(vocab_file: str) -> Vocabulary:
         raise DataError(f"{vocab_file}: {error}") from None
 
 
-def _trained(documents, size, lowercase):
-    from tokenizers import models, trainers
+def tokenize(
+    documents: Sequence[corpus.Document], vocabulary: Vocabulary
+) -> list[list[list[int]]]:
+    """The ids of each sentence of each document, less empty ones; kept in the cache.
 
-    tokenizer = _tokenizer(models.WordPiece(unk_token=SPECIALS.unk), lowercase)
+    Example:
+        >>> vocabulary = Vocabulary((*SPECIALS, "so", "far"))
+        >>> tokenize([corpus.Document("", ("So far", "", "So"))], vocabulary)
+        [[[5, 6], [5]]]
+    """
+    arrays = cache.remembered(
+        _name("tokens", f"{corpus.fingerprint(documents)} {vocabulary.fingerprint}"),
+        ["token_ids", "lengths", "counts"],
+        lambda: _tokenized(documents, vocabulary),
+    )
+    ids = iter(arrays["token_ids"].tolist())
+    sentences = ([*islice(ids, length)] for length in arrays["lengths"].tolist())
+    return [[*islice(sentences, count)] for count in arrays["counts"].tolist()]
+
+
+def _name(kind, key):
+    return f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def _tokenized(documents, vocabulary):
+    """All ids, the number of them in each sentence, and of sentences in a document."""
+    encoded = vocabulary.encode_all(s for each in documents for s in each.sentences)
+    rest = iter(encoded)
+    counts = [sum(map(bool, islice(rest, len(each.sentences)))) for each in documents]
+    return {
+        "token_ids": np.fromiter(chain.from_iterable(encoded), np.int32),
+        "lengths": np.array([len(ids) for ids in encoded if ids], np.int64),
+        "counts": np.array([count for count in counts if count], np.int64),
+    }
+
+
+def _trained(documents, size, lowercase):
+    from tokenizers import trainers
+
+    tokenizer = _tokenizer(lowercase)
     first, later = _characters(documents, tokenizer, lowercase)
     smallest = len(SPECIALS) + len(first) + len(later)
     if size < smallest:
@@ -181,7 +193,7 @@ def _trained(documents, size, lowercase):
     lines = (sentence for document in documents for sentence in document.sentences)
     tokenizer.train_from_iterator(lines, trainer)
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    return np.array(sorted(vocabulary, key=vocabulary.get))
+    return sorted(vocabulary, key=vocabulary.get)
 
 
 def _characters(documents, tokenizer, lowercase):
@@ -209,10 +221,10 @@ def _characters(documents, tokenizer, lowercase):
     return sorted(first), sorted({*later, *letters})
 
 
-def _tokenizer(model, lowercase, strip_accents=None):
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+def _tokenizer(lowercase, strip_accents=None, ids=None):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    tokenizer = Tokenizer(model)
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token=SPECIALS.unk))
     tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=lowercase, strip_accents=strip_accents
     )

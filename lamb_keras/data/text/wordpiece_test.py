@@ -26,13 +26,9 @@ def vocabulary():
     return wordpiece.train(DOCUMENTS, 800)
 
 
-def test_it_has_at_most_the_size_asked_for(vocabulary):
-    assert 600 < vocabulary.size <= 800
-    assert vocabulary.size == len(set(vocabulary.tokens))
-
-
 def test_special_tokens_come_first(vocabulary):
     assert vocabulary.tokens[:5] == SPECIALS
+    assert 600 < vocabulary.size <= 800
     assert vocabulary.specials == (0, 1, 2, 3, 4)
 
 
@@ -64,10 +60,6 @@ def test_a_special_token_in_a_text_is_none(vocabulary):
     assert not set(ids) & {0, 2, 3, 4}
 
 
-def test_many_texts_are_cut_as_one_is(vocabulary):
-    assert vocabulary.encode_all(TEXTS) == [vocabulary.encode(t)[0] for t in TEXTS]
-
-
 def test_every_process_trains_the_same(vocabulary, tmp_path, monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_CACHE", str(tmp_path / "another"))
     code = (
@@ -90,10 +82,22 @@ def test_another_text_or_size_is_trained_anew(vocabulary, monkeypatch, other):
         wordpiece.train(*other)
 
 
-@pytest.mark.parametrize("documents", [[], [Document("", ())]])
-def test_no_text_is_told(documents):
-    with pytest.raises(DataError, match="no text to train"):
-        wordpiece.train(documents, 800)
+def test_each_sentence_is_what_the_vocabulary_makes_of_it(vocabulary):
+    empty = [Document("", (" ", "")), Document("", ("", "in", "", "of the"))]
+    expected = [
+        [ids for sentence in each.sentences if (ids := vocabulary.encode(sentence)[0])]
+        for each in [*DOCUMENTS, *empty[1:]]
+    ]
+    assert wordpiece.tokenize([*DOCUMENTS, *empty], vocabulary) == expected
+
+
+def test_another_text_or_vocabulary_is_tokenized_anew(vocabulary, monkeypatch):
+    wordpiece.tokenize(DOCUMENTS, vocabulary)
+    other = wordpiece.train(DOCUMENTS, 700)
+    monkeypatch.setattr(wordpiece, "_tokenized", lambda *_: 1 / 0)
+    for arguments in ((DOCUMENTS[1:], vocabulary), (DOCUMENTS, other)):
+        with pytest.raises(ZeroDivisionError):
+            wordpiece.tokenize(*arguments)
 
 
 def test_a_size_too_small_is_told():
