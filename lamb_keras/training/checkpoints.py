@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 
 import jax
 import numpy as np
@@ -113,9 +114,10 @@ class Checkpoints:
         )
         try:
             found = self._manager.restore(step, args=items)
-        except Exception:  # of a damaged one: Orbax's, TensorStore's, zlib's
+        except Exception as error:  # of a damaged one: of Orbax, TensorStore, zlib
             if self._steps:
-                raise  # nobody wants hours thrown away silently
+                raise  # it holds hours
+            warnings.warn(f"A checkpoint is damaged: {error}", stacklevel=2)
             self._opened = self._opened.close()
             shutil.rmtree(self._folder)
             return None

@@ -52,7 +52,7 @@ def test_a_damaged_one_counts_as_none_unless_it_holds_hours(folder):
             path.write_bytes(path.read_bytes()[:10])
     with Checkpoints(folder, steps=3) as saved, pytest.raises(Exception):  # noqa: B017
         saved.restore(progress(0.0), [TRIAL])
-    with Checkpoints(folder) as saved:
+    with Checkpoints(folder) as saved, pytest.warns(match="A checkpoint is damaged"):
         assert saved.restore(progress(0.0), [TRIAL]) is None
     assert not folder.exists()
 

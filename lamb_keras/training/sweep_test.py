@@ -57,8 +57,10 @@ def losses(history):
 
 def outcome(history):
     """All that is known of a trial but what the moment decides, to the last bit."""
-    timed = ("seconds", "training_seconds", "compilations", "late_compilations")
-    return repr({n: v for n, v in history.as_plain().items() if n not in timed})
+    # Keras numbers the layers of a process.
+    moments = ("seconds", "training_seconds", "compilations", "late_compilations")
+    plain = history.as_plain()
+    return repr({n: v for n, v in plain.items() if n not in (*moments, "layers")})
 
 
 def test_every_trial_is_there_in_order_and_each_solver_is_compiled_once(both_solvers):
