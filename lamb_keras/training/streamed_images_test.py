@@ -230,7 +230,7 @@ def test_the_papers_tables_have_the_papers_steps_whatever_is_held_out(
     table, batch_size, steps, fraction, monkeypatch, trained
 ):
     sizes = imagenet.Stored(1000, range(1_281_167), range(50_000), "")
-    monkeypatch.setattr(imagenet, "_find", lambda: sizes)
+    monkeypatch.setattr(imagenet, "find", lambda: sizes)
     settings = [f"validation_fraction={fraction}"]
     [run] = plan(Project.find(), "paper", "outputs", [str(table)], settings)
     experiment = ImageExperiment.of({**run.parameters, "dtype_policy": "float32"})

@@ -112,6 +112,7 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
     workers: int = 0,
+    start_step: int = 0,
 ):
     """An iterator over (images, labels): uint8 (n, size, size, 3) and int32 (n,).
 
@@ -135,6 +136,7 @@ def batches(
         process_index, process_count: which part of each batch is made here.
         workers: processes that decode in the background. They import the main module:
             a script needs `if __name__ == "__main__":`. 0: threads of this process.
+        start_step: the first batch, counted from 0.
     """
     import grain  # seconds
     from absl import flags  # by which Grain starts its workers
@@ -179,7 +181,7 @@ def batches(
             some = some.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
         return iter(some.batch(here // chunk, batch_fn=joined))
 
-    return Batches(begin)
+    return Batches(begin, start_step)
 
 
 def _places(stored, validation_fraction):

@@ -15,9 +15,9 @@ class Batches(grain.DatasetIterator):
     `begin` is a function of a step to the batches from there, which have `close`.
     """
 
-    def __init__(self, begin: Callable[[int], Iterator]):
+    def __init__(self, begin: Callable[[int], Iterator], step: int = 0):
         super().__init__()
-        self._begin, self._step, self._batches = begin, 0, None
+        self._begin, self._step, self._batches = begin, step, None
 
     def __next__(self):
         if self._batches is None:
