@@ -159,8 +159,7 @@ def _manager_class(folder, kernel):
                 # Without the interpreter and its -m.
                 waiting.start(cmd[2:], kwargs.get("cwd"), kwargs["env"])
             except BrokenPipeError:
-                # It has died waiting.
-                return await super().launch_kernel(cmd, **kwargs)
+                raise RuntimeError("Kernel died while it waited") from None
             self.process, self.cwd = waiting, kwargs.get("cwd") or os.getcwd()
             self.pid = self.pgid = waiting.pid
             return self.connection_info

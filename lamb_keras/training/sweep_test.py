@@ -146,6 +146,8 @@ def test_a_loss_beyond_the_threshold_ends_a_trial_though_it_is_a_number(
     stuck, moving = sweep(experiment, digits, models.lenet, width=width).trials
     # ln 10 = 2.3 for a net that knows nothing.
     assert stuck["diverged_at_step"] == moving["diverged_at_step"] == 1
+    # The mean of the steps that were taken.
+    assert stuck["train_loss"] == pytest.approx(2.3, abs=0.3)
     monkeypatch.setattr(trainer, "DIVERGENCE_THRESHOLD", 4.0)
     assert sweep(experiment, digits, models.lenet).trials[0]["outcome"] == "finished"
 
