@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -102,6 +105,18 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(
     assert update.main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"python -m benchmarks.update: {sentence}")
+
+
+def test_it_is_a_program_of_its_own_wherever_keras_would_start():
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.update", "--rounds", "0"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("update: --rounds is 0, expected at least 1\n")
 
 
 def test_the_command_line_offers_it_with_the_models_and_targets_there_are(
