@@ -1,9 +1,11 @@
 """AdamW with the weight decay of TensorFlow 1 or that of Keras."""
 
+import re
+
 import keras
 
 from lamb_keras.names import WEIGHT_DECAY_FORMS
-from lamb_keras.optimizers.arguments import require_choice
+from lamb_keras.optimizers.arguments import patterns, require_choice
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -25,11 +27,14 @@ class AdamW(keras.optimizers.AdamW):
         weight_decay: λ, a float, without a default, as TensorFlow 1 had none: what is
             mild in one form empties the weights in the other.
         weight_decay_form: "per_step" or "times_learning_rate".
+        exclude_from_weight_decay: a list of regular expressions, each searched for in
+            `variable.path`; the variables that match are not decayed. Keras's method of
+            this name searches `variable.name`, and can be used besides.
         **kwargs: `beta_1`, `beta_2`, `epsilon` and all else that
             `keras.optimizers.AdamW` takes. TensorFlow 1's ε is 1e-8, Keras's 1e-7.
 
     Raises:
-        ValueError: for another `weight_decay_form`.
+        ValueError: for another `weight_decay_form`, or no list of regular expressions.
 
     Example:
         >>> w = keras.Variable([1.0, 2.0])
@@ -53,11 +58,17 @@ class AdamW(keras.optimizers.AdamW):
         *,
         weight_decay,
         weight_decay_form="per_step",
+        exclude_from_weight_decay=None,
         **kwargs,
     ):
         super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
         require_choice(weight_decay_form=(weight_decay_form, WEIGHT_DECAY_FORMS))
         self.weight_decay_form = weight_decay_form
+        self.excluded = patterns("exclude_from_weight_decay", exclude_from_weight_decay)
+
+    def _use_weight_decay(self, variable):
+        excluded = any(re.search(each, variable.path) for each in self.excluded or ())
+        return not excluded and super()._use_weight_decay(variable)
 
     def _apply_weight_decay(self, variables):
         if self.weight_decay_form == "times_learning_rate":
@@ -69,4 +80,8 @@ class AdamW(keras.optimizers.AdamW):
                 self.assign_sub(variable, decay * variable)
 
     def get_config(self):
-        return {**super().get_config(), "weight_decay_form": self.weight_decay_form}
+        return {
+            **super().get_config(),
+            "weight_decay_form": self.weight_decay_form,
+            "exclude_from_weight_decay": self.excluded,
+        }

@@ -91,6 +91,24 @@ def test_what_is_excluded_does_not_decay(form):
     optimizer.apply([keras.ops.zeros(1)] * 2, [kernel, bias])
     assert float(bias[0]) == 1 > float(kernel[0])
 
+    weights, gradients = problem(steps=5)
+    excluding, without, whole = (
+        AdamW(LR, weight_decay=decay, weight_decay_form=form, **excluded)
+        for decay, excluded in (
+            (0.5, {"exclude_from_weight_decay": ["^dense/"]}),
+            (0.0, {}),
+            (0.5, {}),
+        )
+    )
+    copy = AdamW.from_config(excluding.get_config())
+    ours, expected, decayed = (
+        train(each, weights, gradients) for each in (excluding, without, whole)
+    )
+    assert distance(train(copy, weights, gradients), ours) == 0
+    for path in weights:
+        other = expected if path.startswith("dense/") else decayed
+        np.testing.assert_array_equal(ours[path], other[path])
+
 
 @pytest.mark.parametrize("form", FORMS)
 def test_keras_survives_a_round_trip(form):

@@ -11,6 +11,7 @@ import numpy as np
 from lamb_keras.data import Images, Streamed
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.models.precision import dtype_policy
+from lamb_keras.names import NORMALIZATION
 from lamb_keras.optimizers import solvers
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.order import order
@@ -29,8 +30,6 @@ from lamb_keras.training.trials import Trials, once
 
 # Images evaluated at once: bounds the memory of an evaluation.
 _CHUNK = 1000
-# Layers whose weights the paper's L2 term leaves alone are known by these names.
-_NORMALIZATION = ("gamma", "beta")
 
 
 def sweep(
@@ -90,8 +89,7 @@ class Classification(Task):
         self._normalize, self._augmentations = normalize, tuple(augmentations)
         self._label_smoothing = label_smoothing
         self.regularized = [
-            variable.name not in _NORMALIZATION
-            for variable in model.trainable_variables
+            variable.name not in NORMALIZATION for variable in model.trainable_variables
         ]
 
     def batch(self, inputs, data):
