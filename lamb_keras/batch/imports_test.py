@@ -234,7 +234,7 @@ def test_the_lenet_notebook_reaches_what_makes_its_numbers_and_no_machinery():
         "results/statistics.py",
         "results/tables.yaml",
         "schedules.py",
-        "training/program.py",
+        "training/trainer.py",
     ):
         assert f"lamb_keras/{name}" in found
     others = ("batch/", "benchmarks/", "cli.py", "results/report.py")

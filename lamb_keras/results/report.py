@@ -58,19 +58,21 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
 def execute(notebook: Path, output: Path, parameters: dict) -> Path:
     """Executes `notebook` in the folder of `output`, whole or not at all.
 
-    The parameters follow the cell tagged "parameters", as Papermill has them.
+    The parameters follow the cell tagged "parameters", as Papermill has them; where
+    there is none, they come first.
     """
     import nbformat
     from nbclient.exceptions import CellExecutionError
 
     content = nbformat.read(notebook, as_version=4)
     tags = [cell.metadata.get("tags", []) for cell in content.cells]
+    place = tags.index(["parameters"]) + 1 if ["parameters"] in tags else 0
     given = nbformat.v4.new_code_cell(
         "\n".join(f"{name} = {value!r}" for name, value in parameters.items()),
         id="injected-parameters",
         metadata={"tags": ["injected-parameters"]},
     )
-    content.cells.insert(tags.index(["parameters"]) + 1, given)
+    content.cells.insert(place, given)
     try:
         run_cells(content, output.parent)
     except CellExecutionError as error:
