@@ -6,12 +6,20 @@ Nothing here imports JAX, and Keras only to download.
 import difflib
 
 from lamb_keras.data import text_data
-from lamb_keras.data.images import Images, Streamed, cifar10, digits, imagenet, mnist
+from lamb_keras.data.images import (
+    Images,
+    Streamed,
+    cifar10,
+    digits,
+    imagenet,
+    mnist,
+    pictures,
+)
 from lamb_keras.data.images.dataset import split
 from lamb_keras.data.source import DataError
 
 __all__ = ["DataError", "Images", "Streamed"]
-__all__ += ["check", "fingerprint", "load", "open", "split"]
+__all__ += ["check", "fingerprint", "load", "open", "pictures", "split"]
 
 # One module each. `find()` gives what lies on this machine, which has a `fingerprint`,
 # or None; `download()` gets it, and `streamed()` reads what is too much to be loaded.

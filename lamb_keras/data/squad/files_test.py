@@ -57,6 +57,7 @@ def test_the_questions_of_a_file_are_read(tmp_path):
         path = tmp_path / f"{ascii}.json"
         path.write_text(json.dumps(CONTENT, ensure_ascii=ascii), encoding="utf-8")
         assert read(path) == read(str(path)) == expected
+    assert read(CONTENT) == expected
 
 
 def write(path, content):
