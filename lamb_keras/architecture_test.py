@@ -23,8 +23,7 @@ MAY_IMPORT = {
         "experiments",
     },
     "results": {"names", "store"},
-    "execution": set(),
-    "batch": {"cpu", "data", "store", "experiments", "execution"},
+    "batch": {"cpu", "data", "store", "experiments"},
     "cli": {"store", "experiments", "results", "batch"},
     "__main__": {"cli"},
 }

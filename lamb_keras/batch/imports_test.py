@@ -238,6 +238,6 @@ def test_the_lenet_notebook_reaches_what_makes_its_numbers_and_no_machinery():
     ):
         assert f"lamb_keras/{name}" in found
     others = ("batch/", "benchmarks/", "cli.py", "results/report.py")
-    for name in others + ("results/templates/", "execution.py"):
+    for name in (*others, "results/templates/"):
         assert not [each for each in found if each.startswith(f"lamb_keras/{name}")]
     assert not [each for each in found if each.endswith(("_test.py", "conftest.py"))]

@@ -50,6 +50,7 @@ class KernelDied(DeadKernelError):
     """The kernel ended before the notebook did; with its exit code, if known."""
 
     def __init__(self, code):
+        self.code = code
         self.outcome = outcome.of_process("the kernel", code)
         super().__init__(self.outcome.reason)
 
@@ -81,7 +82,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         stack.callback(manager.cleanup_pbar)
         if "config" not in options:
-            options["config"] = stack.enter_context(unix_sockets())
+            options["config"] = stack.enter_context(_own_sockets())
         stack.enter_context(_ended_by_a_signal_as_by_an_exception())
         manager.notebook_start()
         try:
@@ -279,18 +280,25 @@ def _save_in_one_step(path):
     handler.write = write
 
 
-@contextlib.contextmanager
-def unix_sockets():
-    """Papermill's configuration of a kernel that is spoken to over the file system."""
+def sockets(folder):
+    """Papermill's configuration of a kernel that is spoken to by files in a folder.
+
+    Over TCP, kernels that start together race for ports (papermill#511), and each warns
+    that its connection is not encrypted. Windows has nothing else.
+    """
     if sys.platform == "win32":
-        yield Config()
-        return
+        return Config()
+    file = os.path.join(folder, "k.json")
+    return Config(KernelManager={"transport": "ipc", "connection_file": file})
+
+
+@contextlib.contextmanager
+def _own_sockets():
     # In a folder of their own: without one, two kernels that start at once where they
     # work would have the same. The path of a socket has at most 104 characters.
     parent = None if len(tempfile.gettempdir()) < 70 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="lamb-", dir=parent) as folder:
-        file = os.path.join(folder, "k.json")
-        yield Config(KernelManager={"transport": "ipc", "connection_file": file})
+        yield sockets(folder)
 
 
 @contextlib.contextmanager
