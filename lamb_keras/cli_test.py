@@ -464,7 +464,7 @@ def status(project, capsys):
 def test_while_a_batch_goes_on_its_status_is_told_and_another_one_refused(busy, capsys):
     project, process, _, _ = busy
     run, whole = status(project, capsys)
-    assert run == "table07/lenet_mnist  running  0 of 1 trials"
+    assert run == "table07/lenet_mnist  running  0 of 1 trials, loading"
     assert whole == "a batch is running: 0 of 1 run done, 0 of 1 trials"
     assert cli.main(["run", "--project", str(project.root)]) == 2
     assert re.fullmatch(

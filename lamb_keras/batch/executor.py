@@ -69,7 +69,8 @@ def execute(
     # What goes wrong is an exception, and told below in a sentence.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     trials = {run.name: experiments.trials(run.parameters) for run in runs}
-    shown = status.Status(trials, log, stream)
+    before = scheduling.seconds_before(runs, log.folder / "runs.jsonl")
+    shown = status.Status(trials, log, before, stream)
     # Named in the log before it is there, so that whoever comes after a kill finds it.
     shown.begin(pool.folder)
     waiting, active = [_Pending(run, timeout) for run in runs], {}
