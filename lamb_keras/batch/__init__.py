@@ -9,6 +9,17 @@ log and shows where the batch stands, `remote` keeps outputs at an address. Neit
 Keras nor JAX is imported here.
 """
 
+import os
+
 
 class BatchError(ValueError):
     """Something asked of the batch that can't be done; its text is one sentence."""
+
+
+def check_system():
+    """Raises `BatchError` where the batch has not what it needs: on Windows."""
+    if os.name == "nt":
+        raise BatchError(
+            "the experiments run on Linux and macOS; on Windows, install lamb-keras in "
+            "WSL (the optimizers work everywhere)"
+        )

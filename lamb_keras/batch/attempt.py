@@ -21,6 +21,7 @@ from lamb_keras.batch.status import host, parse
 from lamb_keras.cpu import share
 from lamb_keras.store import atomic, events, scraps
 from lamb_keras.store.environment import RUNS_VARIABLE
+from lamb_keras.store.quick import import_nbformat
 
 SECONDS_BETWEEN_POLLS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
@@ -129,8 +130,7 @@ def environment(jobs):
 def temporary_folder():
     """Where a batch may make its temporary folder: a short path, for sockets."""
     parent = tempfile.gettempdir()
-    short = len(parent) <= LONGEST_TEMPORARY_FOLDER or os.name == "nt"
-    return parent if short else "/tmp"
+    return parent if len(parent) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
 def unfinished(path):
@@ -207,6 +207,7 @@ class _Watch:
 
 def _execute(job, output, folder, manager):
     """Executes a job's notebook; returns the `Outcome`."""
+    import_nbformat()
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

@@ -161,7 +161,7 @@ class Board:
         return f", about {needed} left"
 
     def _slowness(self, now):
-        """How many times longer than before runs take, by those that are done or go on."""
+        """How many times as long as before runs take, by those done, if any."""
         known = [run for run in self.runs.values() if run.expected and run.trained]
         known = [run for run in known if run.is_done] or known
         before = sum(run.expected * run.trained / run.total for run in known)

@@ -30,8 +30,8 @@ PRELOAD = "LAMB_KERAS_PRELOAD"
 # What every run needs, whatever its notebook does.
 OURS = (
     "import ipykernel.kernelapp",
+    "from lamb_keras.store import environment, quick, scraps; quick.import_nbformat()",
     "import scrapbook",
-    "from lamb_keras.store import environment, scraps",
 )
 PARENT_DEATH_SIGNAL = 1
 
@@ -159,14 +159,10 @@ def end_fork_server():
 
 def main():
     """Is the kernel that the command line asks for, until its end."""
-    if sys.platform != "win32":
-        # What ipykernel would watch, and end nothing but the kernel itself.
-        os.environ.pop("JPY_PARENT_PID", None)
-        folder = Path(os.environ[events.VARIABLE]).parent
-        watch = threading.Thread(
-            target=_end_with_parent, args=(os.getppid(), folder), daemon=True
-        )
-        watch.start()
+    # What ipykernel would watch, and end nothing but the kernel itself.
+    os.environ.pop("JPY_PARENT_PID", None)
+    arguments = os.getppid(), Path(os.environ[events.VARIABLE]).parent
+    threading.Thread(target=_end_with_parent, args=arguments, daemon=True).start()
     if sys.path[0] in ("", os.getcwd()):
         # As `ipykernel_launcher` does; IPython puts the working folder back.
         del sys.path[0]

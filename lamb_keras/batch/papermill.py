@@ -284,10 +284,8 @@ def sockets(folder):
     """Papermill's configuration of a kernel that is spoken to by files in a folder.
 
     Over TCP, kernels that start together race for ports (papermill#511), and each warns
-    that its connection is not encrypted. Windows has nothing else.
+    that its connection is not encrypted.
     """
-    if sys.platform == "win32":
-        return Config()
     file = os.path.join(folder, "k.json")
     return Config(KernelManager={"transport": "ipc", "connection_file": file})
 

@@ -54,15 +54,12 @@ def _members(folder, leader):
 
 
 def _is_member(process, folder, leader):
-    if leader is not None and (process.pid == leader or _session(process) == leader):
+    if leader is not None and (
+        process.pid == leader or os.getsid(process.pid) == leader
+    ):
         return True
     file = process.environ().get(events.VARIABLE, "")
     return file.startswith(folder + os.sep)
-
-
-def _session(process):
-    # Windows has none: there a kernel's processes are those below it.
-    return os.getsid(process.pid) if hasattr(os, "getsid") else None
 
 
 def _parent(process):
