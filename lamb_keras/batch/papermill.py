@@ -25,7 +25,6 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.exceptions import PapermillException
-from papermill.inspection import _infer_parameters
 from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets.config import Config
@@ -70,7 +69,7 @@ def execute(
     **options,
 ):
     """What `engine.Engine.execute_notebook` does."""
-    parameters = _parameters(nb, kernel_name)
+    parameters = _parameters(nb)
     banner.remove(nb, banner.PARAMETERS, banner.BANNER)
     if parameter_table and parameters:
         banner.put(nb, banner.PARAMETERS, banner.table(parameters))
@@ -201,14 +200,14 @@ def _reason(error):
     return f"{name}: {text}".rstrip(". ")
 
 
-def _parameters(nb, kernel_name):
+def _parameters(nb):
     """All parameters of a notebook as they will run, by name.
 
     Raises:
         PapermillException: for one that was given and that the notebook doesn't have.
     """
     cells = {tag: cell for cell in reversed(nb.cells) for tag in notebook.tags(cell)}
-    known = _assigned(nb, kernel_name, cells.get("parameters", {}))
+    known = _assigned(cells.get("parameters", {}))
     injected = cells.get("injected-parameters", {})
     # The notebook may tell of an earlier execution. What this one injects is a cell
     # that was not there when Papermill loaded all others and noted something of each.
@@ -222,16 +221,11 @@ def _parameters(nb, kernel_name):
                 f"the notebook has no parameter {name!r}; {hint}"
                 f"it has: {', '.join(known)}"
             )
-    return known | _assigned(nb, kernel_name, injected) | given
+    return known | _assigned(injected) | given
 
 
-def _assigned(nb, kernel_name, cell):
-    """What a cell of parameters assigns, by name; empty for what can't be read."""
-    # Papermill has seen to it that there is a language, wherever it was told.
-    language = nb.metadata.get("kernelspec", {}).get("language", "python")
-    if language != "python":
-        found = _infer_parameters(nb, kernel_name, language)
-        return {each.name: _value(each.default) for each in found if cell}
+def _assigned(cell):
+    """What a cell of parameters assigns, by name; empty for what is no Python."""
     try:
         found = notebook.assigned(TransformerManager().transform_cell(cell["source"]))
     except (KeyError, SyntaxError, ValueError):
