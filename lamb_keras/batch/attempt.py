@@ -77,14 +77,13 @@ def execute(job, variables, emit, wanted, parent=None, device=None, forked=False
                 folder, job["root"], variables, forked, watch.working
             )
             ended = _execute(job, output, folder, manager)
-            # Whatever the notebook started, too.
-            processes.end(folder, watch.pid)
         if watch.given_up:
             raise GivenUpError
     except BaseException:
         clear(output)
         raise
     finally:
+        # Whatever the notebook started, too.
         processes.end(folder, watch.pid)
         shutil.rmtree(folder, ignore_errors=True)
     if watch.timed_out:
