@@ -229,11 +229,11 @@ def _execute(job, output, folder, manager):
         ended = outcome.of_error(error.ename, error.evalue)
     except KernelDied as error:
         ended = error.outcome
-        log = (folder / kernel.LOG).read_text(errors="replace").strip()
-        if error.code is None and log:
+        log = folder / kernel.LOG
+        if error.code is None and log.exists():
             # It never came so far as to speak for itself.
-            last = log.splitlines()[-1]
-            ended = ended._replace(reason=f"{ended.reason}: {last}")
+            *_, last = ["", *log.read_text(errors="replace").strip().splitlines()]
+            ended = ended._replace(reason=f"{ended.reason}: {last}".rstrip(": "))
     except OSError as error:
         # Of Papermill: those of the notebook are a `PapermillExecutionError`.
         ended = _unwritten(error)

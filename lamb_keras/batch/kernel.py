@@ -196,9 +196,10 @@ def _end_with_parent(parent, folder):
     while os.getppid() == parent and (batch is None or batch.is_alive()):
         time.sleep(1)
     processes.end(folder, os.getpid())
-    with contextlib.suppress(OSError):
-        # Under another name first: some thread might be writing into it.
-        shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}.left")))
+    if batch is None or not batch.is_alive():
+        with contextlib.suppress(OSError):
+            # Under another name first: some thread might be writing into it.
+            shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}.left")))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
