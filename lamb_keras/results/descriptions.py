@@ -92,8 +92,8 @@ def _first(rows):
             for trained in [rows[side].dropna().groupby(rows.batch_size)]
         )
         yield (
-            f"Of {rows.batch_size.nunique()} batches with several solvers LAMB stands "
-            f"first at {theirs} in the paper, at {ours} in ours."
+            f"Where a batch has several solvers LAMB stands first at {theirs} of "
+            f"{rows.batch_size.nunique()} in the paper, at {ours} in ours."
         )
 
 

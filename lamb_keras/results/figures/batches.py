@@ -61,11 +61,12 @@ def points(trials: pd.DataFrame) -> list[Point]:
         for (solver, batch), group in rows.groupby(["solver", "batch"]):
             made.append(_point(group, number, metric, solver, int(batch)))
     order = [name for solver in style.SOLVERS for name in (solver, f"{solver}+")]
-    return sorted(made, key=lambda p: (p.panel, order.index(p.solver), p.batch_size))
+    made.sort(key=lambda point: (point.panel, order.index(point.solver), point[2]))
+    return made
 
 
 def _tuned_lamb(trials):
-    """LAMB at other rates than the rule's, which stand in Tables 4 and 5 as controls."""
+    """LAMB at other rates than the rule's: controls, in the runs of Tables 4 and 5."""
     rule = {n: paper.tables()[n].rows[-1]["learning_rate"] for n in (4, 5)}
     other = trials.learning_rate != trials.table.map(rule)
     return (trials.solver == "lamb") & trials.table.isin(rule) & other
