@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.grids import NOTEBOOKS, of_solver
+from lamb_keras.experiments.grids import NOTEBOOKS, is_mixed, of_solver
 from lamb_keras.experiments.schema import (
     Experiment,
     WeightDecay,
@@ -53,6 +53,7 @@ class Trial(NamedTuple):
     warmup_fraction: float
     weight_decay: float | None
     weight_decay_form: str | None
+    rewarmup: bool | None  # of a mixed batch
     seed: int
 
     setting = setting
@@ -60,7 +61,7 @@ class Trial(NamedTuple):
     @property
     def is_mixed(self) -> bool:
         """Whether its two stages have batches of their own."""
-        return isinstance(self.batch_size, str)
+        return is_mixed(self.batch_size)
 
     @property
     def stage_batches(self) -> list[int]:
@@ -69,9 +70,10 @@ class Trial(NamedTuple):
         return [int(first), int(second or first)]
 
     def __str__(self):
+        once = ", not again" if self.rewarmup is False else ""
         return (
             f"{self.solver} {self.learning_rate:g}, batch {self.batch_size}, "
-            f"warm-up {self.warmup_fraction:g}, seed {self.seed}"
+            f"warm-up {self.warmup_fraction:g}{once}, seed {self.seed}"
         )
 
 
@@ -163,6 +165,8 @@ class BertExperiment(Experiment):
     base_batch_size: types.by_solver(types.Whole | None) = None
     # of the steps, with a rising rate: a number, list or by solver
     warmup_fraction: grid(types.Fraction) = 0.0
+    # whether a mixed batch's second stage has a warm-up of its own
+    rewarmup: types.one_or_several(bool) = True
     # that the paper trains on: 1,000,000 steps of 512
     sequences: types.Whole = 512_000_000
     # the part of the steps with the longer sequences
@@ -246,7 +250,8 @@ class BertExperiment(Experiment):
             return PretrainingSteps(whole - second, second, warmup)
         first, second = (max(round(n / steps_divisor), 1) for n in self.mixed_steps)
         warmup = min(round(of_first * total), first - 1)
-        second_warmup = min(round(of_second * second), second - 1)
+        again = second if trial.rewarmup else 0
+        second_warmup = min(round(of_second * again), second - 1)
         return PretrainingSteps(first, second, warmup, second_warmup)
 
     def _warmups(self, trial):

@@ -75,6 +75,8 @@ class Experiment:
     batch_divisor: types.Whole = 1  # a step takes batch_size // batch_divisor
     decay_power: NonNegativeFloat = 1.0  # of the polynomial decay that follows
     seeds: types.Seeds  # of weights
+    # with these each solver's chosen setting is trained once more
+    confirmation_seeds: types.different(types.Seed, 0) = field(default_factory=list)
     validation_fraction: types.Part  # of the training images, held out to choose by
 
     def __post_init__(self):
@@ -84,6 +86,12 @@ class Experiment:
             if value is not None or each.default is not None:
                 value = types.check(each.name, adapters[each.name], value)
             object.__setattr__(self, each.name, value)
+        if known := {*self.seeds} & {*self.confirmation_seeds}:
+            raise ParameterError(
+                f"confirmation_seeds has {min(known)}, which is one of seeds, expected "
+                "seeds that had no part in the choice; choose others",
+                ["confirmation_seeds", "seeds"],
+            )
         check_together(vars(self))
         self._check_together()
 
@@ -106,7 +114,10 @@ class Experiment:
         return cls(**{name: names[name] for name in parameters(cls) if name in names})
 
     def trials(self) -> list:
-        """Every setting with every seed, in the order of the grids."""
+        """Every setting with every seed, in the order of the grids.
+
+        Without those of `confirmation_seeds`, whose setting is chosen among these.
+        """
         names = self.Trial._fields[:-1]
         return [
             self.Trial(*(each[name] for name in names), seed)

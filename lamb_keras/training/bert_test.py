@@ -193,7 +193,7 @@ def test_an_accelerator_is_given_as_many_trials_as_its_memory_holds(
     experiment = changed(**ALIKE)
     trials = BertTrials(experiment, texts, TrialCache(experiment, texts))
     monkeypatch.setattr(trials, "_width", None)  # as on an accelerator
-    assert [len(group) for group in trials.groups()] == widths
+    assert [len(group) for group in trials.groups(experiment.trials())] == widths
     assert trials.tuner().width == (3 if widths == [2] else 1)
 
 
