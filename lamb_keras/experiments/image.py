@@ -74,6 +74,10 @@ class ImageExperiment(Experiment):
 
     Trial = Trial
 
+    # pixels a side that pictures are shrunk to; None: as they are
+    image_size: types.Whole | None = None
+    # so many training images, the same in all trials; None: all
+    training_images: types.Whole | None = None
     # channels of the net's first stage; the paper's 64
     width: types.Whole = None
     # of each stage; the paper's [3, 4, 6, 3]
@@ -165,6 +169,14 @@ class ImageExperiment(Experiment):
                 f"batch_divisor is {self.batch_divisor} and batch_size {batches[0]}, "
                 "which leaves no image in a step; choose a smaller batch_divisor",
                 ["batch_divisor", "batch_size"],
+            )
+        largest = (larger or [smallest])[-1]
+        if self.training_images and largest > self.training_images:
+            raise ParameterError(
+                f"training_images is {self.training_images} and batch_size "
+                f"{batches[-1]} / batch_divisor {self.batch_divisor} makes steps of "
+                f"{largest}; choose more images or a larger batch_divisor",
+                ["training_images", "batch_divisor"],
             )
         if odd := [size for size in larger if size % smallest]:
             raise ParameterError(

@@ -56,7 +56,7 @@ class Experiment:
 
     notebook: one_of(NOTEBOOKS)  # the experiment
     table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
-    scale: types.Text  # laptop, gpu or paper: how large the same table is run
+    scale: types.Text  # laptop, evening, gpu or paper: how large the same table is run
     dataset: types.Text  # one of those of the notebook
     # the precision of the net, or mixed_bfloat16
     dtype_policy: one_of(["float32", "mixed_bfloat16"]) = "float32"
