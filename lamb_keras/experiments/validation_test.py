@@ -125,7 +125,6 @@ def test_a_number_read_as_text_is_found_inside_of_lists_and_mappings():
         ("batch_size", None, "is empty, expected a whole number"),
         ("batch_size", [64, 0], "[1] is 0, expected a whole number of at least 1"),
         ("batch_size", [64, 64], "[1] is 64, expected no value twice"),
-        
         ("batch_size", "64/32", "is the text '64/32', expected a whole number"),
         ("weight_decay", -0.1, "is -0.1, expected a number of at least 0"),
         ("weight_decay", math.nan, "is nan, expected a finite number"),

@@ -183,7 +183,7 @@ def _confirmations(experiment, planned, trials):
         rows = [
             row for trial in alike for row in trials.summary(trials.histories[trial])
         ]
-        setting = statistics.choose(rows).setting
+        setting = statistics.choose(statistics.of_first_form(rows)).setting
         best = next(t for t in alike if setting.items() <= t._asdict().items())
         found += [best._replace(seed=seed) for seed in experiment.confirmation_seeds]
     return found
