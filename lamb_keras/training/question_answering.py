@@ -91,7 +91,8 @@ class FineTuner:
     """Fine-tunings by AdamW as Devlin et al. do, on the windows that hold an answer.
 
     Its decay of 0.01 times the learning rate spares biases and layer normalization, and
-    gradients longer than 1 are shortened to it. `width` run at once, by `vmap`; None for as many as the device holds.
+    gradients longer than 1 are shortened to it. `width` run at once, by `vmap`; None
+    for as many as the device holds.
     """
 
     def __init__(
