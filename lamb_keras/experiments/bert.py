@@ -11,14 +11,14 @@ from pydantic_core import PydanticCustomError
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.grids import NOTEBOOKS, is_mixed, of_solver
+from lamb_keras.experiments.grids import NOTEBOOKS, SOLVERS, is_mixed, of_solver
 from lamb_keras.experiments.schema import (
     Experiment,
     WeightDecay,
     WeightDecayForm,
     setting,
 )
-from lamb_keras.experiments.types import ParameterError, grid, one_of
+from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 
 # The marks of a window: one before the question and one after either text.
 SPECIAL_TOKENS = 3
@@ -158,6 +158,7 @@ class BertExperiment(Experiment):
     preset: types.Text | None = None
     masking_rate: types.Part = 0.15  # the part of the tokens that is to be predicted
     learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
+    solvers: different(one_of(SOLVERS))  # without "+": Goyal's recipe is ResNet's
     weight_decay: WeightDecay = 0.01  # of adamw, lars and lamb
     weight_decay_form: WeightDecayForm = "times_learning_rate"  # of adamw
     batch_size: grid(Batch)  # the paper's; "65536/32768" has one for each stage
@@ -182,7 +183,8 @@ class BertExperiment(Experiment):
     looks: Annotated[int, Field(ge=2)] = 10
     # of weights, order and masks; one pre-training each
     seeds: types.Seeds = field(default_factory=[0].copy)
-    finetuning_learning_rate: PositiveFloat = 3e-5  # the peak; of AdamW
+    # the peak; of AdamW as Devlin et al. use it
+    finetuning_learning_rate: PositiveFloat = 3e-5
     finetuning_batch_size: types.Whole = 32  # windows of text with a question in a step
     finetuning_epochs: types.Whole = 2  # passes over the training questions
     finetuning_warmup: types.Fraction = 0.1  # of the steps, with a rising rate

@@ -66,10 +66,10 @@ class Experiment:
     # of adamw, lars and lamb: a number, a list or {solver: list}
     weight_decay: WeightDecay = 0.0
     weight_decay_form: WeightDecayForm = "per_step"  # of adamw
-    # in LAMB and LARS, nor adapted
+    # nor adapted by LAMB and LARS
     exclude_from_weight_decay: different(types.Pattern, 0) = field(default_factory=list)
-    # the longest gradient that LAMB and LARS take as it is
-    global_clipnorm: PositiveFloat | None = None
+    # the longest gradient that is taken as it is, maybe by solver
+    global_clipnorm: types.by_solver(PositiveFloat | None) = None
     # whether LAMB and LARS update equal variables at once
     packed_update: bool = False
     batch_divisor: types.Whole = 1  # a step takes batch_size // batch_divisor
@@ -166,6 +166,16 @@ def check_together(given: Mapping) -> None:
                     f"well, which is one of the solvers; add {solver}: and its values",
                     [name, "solvers"],
                 )
+    clipped = given.get("global_clipnorm")
+    for row in given.get("solvers", ()) if isinstance(clipped, dict) else ():
+        base = row.removesuffix("+")
+        if base in given["solvers"] and clipped[base] != clipped[row]:
+            raise ParameterError(
+                f"global_clipnorm is set for {base} and {row} to different values, "
+                "expected one for both, which differ in the learning rate alone; "
+                "run them apart",
+                ["global_clipnorm", "solvers"],
+            )
 
 
 def assigned(executed: Sequence[str], required: Collection[str]) -> list[str]:

@@ -28,7 +28,7 @@ OWN_WORDS = {
     "lenet_mnist": ["solvers", "learning_rates", "weight_decay", "warmup_epochs"],
     "davidnet_cifar10": ["solvers", "published_steps"],
     "resnet50_imagenet": [],
-    "bert_squad": ["solvers", "exclude_from_weight_decay"],
+    "bert_squad": ["solvers"],
 }
 
 

@@ -227,6 +227,20 @@ def test_a_grid_by_solver_must_have_every_solver_that_uses_it_and_no_other():
     )
 
 
+def test_a_solver_is_clipped_alike_with_and_without_goyals_recipe():
+    both = {"solvers": ["adam", "adam+"], "global_clipnorm": {"adam": 1, "adam+": None}}
+    assert refusal(**both) == (
+        "global_clipnorm is set for adam and adam+ to different values, expected one "
+        "for both, which differ in the learning rate alone; run them apart"
+    )
+    assert validate({**both, "global_clipnorm": {"adam": None, "adam+": None}})
+    assert validate({**both, "solvers": ["adam"]})
+
+
+def test_goyals_recipe_is_not_for_bert():
+    assert "did you mean adamw?" in refusal(TABLE_1, solvers=["adamw+"])
+
+
 def test_table_and_data_set_belong_to_the_notebook():
     assert "lenet_mnist does not fill table 11, expected 7" in refusal(table=11)
     assert "expected 3, 5, 9, 10" in refusal(notebook="resnet50_imagenet")
