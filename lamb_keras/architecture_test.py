@@ -18,11 +18,11 @@ MAY_IMPORT = {
     "data": set(),
     "store": {"cpu"},
     "experiments": {"names", "schedules", "data"},
+    "results": {"names", "store"},
     "training": {
         *("names", "cpu", "schedules", "optimizers", "models", "data", "store"),
-        "experiments",
+        *("experiments", "results"),
     },
-    "results": {"names", "store"},
     "execution": set(),
     "batch": {"cpu", "data", "store", "experiments", "execution"},
     "cli": {"store", "experiments", "results", "batch"},

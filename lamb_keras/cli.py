@@ -294,7 +294,9 @@ def _parser():
         )
     for each in (running, reporting, showing):
         each.add_argument(
-            "--scale", default="laptop", help="laptop (the default), gpu or paper"
+            "--scale",
+            default="laptop",
+            help="laptop, the default; evening, gpu or paper",
         )
     option = running.add_argument
     option("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
