@@ -48,7 +48,9 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
         for trial in run.trials
     ]
     # Whole numbers stay whole where others of the column are unknown.
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=object).infer_objects()
+    whole = dict.fromkeys(("finetuning_seed", "classes"), "Int64")
+    every = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    return every.astype(whole).infer_objects()
 
 
 def write_csv(trials: pd.DataFrame, path: Path) -> Path:
