@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from lamb_keras.results import claims as known
 from lamb_keras.results import (
+    comparisons,
     evidence,
     html,
     paper,
@@ -37,6 +38,7 @@ def claims(verdicts: pd.DataFrame, found: Sequence[Run], scale: str) -> Html:
         verdicts=told,
         counts={name: counts[name] for name in evidence.VERDICTS if counts[name]},
         evidence=evidence,
+        comparisons=comparisons,
         rests=_rests_on(every.frame(found)),
     )
 
