@@ -39,7 +39,7 @@ USERS = {
 OF_OTHER_SCHEDULES_THAN_GOYALS = {"warmup_epochs", "decay_power"}
 # Another value than a file's, where half of it, or 5 for 0, is none.
 OTHERS = {
-    "seeds": lambda seeds: [seed + 10 for seed in seeds],
+    "seeds": lambda seeds: [seed + 1000 for seed in seeds],
     "augmentations": lambda names: names[:1],
     "weight_decay_form": lambda form: next(
         other for other in WEIGHT_DECAY_FORMS if other not in ([form], form, form[0])
@@ -71,8 +71,10 @@ def other(name, value):
         return [other(name, each) for each in value]
     if isinstance(value, bool):
         return not value
-    if isinstance(value, str):
-        return "/".join(str(int(batch) // 2) for batch in value.split("/"))
+    if name == "batch_size":  # half of it may be less than one at a small scale
+        if isinstance(value, int):
+            return 2 * value
+        return "/".join(str(2 * int(batch)) for batch in value.split("/"))
     return value // 2 if isinstance(value, int) and value else value / 2 or 5.0
 
 
