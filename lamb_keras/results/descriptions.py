@@ -59,7 +59,6 @@ def _told(table, column, rows) -> Iterator[str]:
         for solver, line in rows.groupby("solver", sort=False):
             if len(line) > 1:
                 yield _falls(solver, column, line)
-        yield from _first(rows[batches.map(batches.value_counts()) > 1])
     elif not table.solver:
         order = (_ranked(column, rows, side) for side in ("published", "ours"))
         yield "Best first, the paper: {}; ours: {}.".format(*order)
@@ -81,20 +80,6 @@ def _falls(solver, column, line):
         f"From the best batch of {solver} to the worst the paper's {metric} falls by "
         f"{theirs}, {behind}."
     )
-
-
-def _first(rows):
-    """At how many batches LAMB stands first among the solvers that are there."""
-    if len(rows):
-        theirs, ours = (
-            sum(rows.solver[group.idxmax()] == "lamb" for _, group in trained)
-            for side in ("published", "ours")
-            for trained in [rows[side].dropna().groupby(rows.batch_size)]
-        )
-        yield (
-            f"Where a batch has several solvers LAMB stands first at {theirs} of "
-            f"{rows.batch_size.nunique()} in the paper, at {ours} in ours."
-        )
 
 
 def _ranked(column, rows, side):

@@ -53,11 +53,6 @@ def same(cell, _):
         (
             2,
             same,
-            "several solvers LAMB stands first at 7 of 7 in the paper, at 7 in ou",
-        ),
-        (
-            2,
-            same,
             "1 (LARS at 32,768) in the paper; of these 1 (LARS at 32,768) in ours",
         ),
         (
