@@ -30,6 +30,7 @@ def decisions() -> dict[str, list[dict]]:
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     """A row a run that succeeded: of those on images, and of those that pre-train.
 
+    `root` is √(the paper's steps / ours) and `rates` what rates were multiplied by;
     `sizes` are pairs by name, the paper's and ours, and `notes` what else there is to
     say. What a run did not record is None or a dash.
     """
@@ -41,14 +42,15 @@ def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
             fewer = [
                 math.sqrt(a / b) for a, b in zip(*sizes["steps"], strict=True) if a
             ]
-            notes |= {
-                "√(steps, paper / ours)": span([float(f"{f:.4g}") for f in fewer]),
+            row = {
+                "run": run,
+                "root": span([float(f"{f:.4g}") for f in fewer]),
                 "rates": _rates(run, fewer),
+                "data": (known.data, run.dataset.get("title")),
+                "sizes": sizes,
+                "notes": notes,
             }
-            row = {"run": run, "data": (known.data, run.dataset.get("title"))}
-            (bert if known.sizes else images).append(
-                row | {"sizes": sizes, "notes": notes}
-            )
+            (bert if known.sizes else images).append(row)
     return images, bert
 
 
