@@ -95,12 +95,9 @@ def _rates(run, fewer):
 def _images(run, known):
     steps = run.scraps.get("steps", [])
     epochs, divisor = run.parameters.get("epochs"), run.parameters.get("epochs_divisor")
-    # The paper's steps are those that it tells, else as many as its epochs make.
-    published = [
-        row.get("published_steps")
-        or math.ceil(epochs * known.images / row["batch_size"])
-        for row in steps
-    ]
+    # A run's `published_steps` is that of one batch, whichever a row of it is of.
+    images = (epochs or 0) * (known.images or 0)
+    published = [math.ceil(images / row["batch_size"]) or None for row in steps]
     sizes = {
         "images a step": (
             [row["batch_size"] for row in steps],
