@@ -26,7 +26,7 @@ batch_divisor: 1, epochs: 90, epochs_divisor: 1.0, warmup_epochs: 20.0,
 decay_power: 1.0, nesterov: true, exclude_from_weight_decay: [gamma$, beta$],
 global_clipnorm: 1.0, augmentations: [crop, flip], width: 64, blocks: [3, 4, 6, 3],
 dtype_policy: mixed_bfloat16, seeds: [0], confirmation_seeds: [1, 2],
-validation_fraction: 0.01}
+image_size: null, training_images: null, validation_fraction: 0.01}
 """)
 
 TABLE_1 = yaml.safe_load("""

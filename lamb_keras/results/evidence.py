@@ -11,7 +11,7 @@ A claim of several comparisons is supported if each of them is: an intersection-
 test, which needs no correction. It is contradicted if one of them is, by Holm's.
 
 All numbers here were fixed before any verdict was seen. How often each rule errs is
-simulated in `claims_test.py`.
+simulated in `evidence_test.py`.
 """
 
 import math
