@@ -131,11 +131,11 @@ def report(options):
     if failed or options.readme is None:
         return failed
 
-    from lamb_keras.results import report as reports
+    from lamb_keras.results import readme
 
     try:
-        changed = reports.update_readme(Path(options.readme), output, options.scale)
-    except (OSError, reports.ReportError) as error:
+        changed = readme.update(Path(options.readme), output)
+    except (OSError, readme.ReportError) as error:
         raise BatchError(f"--readme: {error}") from None
     print(f"{options.readme} {'renewed' if changed else 'unchanged'}")
     return 0
@@ -331,7 +331,9 @@ def _parser():
         help="say what would run and why, what is already done, and touch nothing",
     )
     reporting.add_argument(
-        "--readme", metavar="FILE", help="also put tables between their marks in FILE"
+        "--readme",
+        metavar="FILE",
+        help="also put the claims between their marks in FILE",
     )
     benching = command("bench", bench)
     benching.add_argument(

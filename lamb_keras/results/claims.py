@@ -59,8 +59,9 @@ def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
         for scale, rows in trials.groupby("scale", sort=False)
         for number, claim in claims().items()
     }
-    frame = pd.DataFrame.from_dict(made, orient="index").convert_dtypes()
-    return frame.rename_axis(["scale", "claim"])
+    index = pd.MultiIndex.from_tuples(made, names=["scale", "claim"])
+    frame = pd.DataFrame(made.values(), index, Verdict._fields)
+    return frame.convert_dtypes()
 
 
 class _NoEvidence(Exception):
@@ -135,7 +136,9 @@ def _of(trials, side):
     named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
     for name, wanted in side.items():
         wanted = wanted if isinstance(wanted, list) else [wanted]
-        trials = trials[trials.get(name, pd.Series(index=trials.index)).isin(wanted)]
+        # As text: of a file with a batch of "65536/32768" every batch is read as text.
+        of_it = trials.get(name, pd.Series(index=trials.index)).astype(str)
+        trials = trials[of_it.isin(map(str, wanted))]
     if trials.empty:
         raise _NoEvidence(f"no trial of {named}")
     return trials

@@ -1,16 +1,36 @@
-"""What a scale made of each table: the sizes of the paper's training and of ours."""
+"""How a scale was made: the sizes of the paper's training and of ours, the rates."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
 
 from lamb_keras.results import paper
 from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
 
+# A multiplier is the rule's if it is as near to it: files hold few digits of it.
+NEAR = 0.02
+
+
+@functools.cache
+def decisions() -> dict[str, list[dict]]:
+    """What the paper leaves open, and what was chosen after looking at results.
+
+    Example:
+        >>> sorted(decisions())
+        ['after_looking', 'left_open']
+    """
+    text = Path(__file__).with_name("decisions.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
 
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     """A row a run that succeeded: of those on images, and of those that pre-train.
 
+    `root` is √(the paper's steps / ours) and `rates` what rates were multiplied by;
     `sizes` are pairs by name, the paper's and ours, and `notes` what else there is to
     say. What a run did not record is None or a dash.
     """
@@ -19,30 +39,65 @@ def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
         if run.succeeded:
             known = paper.experiments().get(run.notebook, paper.Experiment(""))
             sizes, notes = (_two_stages if known.sizes else _images)(run, known)
-            row = {"run": run, "data": (known.data, run.dataset.get("title"))}
-            (bert if known.sizes else images).append(
-                row | {"sizes": sizes, "notes": notes}
-            )
+            fewer = [
+                math.sqrt(a / b) for a, b in zip(*sizes["steps"], strict=True) if a
+            ]
+            row = {
+                "run": run,
+                "root": span([float(f"{f:.4g}") for f in fewer]),
+                "rates": _rates(run, fewer),
+                "data": (known.data, run.dataset.get("title")),
+                "sizes": sizes,
+                "notes": notes,
+            }
+            (bert if known.sizes else images).append(row)
     return images, bert
 
 
-def learning_rate_factors(parameters: Mapping) -> list[float]:
-    """What the published learning rates were multiplied by: for all, or each solver."""
-    multiplier = parameters.get("learning_rate_multiplier") or 1.0
-    if not isinstance(multiplier, Mapping):
-        return [multiplier]
-    return [multiplier.get(s, 1.0) for s in parameters.get("solvers") or multiplier]
+def multipliers(run: Run) -> dict[str, float]:
+    """What the published learning rate of each solver of a run was multiplied by."""
+    given = run.parameters.get("learning_rate_multiplier") or 1.0
+    solvers = run.parameters.get("solvers") or ()
+    if isinstance(given, Mapping):
+        return {solver: given.get(solver, 1.0) for solver in solvers}
+    return dict.fromkeys(solvers, given)
+
+
+def rule(solver: str, fewer: float, smaller: float) -> float:
+    """The rule's multiplier of a rate: √(paper's steps / ours), `fewer`.
+
+    Momentum's rate is first brought from the paper's batch to ours, `smaller` times it,
+    by Goyal's linear rule: its step is as long as the gradient, not as the weights.
+
+    Example:
+        >>> rule("lamb", 9.0, 1 / 256), rule("momentum+", 9.0, 1 / 256)
+        (9.0, 0.03515625)
+    """
+    return fewer * (smaller if solver.removesuffix("+") == "momentum" else 1)
+
+
+def _rates(run, fewer):
+    """The multipliers of a run, and which of them are not the rule's."""
+    smaller = 1 / (run.parameters.get("batch_divisor") or 1)
+    by_solver = multipliers(run)
+    told = {}
+    for solver, used in by_solver.items():
+        wanted = [rule(solver, factor, smaller) for factor in fewer]
+        low, high = min(wanted, default=used), max(wanted, default=used)
+        same = low * (1 - NEAR) <= used <= high * (1 + NEAR)
+        words = f"× {used:.4g}{'' if same else ', not the rule’s'}"
+        told.setdefault(words, []).append(solver)
+    if len(told) < 2:
+        return next(iter(told), "–")
+    return "; ".join(f"{', '.join(names)} {words}" for words, names in told.items())
 
 
 def _images(run, known):
     steps = run.scraps.get("steps", [])
     epochs, divisor = run.parameters.get("epochs"), run.parameters.get("epochs_divisor")
-    # The paper's steps are those that it tells, else as many as its epochs make.
-    published = [
-        row.get("published_steps")
-        or math.ceil(epochs * known.images / row["batch_size"])
-        for row in steps
-    ]
+    # A run's `published_steps` is that of one batch, whichever a row of it is of.
+    images = (epochs or 0) * (known.images or 0)
+    published = [math.ceil(images / row["batch_size"]) or None for row in steps]
     sizes = {
         "images a step": (
             [row["batch_size"] for row in steps],
@@ -93,5 +148,4 @@ def _two_stages(run, known):
     return sizes, {
         "second stage": percent(second),
         "warm-up steps": span(each("warmup_steps")),
-        "learning rate": f"× {span(learning_rate_factors(parameters))}",
     }
