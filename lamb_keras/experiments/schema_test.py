@@ -187,7 +187,7 @@ def test_seeds_that_chose_a_setting_do_not_confirm_it():
     given = {}
     exec("".join(names[1]["source"]), {}, given)
     with pytest.raises(experiments.ParameterError) as caught:
-        ImageExperiment(**given | {"confirmation_seeds": [7, 3, 8]})
+        ImageExperiment(**given | {"seeds": [0, 3], "confirmation_seeds": [7, 3, 8]})
     assert str(caught.value) == (
         "confirmation_seeds has 3, which is one of seeds, expected seeds that had no "
         "part in the choice; choose others"

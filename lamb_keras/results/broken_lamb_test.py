@@ -13,8 +13,8 @@ from lamb_keras.results.evidence import SUPPORTED
 from lamb_keras.training import classification
 
 # Table 5's comparison, kept cheap: a net of two hidden layers, a third of the epochs,
-# three of seven batches. Rate and decay are those, of eight that were tried, at which so
-# small a net shows what the trust ratio does; at most others both forms are alike.
+# three of seven batches. Rate and decay are those, of eight that were tried, at which
+# so small a net shows what the trust ratio does; at most others both forms are alike.
 TABLE_5 = ImageExperiment(
     notebook="resnet50_imagenet",
     table=5,

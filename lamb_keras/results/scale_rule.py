@@ -7,12 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from lamb_keras.results import paper
+from lamb_keras.results import paper, statistics
 from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
-
-# A multiplier is the rule's if it is as near to it: files hold few digits of it.
-NEAR = 0.02
 
 
 @functools.cache
@@ -30,22 +27,18 @@ def decisions() -> dict[str, list[dict]]:
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     """A row a run that succeeded: of those on images, and of those that pre-train.
 
-    `root` is √(the paper's steps / ours) and `rates` what rates were multiplied by;
-    `sizes` are pairs by name, the paper's and ours, and `notes` what else there is to
-    say. What a run did not record is None or a dash.
+    `rates` are what published rates were multiplied by, `sizes` pairs by name, the
+    paper's and ours, and `notes` what else there is to say. What a run did not record
+    is None or a dash.
     """
     images, bert = [], []
     for run in found:
         if run.succeeded:
             known = paper.experiments().get(run.notebook, paper.Experiment(""))
             sizes, notes = (_two_stages if known.sizes else _images)(run, known)
-            fewer = [
-                math.sqrt(a / b) for a, b in zip(*sizes["steps"], strict=True) if a
-            ]
             row = {
                 "run": run,
-                "root": span([float(f"{f:.4g}") for f in fewer]),
-                "rates": _rates(run, fewer),
+                "rates": _rates(run),
                 "data": (known.data, run.dataset.get("title")),
                 "sizes": sizes,
                 "notes": notes,
@@ -63,33 +56,13 @@ def multipliers(run: Run) -> dict[str, float]:
     return dict.fromkeys(solvers, given)
 
 
-def rule(solver: str, fewer: float, smaller: float) -> float:
-    """The rule's multiplier of a rate: √(paper's steps / ours), `fewer`.
-
-    Momentum's rate is first brought from the paper's batch to ours, `smaller` times it,
-    by Goyal's linear rule: its step is as long as the gradient, not as the weights.
-
-    Example:
-        >>> rule("lamb", 9.0, 1 / 256), rule("momentum+", 9.0, 1 / 256)
-        (9.0, 0.03515625)
-    """
-    return fewer * (smaller if solver.removesuffix("+") == "momentum" else 1)
-
-
-def _rates(run, fewer):
-    """The multipliers of a run, and which of them are not the rule's."""
-    smaller = 1 / (run.parameters.get("batch_divisor") or 1)
-    by_solver = multipliers(run)
-    told = {}
-    for solver, used in by_solver.items():
-        wanted = [rule(solver, factor, smaller) for factor in fewer]
-        low, high = min(wanted, default=used), max(wanted, default=used)
-        same = low * (1 - NEAR) <= used <= high * (1 + NEAR)
-        words = f"× {used:.4g}{'' if same else ', not the rule’s'}"
-        told.setdefault(words, []).append(solver)
-    if len(told) < 2:
-        return next(iter(told), "–")
-    return "; ".join(f"{', '.join(names)} {words}" for words, names in told.items())
+def _rates(run):
+    """What a run's published rates were multiplied by, in words."""
+    told = statistics.grouped(multipliers(run).items(), lambda each: each[1])
+    words = {f"× {used:.4g}": [name for name, _ in each] for used, each in told.items()}
+    if len(words) < 2:
+        return next(iter(words), "–")
+    return "; ".join(f"{', '.join(names)} {used}" for used, names in words.items())
 
 
 def _images(run, known):
