@@ -94,7 +94,7 @@ def main(arguments=None, prog="python -m benchmarks.batch") -> int:
     )
     add = parser.add_argument
     add("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
-    add("--scale", default="laptop", help="laptop (the default), gpu or paper")
+    add("--scale", default="laptop", help="laptop, the default; evening, gpu or paper")
     sample = "trials that plain Papermill executes (default: %(default)s)"
     add("--sample", type=int, default=10, metavar="N", help=sample)
     add("--project", metavar="FOLDER", help="the folder with notebooks/ and params/")

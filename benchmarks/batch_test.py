@@ -28,7 +28,7 @@ def project(tmp_path, monkeypatch):
     return project
 
 
-@pytest.mark.parametrize("scale", ["laptop", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["laptop", "evening", "gpu", "paper"])
 def test_a_trial_of_any_table_can_be_had_alone(tmp_path, scale):
     for run in plan.plan(plan.Project.find(), scale, tmp_path):
         singles = batch.single_trials(run.parameters)

@@ -18,11 +18,11 @@ MAY_IMPORT = {
     "data": set(),
     "store": {"cpu"},
     "experiments": {"names", "schedules", "data"},
+    "results": {"names", "store"},
     "training": {
         *("names", "cpu", "schedules", "optimizers", "models", "data", "store"),
-        "experiments",
+        *("experiments", "results"),
     },
-    "results": {"names", "store"},
     "batch": {"cpu", "data", "store", "experiments"},
     "cli": {"store", "experiments", "results", "batch"},
     "__main__": {"cli"},

@@ -132,11 +132,11 @@ def report(options):
     if failed or options.readme is None:
         return failed
 
-    from lamb_keras.results import report as reports
+    from lamb_keras.results import readme
 
     try:
-        changed = reports.update_readme(Path(options.readme), output, options.scale)
-    except (OSError, reports.ReportError) as error:
+        changed = readme.update(Path(options.readme), output)
+    except (OSError, readme.ReportError) as error:
         raise BatchError(f"--readme: {error}") from None
     print(f"{options.readme} {'renewed' if changed else 'unchanged'}")
     return 0
@@ -297,7 +297,9 @@ def _parser():
         )
     for each in (running, reporting, showing):
         each.add_argument(
-            "--scale", default="laptop", help="laptop (the default), gpu or paper"
+            "--scale",
+            default="laptop",
+            help="laptop, the default; evening, gpu or paper",
         )
     option = running.add_argument
     option("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
@@ -332,7 +334,9 @@ def _parser():
         help="say what would run and why, what is already done, and touch nothing",
     )
     reporting.add_argument(
-        "--readme", metavar="FILE", help="also put tables between their marks in FILE"
+        "--readme",
+        metavar="FILE",
+        help="also put the claims between their marks in FILE",
     )
     benching = command("bench", bench)
     benching.add_argument(

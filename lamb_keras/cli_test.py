@@ -167,14 +167,14 @@ def test_a_failed_run_is_reported_and_tells_by_the_exit_code(
     ]
 
 
-def test_a_report_can_renew_a_readmes_table(project, capsys, monkeypatch):
+def test_a_report_can_renew_a_readmes_claims(project, capsys, monkeypatch):
     monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
     readme = Path("README.md")
-    readme.write_text("<!-- table 7: start -->\n<!-- table 7: end -->\n")
+    readme.write_text("<!-- claims: start -->\n<!-- claims: end -->\n")
     arguments = ["report", "--project", ".", "--readme", "README.md"]
     assert cli.main(arguments) == 0
     assert capsys.readouterr().out.endswith("README.md renewed\n")
-    assert "Table 7 has not been run" in readme.read_text()
+    assert "No claim has been tested yet." in readme.read_text()
     assert cli.main(arguments) == 0
     assert capsys.readouterr().out.endswith("README.md unchanged\n")
 
@@ -182,7 +182,7 @@ def test_a_report_can_renew_a_readmes_table(project, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "sentence"), [(None, "No such file"), ("no marks", "has no lines <!--")]
 )
-def test_a_readme_without_a_place_for_the_table_is_refused(
+def test_a_readme_without_a_place_for_the_claims_is_refused(
     project, capsys, monkeypatch, text, sentence
 ):
     monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")

@@ -113,6 +113,14 @@ def test_a_scale_has_one_divisor_of_batches_for_all_sweeps_and_keeps_the_epochs(
     assert {(run["batch_size"], run["epochs"]) for run in runs} == {(16384, 90)}
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_sweeps_decay_all_variables_and_take_gradients_as_they_are(scale):
+    for table in SWEEPS:
+        run = planned(table, scale)
+        assert run["global_clipnorm"] is None
+        assert run["exclude_from_weight_decay"] == []
+
+
 def test_table_5_has_the_published_rates_and_warmups_and_always_782_warmup_steps():
     experiment = ImageExperiment(**planned(5, "paper"))
     published = paper.tables()[5].labeled_rows()
@@ -133,18 +141,21 @@ def test_table_5_has_the_published_rates_and_warmups_and_always_782_warmup_steps
 @pytest.mark.parametrize("scale", SCALES)
 def test_table_3_adds_momentum_at_goyals_rate_and_the_lamb_of_table_5(scale):
     run = planned(3, scale)
-    momentum, lamb = experiments.settings(run)
+    *momentum, lamb = experiments.settings(run)
     per_step = run["batch_size"] // run["batch_divisor"]
-    assert (momentum["solver"], lamb["solver"]) == ("momentum+", "lamb")
-    assert momentum["learning_rate"] == pytest.approx(0.1 * per_step / 256)
-    assert momentum["l2_regularization"] == 0.0001
+    assert {each["solver"] for each in momentum} == {"momentum+"}
+    assert lamb["solver"] == "lamb"
+    rates = [each["learning_rate"] for each in momentum]
+    assert pytest.approx(0.1 * per_step / 256) in rates
+    assert {each["l2_regularization"] for each in momentum} == {0.0001}
     published = paper.tables()[5].labeled_rows()["16384"]
     assert lamb["learning_rate"] == published["learning_rate"]
     assert run["warmup_epochs"] == published["warmup_epochs"]
     of_table_5 = planned(5, scale)
-    for name in ("weight_decay", "exclude_from_weight_decay", "global_clipnorm"):
+    for name in ("weight_decay", "exclude_from_weight_decay", "decay_power"):
         assert run[name] == of_table_5[name]
-    assert run["decay_power"] == of_table_5["decay_power"]
+    of_both = {"momentum+": None, "lamb": of_table_5["global_clipnorm"]}
+    assert run["global_clipnorm"] == of_both
 
 
 def test_table_6_tries_the_whole_grid_of_the_appendix_at_the_papers_scale():

@@ -1,6 +1,5 @@
 """What must agree between the files around the package, and what they may not hold."""
 
-import csv
 import os
 import re
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lamb_keras.results import report
+from lamb_keras.results import readme
 
 PROJECT = Path(__file__).parent.parent
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -74,25 +73,25 @@ def test_ruff_has_nothing_to_say(command):
     assert result.returncode == 0, result.stdout
 
 
-def test_the_readmes_tables_are_those_of_the_committed_results():
-    readme = (PROJECT / "README.md").read_text()
-    blocks = {
-        block["table"]: block[0] for block in report.README_BLOCK.finditer(readme)
-    }
-    assert set(blocks) == {"3", "4", "7"}
-    with (PROJECT / "outputs" / "laptop" / "results.csv").open() as file:
-        results = [line for line in csv.DictReader(file) if line["table"] in blocks]
-    assert len(results) == 8 + 7 + 5
-    for line in results:
-        row = line["row"] + "+" * line["column"].startswith("plus")
-        pattern = rf"^\| {re.escape(row)} \|.*$"
-        (shown,) = re.findall(pattern, blocks[line["table"]], re.MULTILINE)
-        digits = 3 if line["table"] == "4" else 4  # as the paper prints them
-        ours = f"**{float(line['ours']):.{digits}f}**"
-        if line["spread"]:
-            ours += f" ± {float(line['spread']):.{digits}f}"
-        published = f"{float(line['published']):.{digits}f}"
-        assert shown.startswith(f"| {row} | {published} | {ours} | {line['n']} |")
+def test_the_readmes_claims_are_what_the_command_makes_of_the_committed_trials():
+    outputs = PROJECT / "outputs"
+    trials = readme.trials(outputs)
+    assert "laptop" in trials
+    text = (PROJECT / "README.md").read_text()
+    # Regenerate with: lamb-keras report --readme README.md
+    assert readme.BLOCK.search(text)[0] == readme.block(trials)
+    figure = outputs / [*trials][-1] / readme.FIGURE
+    assert figure.stat().st_size < 120_000
+    points = readme.points([*trials.values()][-1])
+    assert readme.drawn_of(figure.read_bytes()) == readme.mark(points)
+
+
+def test_the_readme_is_short_and_opens_with_the_claims():
+    text = (PROJECT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
+    before = text[: text.index("<!-- claims: start -->")].split("\n\n")
+    title, paragraph, rest = before
+    assert title.startswith("# ") and paragraph and not rest
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

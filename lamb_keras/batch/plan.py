@@ -270,9 +270,8 @@ def check_data(runs):
     distinct = {}  # by what of the parameters decides which data are read
     for run in runs:
         if dataset := run.parameters.get("dataset"):
-            chosen = [run.parameters.get(name) for name in data.text_data.OPTIONS]
-            of_text = dataset in data.text_data.NAMES
-            distinct[dataset, str(chosen) * of_text] = run.parameters
+            chosen = [run.parameters.get(name) for name in data.options(dataset)]
+            distinct[dataset, str(chosen)] = run.parameters
     for (dataset, _), parameters in sorted(distinct.items()):
         try:
             data.check(dataset, parameters)

@@ -16,18 +16,30 @@ from lamb_keras.data.images import (
     pictures,
 )
 from lamb_keras.data.images.dataset import split
+from lamb_keras.data.images.reduction import reduced
 from lamb_keras.data.source import DataError
 
 __all__ = ["DataError", "Images", "Streamed"]
-__all__ += ["check", "fingerprint", "load", "open", "pictures", "split"]
+__all__ += ["check", "fingerprint", "load", "open", "options", "pictures", "split"]
 
 # One module each. `find()` gives what lies on this machine, which has a `fingerprint`,
 # or None; `download()` gets it, and `streamed()` reads what is too much to be loaded.
 DATASETS = {"digits": digits, "mnist": mnist, "cifar10": cifar10, "imagenet": imagenet}
 
+# Of a run's parameters, those that make images smaller and fewer.
+_REDUCTION = ("image_size", "training_images")
 
-def open(name: str, validation_fraction: float) -> Images | Streamed:
+
+def open(
+    name: str,
+    validation_fraction: float,
+    image_size: int | None = None,
+    training_images: int | None = None,
+) -> Images | Streamed:
     """The data set of that name, a part of its training images held out to choose by.
+
+    `lamb_keras.data.images.reduction.reduced` tells what size and number do; what is
+    streamed can't be reduced.
 
     Example:
         >>> images = open("digits", 0.1)
@@ -35,8 +47,10 @@ def open(name: str, validation_fraction: float) -> Images | Streamed:
         ((8, 8, 1), {'train': 1293, 'validation': 144, 'test': 360})
     """
     if _module(name) is imagenet:
+        _refuse_reduction(name, image_size, training_images)
         return imagenet.streamed(validation_fraction)
-    return split(load(name), validation_fraction)
+    images = reduced(load(name), image_size, training_images)
+    return split(images, validation_fraction)
 
 
 def load(name: str) -> Images:
@@ -50,17 +64,32 @@ def load(name: str) -> Images:
     return module.find() or module.download()
 
 
+def options(name: str) -> tuple[str, ...]:
+    """Which of a run's parameters decide how much of this data set is read."""
+    if name in text_data.NAMES:
+        return text_data.OPTIONS
+    return ("validation_fraction", *_REDUCTION)
+
+
 def check(name: str, parameters=None) -> None:
-    """Raise `DataError`, naming the file, where `open` would stumble over one.
+    """Raise `DataError` where `open` would stumble over a file or over parameters.
 
     Of images or of texts, those with the run's `parameters`. All is read and decoded,
     except ImageNet, which is listed; what takes long is kept for `open`. Nothing is
     downloaded.
     """
+    parameters = parameters or {}
     if name in text_data.NAMES:
-        text_data.check(name, parameters or {})
-    else:
-        _module(name).find()
+        text_data.check(name, parameters)
+        return
+    found = _module(name).find()
+    reduction = [parameters.get(each) for each in _REDUCTION]
+    if _module(name) is imagenet:
+        _refuse_reduction(name, *reduction)
+    elif found:
+        images = reduced(found, *reduction)
+        if "validation_fraction" in parameters:
+            split(images, parameters["validation_fraction"])
 
 
 def fingerprint(name: str) -> str:
@@ -69,6 +98,15 @@ def fingerprint(name: str) -> str:
         return text_data.fingerprint(name)
     found = _module(name).find()
     return found.fingerprint if found else f"keras.datasets.{name}"
+
+
+def _refuse_reduction(name, *reduction):
+    for parameter, value in zip(_REDUCTION, reduction, strict=True):
+        if value is not None:
+            raise DataError(
+                f"{parameter} is {value}, expected none with {name}, which is read as "
+                f"a stream; leave it out or choose another data set"
+            )
 
 
 def _module(name):

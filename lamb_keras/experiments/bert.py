@@ -11,14 +11,14 @@ from pydantic_core import PydanticCustomError
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.grids import NOTEBOOKS, of_solver
+from lamb_keras.experiments.grids import NOTEBOOKS, SOLVERS, is_mixed, of_solver
 from lamb_keras.experiments.schema import (
     Experiment,
     WeightDecay,
     WeightDecayForm,
     setting,
 )
-from lamb_keras.experiments.types import ParameterError, grid, one_of
+from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 
 # The marks of a window: one before the question and one after either text.
 SPECIAL_TOKENS = 3
@@ -53,6 +53,7 @@ class Trial(NamedTuple):
     warmup_fraction: float
     weight_decay: float | None
     weight_decay_form: str | None
+    rewarmup: bool | None  # of a mixed batch
     seed: int
 
     setting = setting
@@ -60,7 +61,7 @@ class Trial(NamedTuple):
     @property
     def is_mixed(self) -> bool:
         """Whether its two stages have batches of their own."""
-        return isinstance(self.batch_size, str)
+        return is_mixed(self.batch_size)
 
     @property
     def stage_batches(self) -> list[int]:
@@ -69,9 +70,10 @@ class Trial(NamedTuple):
         return [int(first), int(second or first)]
 
     def __str__(self):
+        once = ", not again" if self.rewarmup is False else ""
         return (
             f"{self.solver} {self.learning_rate:g}, batch {self.batch_size}, "
-            f"warm-up {self.warmup_fraction:g}, seed {self.seed}"
+            f"warm-up {self.warmup_fraction:g}{once}, seed {self.seed}"
         )
 
 
@@ -156,6 +158,7 @@ class BertExperiment(Experiment):
     preset: types.Text | None = None
     masking_rate: types.Part = 0.15  # the part of the tokens that is to be predicted
     learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
+    solvers: different(one_of(SOLVERS))  # without "+": Goyal's recipe is ResNet's
     weight_decay: WeightDecay = 0.01  # of adamw, lars and lamb
     weight_decay_form: WeightDecayForm = "times_learning_rate"  # of adamw
     batch_size: grid(Batch)  # the paper's; "65536/32768" has one for each stage
@@ -163,6 +166,8 @@ class BertExperiment(Experiment):
     base_batch_size: types.by_solver(types.Whole | None) = None
     # of the steps, with a rising rate: a number, list or by solver
     warmup_fraction: grid(types.Fraction) = 0.0
+    # whether a mixed batch's second stage has a warm-up of its own
+    rewarmup: types.one_or_several(bool) = True
     # that the paper trains on: 1,000,000 steps of 512
     sequences: types.Whole = 512_000_000
     # the part of the steps with the longer sequences
@@ -178,7 +183,8 @@ class BertExperiment(Experiment):
     looks: Annotated[int, Field(ge=2)] = 10
     # of weights, order and masks; one pre-training each
     seeds: types.Seeds = field(default_factory=[0].copy)
-    finetuning_learning_rate: PositiveFloat = 3e-5  # the peak; of AdamW
+    # the peak; of AdamW as Devlin et al. use it
+    finetuning_learning_rate: PositiveFloat = 3e-5
     finetuning_batch_size: types.Whole = 32  # windows of text with a question in a step
     finetuning_epochs: types.Whole = 2  # passes over the training questions
     finetuning_warmup: types.Fraction = 0.1  # of the steps, with a rising rate
@@ -246,7 +252,8 @@ class BertExperiment(Experiment):
             return PretrainingSteps(whole - second, second, warmup)
         first, second = (max(round(n / steps_divisor), 1) for n in self.mixed_steps)
         warmup = min(round(of_first * total), first - 1)
-        second_warmup = min(round(of_second * second), second - 1)
+        again = second if trial.rewarmup else 0
+        second_warmup = min(round(of_second * again), second - 1)
         return PretrainingSteps(first, second, warmup, second_warmup)
 
     def _warmups(self, trial):

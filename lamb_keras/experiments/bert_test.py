@@ -15,6 +15,7 @@ SCALED = {
     "batch_size": 512,
     "base_batch_size": 32768,
     "warmup_fraction": 0.2,
+    "rewarmup": True,
     "micro_batch_size": 4,
 }
 ROWS = paper.tables()[4].labeled_rows().values()
@@ -158,3 +159,15 @@ def test_the_power_bends_the_decay_of_both_stages():
     halfway = experiment.learning_rates_by_step(trial)[[5, 20]]
     expected = 0.25 * 0.005 * np.array([math.sqrt(2), 1])
     np.testing.assert_allclose(halfway, expected, rtol=1e-6)
+
+
+def test_a_mixed_batch_may_go_on_without_a_second_warmup_and_no_other_batch_has_one():
+    experiment = changed(batch_size=[512, "65536/32768"], rewarmup=[True, False])
+    one, again, on = experiment.trials()
+    assert [trial.rewarmup for trial in (one, again, on)] == [None, True, False]
+    rates = [experiment.learning_rates_by_step(trial) for trial in (again, on)]
+    begin = experiment.stages(again)[0].steps
+    np.testing.assert_array_equal(rates[0][:begin], rates[1][:begin])
+    assert rates[0][begin] < rates[0][begin + 1] and rates[1][begin] == max(
+        rates[1][begin:]
+    )

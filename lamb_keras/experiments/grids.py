@@ -1,7 +1,6 @@
 """What parameters name, and what a run's parameters make it train."""
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ GRIDS = {
     "l2_regularization": "l2_regularization",
     "weight_decay": "weight_decay",
     "warmup_fraction": "warmup_fraction",
+    "rewarmup": "rewarmup",
     "learning_rate": "learning_rates",
 }
 
@@ -55,7 +55,8 @@ def settings(parameters: Mapping) -> list[dict]:
     A setting is a solver with its numbers as the table has them; a trial is a setting
     with a seed. What the solver does not use, or the parameters do not say, is None,
     so that no setting is there twice; no L2 regularization is 0. Only an experiment
-    that has a `warmup_fraction` has one in its settings.
+    that has a `warmup_fraction` or a `rewarmup` has one in its settings, the latter of
+    a mixed batch alone.
 
     Example:
         >>> grids = {"learning_rates": [0.1, 0.2], "weight_decay": {"lamb": [0, 1]}}
@@ -69,16 +70,24 @@ def settings(parameters: Mapping) -> list[dict]:
         lamb 1 0.1
         lamb 1 0.2
     """
-    grids = dict(GRIDS)
-    if "warmup_fraction" not in parameters:
-        del grids["warmup_fraction"]
-    return [
+    of_bert = {"warmup_fraction", "rewarmup"} - set(parameters)
+    grids = {name: of for name, of in GRIDS.items() if name not in of_bert}
+    found = [
         {"solver": solver, **dict(zip(grids, values, strict=True))}
         for solver in parameters.get("solvers") or [None]
         for values in itertools.product(
             *(_values(parameters, name, solver) for name in grids.values())
         )
     ]
+    for setting in found:
+        if "rewarmup" in setting and not is_mixed(setting["batch_size"]):
+            setting["rewarmup"] = None
+    return [setting for i, setting in enumerate(found) if setting not in found[:i]]
+
+
+def is_mixed(batch_size) -> bool:
+    """Whether a batch is text such as "65536/32768", with a number for each stage."""
+    return isinstance(batch_size, str)
 
 
 def trials(parameters: Mapping) -> int:
@@ -86,8 +95,13 @@ def trials(parameters: Mapping) -> int:
 
     Of a run that fine-tunes what it pre-trained, each fine-tuning is a trial.
     """
-    seeds = (parameters.get(name) or [None] for name in ("seeds", "finetuning_seeds"))
-    return len(settings(parameters)) * math.prod(map(len, seeds))
+    every = settings(parameters)
+    tuned = {(setting["solver"], setting["batch_size"]) for setting in every}
+    confirmed = len(tuned) * len(parameters.get("confirmation_seeds") or ())
+    seeds, finetunings = (
+        len(parameters.get(name) or [None]) for name in ("seeds", "finetuning_seeds")
+    )
+    return (len(every) * seeds + confirmed) * finetunings
 
 
 def of_solver(value, solver: str):

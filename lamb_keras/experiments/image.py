@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
+from lamb_keras.experiments.grids import of_solver
 from lamb_keras.experiments.schema import Experiment, setting
 from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 
@@ -73,6 +74,10 @@ class ImageExperiment(Experiment):
 
     Trial = Trial
 
+    # pixels a side that pictures are shrunk to; None: as they are
+    image_size: types.Whole | None = None
+    # so many training images, the same in all trials; None: all
+    training_images: types.Whole | None = None
     # channels of the net's first stage; the paper's 64
     width: types.Whole = None
     # of each stage; the paper's [3, 4, 6, 3]
@@ -84,7 +89,8 @@ class ImageExperiment(Experiment):
     # the part of a label that is spread over all classes
     label_smoothing: types.Fraction = 0.0
     nesterov: bool = False  # whether momentum is Nesterov's
-    batch_size: types.one_or_several(types.Whole)  # the paper's
+    learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
+    batch_size: grid(types.Whole)  # the paper's
     # the batch that rates and warm-up are for; others by the rule
     base_batch_size: types.Whole | None = None
     epochs: types.Whole  # the paper's passes over the training images
@@ -121,11 +127,16 @@ class ImageExperiment(Experiment):
         sizes = self._images_per_step()
         return sizes[0], sizes[-1] // sizes[0]
 
+    def peak_learning_rate(self, trial: Trial) -> float:
+        """The greatest learning rate, at this scale."""
+        multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
+        return schedules.square_root_scaling(
+            trial.learning_rate * multiplier, trial.batch_size, self.base_batch_size
+        )
+
     def learning_rates_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
         """The learning rate of each step, shape (total,), float32."""
-        peak = schedules.square_root_scaling(
-            trial.learning_rate, trial.batch_size, self.base_batch_size
-        )
+        peak = self.peak_learning_rate(trial)
         step = np.arange(steps.total)
         if trial.solver.endswith("+"):
             fraction = schedules.goyal(step, steps.total)
@@ -158,6 +169,14 @@ class ImageExperiment(Experiment):
                 f"batch_divisor is {self.batch_divisor} and batch_size {batches[0]}, "
                 "which leaves no image in a step; choose a smaller batch_divisor",
                 ["batch_divisor", "batch_size"],
+            )
+        largest = (larger or [smallest])[-1]
+        if self.training_images and largest > self.training_images:
+            raise ParameterError(
+                f"training_images is {self.training_images} and batch_size "
+                f"{batches[-1]} / batch_divisor {self.batch_divisor} makes steps of "
+                f"{largest}; choose more images or a larger batch_divisor",
+                ["training_images", "batch_divisor"],
             )
         if odd := [size for size in larger if size % smallest]:
             raise ParameterError(

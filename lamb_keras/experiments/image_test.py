@@ -111,6 +111,16 @@ def test_a_batch_larger_than_the_training_set_is_refused():
         RESNET.steps(trial, images=500)
 
 
+def test_a_part_of_the_training_images_smaller_than_a_step_is_refused():
+    assert dataclasses.replace(RESNET, training_images=32768).training_images == 32768
+    with pytest.raises(experiments.ParameterError) as caught:
+        dataclasses.replace(RESNET, training_images=10_000, batch_divisor=2)
+    assert str(caught.value) == (
+        "training_images is 10000 and batch_size 32768 / batch_divisor 2 makes steps "
+        "of 16384; choose more images or a larger batch_divisor"
+    )
+
+
 def test_a_warmup_as_long_as_the_training_leaves_a_step_of_decay():
     experiment = adamw()
     experiment = dataclasses.replace(experiment, epochs=2, warmup_epochs=1.9)

@@ -56,7 +56,7 @@ class Experiment:
 
     notebook: one_of(NOTEBOOKS)  # the experiment
     table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
-    scale: types.Text  # laptop, gpu or paper: how large the same table is run
+    scale: types.Text  # laptop, evening, gpu or paper: how large the same table is run
     dataset: types.Text  # one of those of the notebook
     # the precision of the net, or mixed_bfloat16
     dtype_policy: one_of(["float32", "mixed_bfloat16"]) = "float32"
@@ -66,15 +66,17 @@ class Experiment:
     # of adamw, lars and lamb: a number, a list or {solver: list}
     weight_decay: WeightDecay = 0.0
     weight_decay_form: WeightDecayForm = "per_step"  # of adamw
-    # in LAMB and LARS, nor adapted
+    # nor adapted by LAMB and LARS
     exclude_from_weight_decay: different(types.Pattern, 0) = field(default_factory=list)
-    # the longest gradient that LAMB and LARS take as it is
-    global_clipnorm: PositiveFloat | None = None
+    # the longest gradient that is taken as it is, maybe by solver
+    global_clipnorm: types.by_solver(PositiveFloat | None) = None
     # whether LAMB and LARS update equal variables at once
     packed_update: bool = False
     batch_divisor: types.Whole = 1  # a step takes batch_size // batch_divisor
     decay_power: NonNegativeFloat = 1.0  # of the polynomial decay that follows
     seeds: types.Seeds  # of weights
+    # with these each solver's chosen setting is trained once more
+    confirmation_seeds: types.different(types.Seed, 0) = field(default_factory=list)
     validation_fraction: types.Part  # of the training images, held out to choose by
 
     def __post_init__(self):
@@ -84,6 +86,12 @@ class Experiment:
             if value is not None or each.default is not None:
                 value = types.check(each.name, adapters[each.name], value)
             object.__setattr__(self, each.name, value)
+        if known := {*self.seeds} & {*self.confirmation_seeds}:
+            raise ParameterError(
+                f"confirmation_seeds has {min(known)}, which is one of seeds, expected "
+                "seeds that had no part in the choice; choose others",
+                ["confirmation_seeds", "seeds"],
+            )
         check_together(vars(self))
         self._check_together()
 
@@ -106,7 +114,10 @@ class Experiment:
         return cls(**{name: names[name] for name in parameters(cls) if name in names})
 
     def trials(self) -> list:
-        """Every setting with every seed, in the order of the grids."""
+        """Every setting with every seed, in the order of the grids.
+
+        Without those of `confirmation_seeds`, whose setting is chosen among these.
+        """
         names = self.Trial._fields[:-1]
         return [
             self.Trial(*(each[name] for name in names), seed)
@@ -155,6 +166,16 @@ def check_together(given: Mapping) -> None:
                     f"well, which is one of the solvers; add {solver}: and its values",
                     [name, "solvers"],
                 )
+    clipped = given.get("global_clipnorm")
+    for row in given.get("solvers", ()) if isinstance(clipped, dict) else ():
+        base = row.removesuffix("+")
+        if base in given["solvers"] and clipped[base] != clipped[row]:
+            raise ParameterError(
+                f"global_clipnorm is set for {base} and {row} to different values, "
+                "expected one for both, which differ in the learning rate alone; "
+                "run them apart",
+                ["global_clipnorm", "solvers"],
+            )
 
 
 def assigned(executed: Sequence[str], required: Collection[str]) -> list[str]:

@@ -28,7 +28,7 @@ OWN_WORDS = {
     "lenet_mnist": ["solvers", "learning_rates", "weight_decay", "warmup_epochs"],
     "davidnet_cifar10": ["solvers", "published_steps"],
     "resnet50_imagenet": [],
-    "bert_squad": ["solvers", "exclude_from_weight_decay"],
+    "bert_squad": ["solvers"],
 }
 
 
@@ -180,3 +180,15 @@ def test_plain_papermill_stops_with_one_sentence(tmp_path, cell, options, senten
     left = json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1]["outputs"]
     [traceback] = [output["traceback"] for output in left if "traceback" in output]
     assert len(traceback) == 1 and sentence in traceback[0]
+
+
+def test_seeds_that_chose_a_setting_do_not_confirm_it():
+    names = json.loads((NOTEBOOKS / "lenet_mnist.ipynb").read_text())["cells"]
+    given = {}
+    exec("".join(names[1]["source"]), {}, given)
+    with pytest.raises(experiments.ParameterError) as caught:
+        ImageExperiment(**given | {"seeds": [0, 3], "confirmation_seeds": [7, 3, 8]})
+    assert str(caught.value) == (
+        "confirmation_seeds has 3, which is one of seeds, expected seeds that had no "
+        "part in the choice; choose others"
+    )

@@ -161,7 +161,8 @@ Divisor = Annotated[float, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]  # may be nothing, and not all
 Part = Annotated[float, Field(gt=0, lt=1)]
 # What NumPy and JAX both take as a seed.
-Seeds = different(Annotated[int, Field(ge=0, le=2**32 - 1)])
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Seeds = different(Seed)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

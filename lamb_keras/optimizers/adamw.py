@@ -1,11 +1,9 @@
 """AdamW with the weight decay of TensorFlow 1 or that of Keras."""
 
-import re
-
 import keras
 
 from lamb_keras.names import WEIGHT_DECAY_FORMS
-from lamb_keras.optimizers.arguments import patterns, require_choice
+from lamb_keras.optimizers.arguments import matches, patterns, require_choice
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
@@ -66,9 +64,16 @@ class AdamW(keras.optimizers.AdamW):
         self.weight_decay_form = weight_decay_form
         self.excluded = patterns("exclude_from_weight_decay", exclude_from_weight_decay)
 
+    def build(self, variables):
+        if not self.built:
+            found = matches("exclude_from_weight_decay", self.excluded, variables)
+            self._spared = {
+                id(v) for v, spared in zip(variables, found, strict=True) if spared
+            }
+        super().build(variables)
+
     def _use_weight_decay(self, variable):
-        excluded = any(re.search(each, variable.path) for each in self.excluded or ())
-        return not excluded and super()._use_weight_decay(variable)
+        return id(variable) not in self._spared and super()._use_weight_decay(variable)
 
     def _apply_weight_decay(self, variables):
         if self.weight_decay_form == "times_learning_rate":

@@ -6,6 +6,7 @@ from lamb_keras.optimizers import AdamW
 from lamb_keras.optimizers.references_test import (
     distance,
     follow,
+    make_variables,
     precision,
     problem,
     train,
@@ -108,6 +109,13 @@ def test_what_is_excluded_does_not_decay(form):
     for path in weights:
         other = expected if path.startswith("dense/") else decayed
         np.testing.assert_array_equal(ours[path], other[path])
+
+
+def test_a_pattern_that_matches_nothing_warns_with_the_paths_there_are():
+    weights, _ = problem()
+    optimizer = AdamW(weight_decay=0.5, exclude_from_weight_decay=["bias", "biass"])
+    with pytest.warns(UserWarning, match="'biass', which matches no .*conv/kernel"):
+        optimizer.build(make_variables(weights))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Sequence
 
 import jax
@@ -72,6 +73,24 @@ def patterns(name, value):
                 f"{name} has {pattern!r}, which is no regular expression: {error}."
             ) from None
     return list(value)
+
+
+def matches(name, expressions, variables):
+    """Which variables' paths one of the regular expressions is found in.
+
+    One that is found in none is a mistake, and a warning says so.
+    """
+    for expression in expressions or ():
+        if not any(re.search(expression, variable.path) for variable in variables):
+            warnings.warn(
+                f"{name} has the pattern {expression!r}, which matches no variable; "
+                f"there are {', '.join(v.path for v in variables)}.",
+                stacklevel=4,
+            )
+    return [
+        any(re.search(each, variable.path) for each in expressions or ())
+        for variable in variables
+    ]
 
 
 def is_schedule(value):

@@ -1,8 +1,5 @@
 """What `Lamb` and `Lars` share as Keras optimizers: everything but their formulas."""
 
-import re
-import warnings
-
 import jax
 import jax.numpy as jnp
 import keras
@@ -166,18 +163,10 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
             self._patterns[kind] = known + arguments.patterns(kind, var_names)
 
     def _matches(self, kind, variables):
-        patterns = [re.compile(pattern) for pattern in self._patterns[kind] or []]
-        for pattern in patterns:
-            if not any(pattern.search(variable.path) for variable in variables):
-                warnings.warn(
-                    f"{kind} has the pattern {pattern.pattern!r}, which matches no "
-                    f"variable; there are {', '.join(v.path for v in variables)}.",
-                    stacklevel=4,
-                )
+        found = arguments.matches(kind, self._patterns[kind], variables)
         return [
-            id(variable) in self._excluded_ids[kind]
-            or any(pattern.search(variable.path) for pattern in patterns)
-            for variable in variables
+            id(variable) in self._excluded_ids[kind] or matched
+            for variable, matched in zip(variables, found, strict=True)
         ]
 
     def _not_excluded(self, kind, variables):

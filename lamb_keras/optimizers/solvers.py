@@ -9,6 +9,7 @@ import contextlib
 import jax.numpy as jnp
 import keras
 
+from lamb_keras.names import DECAYING_SOLVERS
 from lamb_keras.optimizers.adamw import AdamW
 from lamb_keras.optimizers.lamb import Lamb
 from lamb_keras.optimizers.lars import Lars
@@ -18,34 +19,36 @@ from lamb_keras.optimizers.lars import Lars
 _ADAM_EPSILON = 1e-8
 
 
-def _momentum(nesterov, **_):
+def _momentum(**settings):
     # Keras's m ← 0.9m - ηg holds the rates of past steps, TensorFlow 1's m ← 0.9m + g,
     # w ← w - ηm applies today's to past gradients: equal as long as η does not change.
-    return keras.optimizers.SGD(0.0, momentum=0.9, nesterov=nesterov)
+    return keras.optimizers.SGD(0.0, momentum=0.9, **settings)
 
 
-def _adagrad(**_):
+def _adagrad(**settings):
     # TensorFlow 1 has no epsilon and starts the sum of squares at 0.1. The sum never
     # being less, nothing is divided by 0 without an epsilon.
-    return keras.optimizers.Adagrad(0.0, initial_accumulator_value=0.1, epsilon=0.0)
+    return keras.optimizers.Adagrad(
+        0.0, initial_accumulator_value=0.1, epsilon=0.0, **settings
+    )
 
 
-def _adam(**_):
-    return keras.optimizers.Adam(0.0, epsilon=_ADAM_EPSILON)
+def _adam(**settings):
+    return keras.optimizers.Adam(0.0, epsilon=_ADAM_EPSILON, **settings)
 
 
-def _adamw(**_):
-    return AdamW(0.0, weight_decay=0.0, epsilon=_ADAM_EPSILON)
+def _adamw(**settings):
+    return AdamW(0.0, weight_decay=0.0, epsilon=_ADAM_EPSILON, **settings)
 
 
-def _lars(nesterov, **layerwise):
+def _lars(**settings):
     # Algorithm 1 of the paper.
-    return Lars(0.0, weight_decay=0.0, variant="momentum", **layerwise)
+    return Lars(0.0, weight_decay=0.0, variant="momentum", **settings)
 
 
-def _lamb(nesterov, **layerwise):
+def _lamb(**settings):
     # Algorithm 2 of version 5, φ the identity.
-    return Lamb(0.0, weight_decay=0.0, **layerwise)
+    return Lamb(0.0, weight_decay=0.0, **settings)
 
 
 SOLVERS = {
@@ -83,10 +86,11 @@ def solver(
     Args:
         name: one of `SOLVERS`.
         nesterov: of momentum: whether it is Nesterov's.
-        exclude_from_weight_decay: of lars and lamb: regular expressions searched for in
-            variable paths, of the variables with neither decay nor trust ratio.
-        global_clipnorm: of lars and lamb: the longest gradient that is taken as it is,
-            or None.
+        exclude_from_weight_decay: of adamw, lars and lamb: regular expressions searched
+            for in variable paths, of the variables without decay; lars and lamb give
+            them no trust ratio either.
+        global_clipnorm: the longest gradient that is taken as it is, or None; a longer
+            one, all variables' together, is shortened to it.
         track_trust_ratios: of lars and lamb: whether they are recorded.
 
     Raises:
@@ -102,12 +106,14 @@ def solver(
         raise ValueError(
             f"There is no solver {name!r}; expected one of {expected}{cure}."
         )
-    return SOLVERS[name](
-        nesterov=nesterov,
-        exclude_from_weight_decay=list(exclude_from_weight_decay),
-        global_clipnorm=global_clipnorm,
-        track_trust_ratios=track_trust_ratios,
-    )
+    settings = {"global_clipnorm": global_clipnorm}
+    if name == "momentum":
+        settings["nesterov"] = nesterov
+    if name in DECAYING_SOLVERS:
+        settings["exclude_from_weight_decay"] = list(exclude_from_weight_decay)
+    if name in ("lars", "lamb"):
+        settings["track_trust_ratios"] = track_trust_ratios
+    return SOLVERS[name](**settings)
 
 
 def step(

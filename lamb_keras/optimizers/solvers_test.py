@@ -171,6 +171,50 @@ def test_mapped_trials_are_each_trial_alone(name):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
+def test_each_mapped_trial_has_its_own_gradient_shortened_to_global_clipnorm(name):
+    clipping, state, weights, gradients = built(name, global_clipnorm=6.5)
+    taking_all, *_ = built(name)
+    lengths = [np.sqrt(sum(np.sum(np.square(g)) for g in each)) for each in gradients]
+
+    def after(optimizer, gradients):
+        run = through_all_steps(optimizer, gradients)
+        return run(state, weights, RATES, DECAYS)
+
+    def scaled(scales):
+        return [[s * g for g in e] for s, e in zip(scales, gradients, strict=True)]
+
+    scales = np.array([0.5, 1.0, 3.0], "float32")
+    of_scale = jax.vmap(lambda scale: after(clipping, scaled([scale] * len(RATES))))
+    mapped = jax.jit(of_scale)(scales)
+    for i, scale in enumerate(scales):
+        by_hand = scaled([min(scale, 6.5 / length) for length in lengths])
+        assert_close([w[i] for w in mapped], after(taking_all, by_hand), rtol=1e-5)
+    # Of the second, some steps are as they were, and others shorter.
+    assert min(lengths) < 6.5 < max(lengths)
+    unclipped = after(taking_all, gradients)
+    assert not np.allclose(mapped[0][1], unclipped[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_adamw_takes_nothing_off_what_is_excluded(mapped):
+    optimizer, state, weights, gradients = built(
+        "adamw", exclude_from_weight_decay=["bias$", "gamma$"]
+    )
+    run = through_all_steps(optimizer, gradients)
+    if mapped:
+        rates, decays = np.stack([RATES, RATES]), np.stack([0 * DECAYS, DECAYS])
+        run = jax.vmap(run, in_axes=(None, None, 0, 0))
+        ours = [w[1] for w in jax.jit(run)(state, weights, rates, decays)]
+    else:
+        ours = jax.jit(run)(state, weights, RATES, DECAYS)
+    whole, none = (by_keras("adamw", RATES, decays) for decays in (DECAYS, 0 * DECAYS))
+    for path, *each in zip(problem()[0], ours, whole, none, strict=True):
+        after, decayed, kept = each
+        assert_close([after], [decayed if path.endswith("kernel") else kept])
+        assert not np.allclose(decayed, kept, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
 def test_other_learning_rates_and_weight_decays_compile_nothing(name):
     optimizer, state, weights, gradients = built(name)
     traces = []

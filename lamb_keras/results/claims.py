@@ -2,8 +2,8 @@
 
 `claims.yaml` says what tests each claim, `evidence` when data speak for it. Here trials
 become comparisons: those that failed to train are left out, fine-tunings are averaged,
-of a tuned solver the best setting is taken on seeds that had no say in the choice, and
-what is left is paired by seed.
+of a tuned solver the best setting is taken on the seeds that confirm it, which had no
+say in the choice, and what is left is compared over seeds.
 """
 
 import functools
@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from lamb_keras.results import evidence, statistics
+from lamb_keras.results import comparisons, evidence, paper, statistics
+from lamb_keras.results.comparisons import Failures, Means, Nothing, Pairs
 from lamb_keras.results.evidence import NOT_TESTED, Verdict
 
 # What a setting is chosen by: never what is compared.
@@ -37,9 +38,11 @@ def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
     """The verdict of each claim at each scale: a row each, with the numbers behind it.
 
     Args:
-        trials: a row a trial: scale, table, solver, the numbers of its setting, seed
-            (and finetuning_seed), outcome and metrics; unigram_entropy of text or
-            classes of images, which say what guessing comes to.
+        trials: a row a trial, as `trials.frame` makes them, or as `pandas.read_csv`
+            reads them from `trials.csv`: scale, table, solver, the numbers of its
+            setting, seed (and finetuning_seed), confirmation, outcome and metrics;
+            unigram_entropy of text or classes of images, which say what guessing comes
+            to.
 
     Example:
         >>> trials = pd.DataFrame(
@@ -50,13 +53,15 @@ def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
         >>> verdicts(trials).verdict["laptop", 6]
         'supported'
     """
+    trials = _plain(trials)
     made = {
         (scale, number): _verdict(claim, rows)._asdict()
         for scale, rows in trials.groupby("scale", sort=False)
         for number, claim in claims().items()
     }
-    frame = pd.DataFrame.from_dict(made, orient="index").convert_dtypes()
-    return frame.rename_axis(["scale", "claim"])
+    index = pd.MultiIndex.from_tuples(made, names=["scale", "claim"])
+    frame = pd.DataFrame(made.values(), index, Verdict._fields)
+    return frame.convert_dtypes()
 
 
 class _NoEvidence(Exception):
@@ -64,39 +69,66 @@ class _NoEvidence(Exception):
 
 
 def _verdict(claim, trials):
+    if claim["test"] == "none":
+        return Verdict(NOT_TESTED, claim["why"])
     try:
-        return _judged(claim, trials)
+        found = _judged(claim, trials)
     except _NoEvidence as why:
-        return Verdict(NOT_TESTED, f"{why}; needs {claim['needs']}")
+        found = Verdict(NOT_TESTED, str(why))
+    if found.verdict == NOT_TESTED:
+        return found._replace(why=f"{found.why}; needs {claim['needs']}")
+    return found
+
+
+def _plain(trials):
+    """The same trials whether they come from runs or were read from a file."""
+    trials = trials.reset_index(drop=True)
+    told = {"failed": evidence.failed_to_train(trials), "confirmation": False}
+    if "confirmation" in trials:
+        told["confirmation"] = trials.confirmation.eq(True)
+    if "batch_size" in trials:
+        # Beside "65536/32768" a reader of files takes all batches for text.
+        sizes = trials.batch_size.astype(object)
+        told["batch_size"] = sizes.map(_batch_size, na_action="ignore")
+    return trials.assign(**told)
+
+
+def _batch_size(size):
+    return size if "/" in str(size) else int(size)
 
 
 def _judged(claim, trials):
-    if claim["test"] == "none":
-        return Verdict(NOT_TESTED, claim["why"])
-    trials = trials.assign(failed=evidence.failed_to_train(trials))
     first, *others = (
         _of(trials, s) for s in [claim["first"], *claim.get("second", ())]
     )
+    alive = first[~first.failed]
     if claim["test"] == "fails":
+        _check_decay(first, claim)
         return evidence.judge_shares(*_failed(first), *_trained(*others))
     if claim["test"] == "weak":
-        both = first[~first.failed].reindex(columns=claim["metric"])
+        both = alive.reindex(columns=claim["metric"])
         return evidence.judge_correlation(*both.T.to_numpy(float), claim["below"])
-    over, metric, margin = claim.get("over"), claim["metric"], claim.get("margin", 0)
+    if claim["test"] == "explains":
+        factors = dict(alive.reindex(columns=claim["factors"]))
+        return evidence.judge_explained(alive[claim["metric"]], factors)
+    over, margin = claim.get("over"), claim.get("margin", 0)
     if claim["test"] == "alike":
         levels = [first[first[over] == x] for x in sorted(first[over].unique())]
         pairs = [(level, levels[0]) for level in levels[1:]]
     elif over:
-        (second,) = others
-        both = sorted(set(first[over]) & set(second[over]), key=str)
-        pairs = [(first[first[over] == x], second[second[over] == x]) for x in both]
+        pairs = [
+            (first[first[over] == level], second[second[over] == level])
+            for second in others
+            for level in dict.fromkeys(first[over])
+            if level in set(second[over])
+        ]
     else:
         pairs = [(first, second) for second in others]
-    if not pairs:
+    compared = [_compared(claim, trials, *pair) for pair in pairs]
+    if not (compared := [each for each in compared if each]):
         raise _NoEvidence(f"nothing to compare over {over}")
-    comparisons = [_by_seed(a, metric) - _by_seed(b, metric) for a, b in pairs]
     high = margin if claim["test"] == "alike" else np.inf
-    return evidence.judge([each.dropna() for each in comparisons], -margin, high)
+    return evidence.judge(compared, claim.get("by", -margin), high)
 
 
 def _of(trials, side):
@@ -104,36 +136,117 @@ def _of(trials, side):
     named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
     for name, wanted in side.items():
         wanted = wanted if isinstance(wanted, list) else [wanted]
-        trials = trials[trials.get(name, pd.Series(index=trials.index)).isin(wanted)]
+        # As text: of a file with a batch of "65536/32768" every batch is read as text.
+        of_it = trials.get(name, pd.Series(index=trials.index)).astype(str)
+        trials = trials[of_it.isin(map(str, wanted))]
     if trials.empty:
         raise _NoEvidence(f"no trial of {named}")
     return trials
 
 
-def _by_seed(rows, metric):
-    """The metric of each seed, of one setting.
+def _check_decay(rows, claim):
+    """Refuses trainings so short that their decay alone erases what they learn."""
+    if not {"weight_decay", "steps"} <= {*rows}:
+        raise _NoEvidence("the trials do not tell their weight decay and steps")
+    # A shorter training takes more off at a step: decay x steps is kept.
+    applied = (rows.weight_decay * claim["published_steps"] / rows.steps).max()
+    if not applied < claim["decay_below"]:
+        raise _NoEvidence(
+            f"a step takes {applied:.0%} off a weight, whatever the learning rate"
+        )
 
-    Fine-tunings of one pre-training are averaged: they are no further seeds. Of several
-    settings the best by held-out accuracy is taken, but only on seeds that no other
-    setting has: those that chose it flatter it.
+
+def _compared(claim, trials, *sides):
+    """What there is to compare of two sides; None where it is not to count.
+
+    Where one side failed to train with most seeds, it has no metric. If it is what the
+    claim says to be behind, or not to be, and its solver trains in another setting, the
+    failures are counted: a solver that never trains was run wrongly. A reference that
+    failed is none: not to be worse than it says nothing. Of other numbers of the same
+    solver, it only says that they are not better.
+    """
+    try:
+        rows = [_chosen(side) for side in sides]
+        (failed, of), (second_failed, second_of) = counts = [*map(_seeds, rows)]
+        first_lost, second_lost = (lost >= n / 2 for lost, n in counts)
+        if first_lost or second_lost:
+            lost = rows[0] if first_lost else rows[1]
+            told = _told(lost)
+            if first_lost and second_lost or not _trains(lost, trials):
+                return Nothing(told)
+            if second_lost and claim["test"] != "ahead":
+                same = rows[0].solver.iloc[0] == rows[1].solver.iloc[0]
+                return None if same and claim["test"] == "not_worse" else Nothing(told)
+            return Failures(failed, of, second_failed, second_of)
+        metric = claim["metric"]
+        first, second = (_by_seed(each, metric) for each in rows)
+    except _NoEvidence as why:
+        return Nothing(str(why))
+    both = (first - second).dropna()
+    if len(both) >= comparisons.SIGN_FLIPS_FROM:
+        return Pairs(both)
+    tables = {*sides[0].table, *sides[1].table}
+    pool = trials[trials.table.isin(tables) & ~trials.failed]
+    spreads = (_spread(pool[pool.solver == r.solver.iloc[0]], metric) for r in rows)
+    return Means(first, second, *spreads)
+
+
+def _chosen(rows):
+    """The trials of one setting: of several, the confirmations of the best.
+
+    The best is so by held-out accuracy on the seeds that are no confirmations.
     """
     rows = rows.assign(setting=_settings(rows))
-    name = f"{rows.solver.iloc[0]} of table {rows.table.iloc[0]}"
-    if rows.setting.nunique() > 1:
-        settings = rows.groupby("seed").setting.transform("nunique")
-        tuning = rows[settings > 1].assign(outcome=rows.failed.map(OUTCOMES))
-        if tuning.empty:
-            raise _NoEvidence(f"the settings of {name} have no seed in common")
-        best = statistics.choose(tuning.to_dict("records"), HELD_OUT, ["setting"])
-        rows = rows[(rows.setting == best.setting["setting"]) & (settings == 1)]
-        if rows.empty:
-            raise _NoEvidence(f"the best setting of {name} has no fresh seeds")
+    if rows.setting.nunique() == 1:
+        return rows
+    tuning = rows[~rows.confirmation].assign(outcome=rows.failed.map(OUTCOMES))
+    if tuning.empty:
+        raise _NoEvidence(f"of {_name(rows)} there are confirmations alone")
+    best = statistics.choose(tuning.to_dict("records"), HELD_OUT, ["setting"])
+    fresh = rows[(rows.setting == best.setting["setting"]) & rows.confirmation]
+    if fresh.empty:
+        raise _NoEvidence(f"the best setting of {_name(rows)} has no fresh seeds")
+    return fresh
+
+
+def _by_seed(rows, metric):
+    """The metric of each seed that trained, the greater the better.
+
+    Fine-tunings of one pre-training are averaged: they are no further seeds.
+    """
     alive = rows[~rows.failed]
-    # What mostly failed was run wrongly, and the rest of it is what luck left.
-    if len(alive) <= len(rows) / 2:
-        failed = f"{rows.failed.sum()} of {statistics.count(len(rows), 'trial')}"
-        raise _NoEvidence(f"{failed} of {name} failed to train")
-    return alive.groupby("seed")[metric].mean()
+    values = alive[metric].astype(float).groupby(alive.seed).mean()
+    return (-values if metric.endswith("_loss") else values).dropna()
+
+
+def _spread(rows, metric):
+    """How a solver's seeds spread about their setting's mean, over all its settings."""
+    of_seeds = rows[metric].astype(float).groupby([_settings(rows), rows.seed]).mean()
+    values = of_seeds.dropna().rename_axis(["setting", "seed"]).reset_index("setting")
+    return comparisons.spread(values[metric], values.setting)
+
+
+def _seeds(rows):
+    """How many seeds failed to train, and of how many."""
+    lost = rows.failed.groupby(rows.seed).all()
+    return int(lost.sum()), len(lost)
+
+
+def _trains(rows, trials):
+    """Whether the solver of these rows trains in some setting of their experiment."""
+    experiment = trials.table.map(lambda table: paper.tables()[table].experiment)
+    same = experiment == experiment[rows.index[0]]
+    others = trials[same & (trials.solver == rows.solver.iloc[0])]
+    return bool((others.failed.groupby(_settings(others)).mean() < 0.5).any())
+
+
+def _name(rows):
+    return f"{rows.solver.iloc[0]} of table {rows.table.iloc[0]}"
+
+
+def _told(rows):
+    failed = f"{rows.failed.sum()} of {statistics.count(len(rows), 'trial')}"
+    return f"{failed} of {_name(rows)} failed to train"
 
 
 def _settings(rows):

@@ -1,19 +1,19 @@
 """When data speak for a claim and when against it: the rules, the same for all claims.
 
-Differences are paired by seed, and every one-sided test is at 2.5 %, so that what is
-supported has a 95 % interval on the claim's side. From six pairs on it is the exact
-sign-flip test, which cannot reach 2.5 % below; with fewer pairs, Student's t with the
-variance pooled over the comparisons of one claim, which are several batches of the same
-solvers. Without six pairs and without four degrees of freedom there is no verdict.
+Every one-sided test is at 2.5 %, so that what is supported has a 95 % interval on the
+claim's side. With six pairs of seeds or more it is the exact sign-flip test; with
+fewer, Student's t of two means, each with the spread of its solver's seeds pooled over
+the settings that are compared (`comparisons`). Without four degrees of freedom there is
+no verdict. Of what failed to train no metric is compared; that it failed is evidence
+where the other setting trained, by Fisher's exact test.
 
 A claim of several comparisons is supported if each of them is: an intersection-union
 test, which needs no correction. It is contradicted if one of them is, by Holm's.
 
-All numbers here were fixed before any verdict was seen.
+All numbers here were fixed before any verdict was seen. How often each rule errs is
+simulated in `evidence_test.py`.
 """
 
-import functools
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,15 +22,23 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lamb_keras.results.comparisons import (
+    ALPHA,
+    Comparison,
+    Failures,
+)
 from lamb_keras.results.statistics import CHANCE_BAND
 
-ALPHA = 0.025
-SIGN_FLIPS_FROM = 6
-DEGREES_OF_FREEDOM = 4
 # With this chance the further seeds that are asked for decide a claim.
 POWER = 0.8
 # More seeds than this are not asked for.
 SEEDS = 100
+# Fewer trials than this say nothing of a correlation or of what explains accuracy.
+TRIALS = 24
+RESAMPLES = 999
+# Of what explains accuracy, an interval of 99 %: one of 95 %, of the few trials of a
+# sweep, would be wrong in up to nine of a hundred.
+EXPLAINS = 0.005
 
 VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = (
     "supported",
@@ -86,61 +94,6 @@ def failed_to_train(rows: pd.DataFrame) -> pd.Series:
     return failed
 
 
-def p_greater(differences: Sequence[float], sd: float, df: int) -> float:
-    """The chance of so large a mean if the true one is at most zero; NaN if unknown.
-
-    Args:
-        differences: a pair each.
-        sd, df: of one difference, pooled over the comparisons of a claim.
-    """
-    differences = np.asarray(differences, float)
-    n = len(differences)
-    if n >= SIGN_FLIPS_FROM:
-        sums = _signs(n) @ differences
-        # The first are the signs as they are; equal sums may differ in the last bit.
-        return float(np.mean(sums >= sums[0] - 1e-9 * np.abs(differences).sum()))
-    if n < 2 or df < DEGREES_OF_FREEDOM:
-        return math.nan
-    if sd == 0:
-        return 0.0 if differences.mean() > 0 else 1.0
-    return float(stats.t.sf(differences.mean() / (sd / math.sqrt(n)), df))
-
-
-@functools.cache
-def _signs(n):
-    """All signs of n numbers, or 4,096 drawn ones of more than twelve.
-
-    `scipy.stats.permutation_test` gives the same chances in fifty times the time.
-    """
-    if n <= 12:
-        return np.array(list(itertools.product((1, -1), repeat=n)))
-    drawn = np.random.default_rng(0).choice((1, -1), (2**12, n))
-    return np.vstack([np.ones(n, int), drawn])
-
-
-def pooled(comparisons: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """The standard deviation of a difference about its comparison's mean, and its df.
-
-    Example:
-        >>> pooled([[1.0, 3.0], [5.0, 5.0]])
-        (1.0, 2)
-    """
-    squares = sum(np.var(each) * len(each) for each in comparisons)
-    df = sum(len(each) - 1 for each in comparisons)
-    return math.sqrt(squares / df) if df else math.nan, df
-
-
-def interval(differences: Sequence[float], sd: float, df: int) -> tuple[float, float]:
-    """A 95 % interval of a mean: by bootstrap, or by Student's t of fewer than six."""
-    differences = np.asarray(differences, float)
-    n, mean = len(differences), differences.mean()
-    if n >= SIGN_FLIPS_FROM and differences.std() > 0:
-        found = stats.bootstrap((differences,), np.mean, n_resamples=2000, rng=0)
-        return tuple(map(float, found.confidence_interval))
-    reach = stats.t.isf(ALPHA, df) * sd / math.sqrt(n) if df else math.nan
-    return float(mean - reach), float(mean + reach)
-
-
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's adjustment of p-values, in their order; NaN counts as 1.
 
@@ -157,56 +110,80 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def judge(
-    comparisons: Sequence[Sequence[float]],
-    low: float = 0.0,
-    high: float = math.inf,
+    comparisons: Sequence[Comparison], low: float = 0.0, high: float = math.inf
 ) -> Verdict:
-    """Whether the true mean of every comparison lies between two bounds.
+    """Whether the true difference of every comparison lies between two bounds.
 
     (0, ∞) is the claim to be ahead, (-margin, ∞) not to be worse by more than a margin,
     (-margin, margin) to be alike: two one-sided tests.
 
-    Args:
-        comparisons: of each, the paired differences, a seed each.
+    A comparison without evidence keeps a claim from being supported, and not from being
+    contradicted by another one.
 
     Example:
-        >>> judge([[0.1, 0.2, 0.15, 0.12, 0.18, 0.11, 0.2]]).verdict
+        >>> from lamb_keras.results.comparisons import Nothing, Pairs
+        >>> judge([Pairs([0.1, 0.2, 0.15, 0.12, 0.18, 0.11, 0.2])]).verdict
         'supported'
-        >>> judge([[0.1, 0.2, 0.15]]).verdict
+        >>> judge([Nothing("there is no trial of lamb")]).verdict
         'not tested here'
     """
-    comparisons = [np.asarray(each, float) for each in comparisons]
-    n = min(map(len, comparisons), default=0)
-    sd, df = pooled(comparisons) if n else (math.nan, 0)
-    if n < 2:
-        return Verdict(NOT_TESTED, "a single seed decides nothing", n)
-    if n < SIGN_FLIPS_FROM and df < DEGREES_OF_FREEDOM:
-        why = f"{n} pairs of seeds and nothing to pool with decide nothing"
-        return Verdict(NOT_TESTED, why, n, more_seeds=SIGN_FLIPS_FROM - n)
-    inside, outside, slack = [], [], []
-    for each in comparisons:
-        bounds = [each - low] + ([high - each] if math.isfinite(high) else [])
-        inside.append(max(p_greater(bound, sd, df) for bound in bounds))
-        beyond = (p_greater(-bound, sd, df) for bound in bounds)
-        # Beyond either bound; two tests need twice the evidence.
-        outside.append(min(len(bounds) * p for p in beyond))
-        slack.append(min(bound.mean() for bound in bounds))
-    worst = int(np.argmin(slack))
-    told = (n, float(comparisons[worst].mean()), *interval(comparisons[worst], sd, df))
-    words = f"{told[1]:+.4g} ({told[2]:+.4g} to {told[3]:+.4g}) over {n} pairs"
+    known = [each for each in comparisons if not each.why]
+    inside = [_p_inside(each, low, high) for each in known]
+    outside = [_p_outside(each, low, high) for each in known]
+    outside += [1.0] * (len(comparisons) - len(known))
+    contradicted = min(holm(outside)) <= ALPHA
+    if len(known) < len(comparisons) and not contradicted:
+        unknown = next(each for each in comparisons if each.why)
+        return Verdict(NOT_TESTED, unknown.why, unknown.n)
+
+    def badness(i):
+        return inside[i], -_slack(known[i], low, high)
+
+    worst = known[max(range(len(known)), key=badness)]
+    told = _told(worst)
+    if contradicted:
+        return Verdict(CONTRADICTED, *told)
     if all(p <= ALPHA for p in inside):
-        return Verdict(SUPPORTED, words, *told)
-    if min(holm(outside)) <= ALPHA:
-        return Verdict(CONTRADICTED, words, *told)
-    return Verdict(INCONCLUSIVE, words, *told, _more_seeds(n, slack[worst], sd))
+        return Verdict(SUPPORTED, *told)
+    return Verdict(INCONCLUSIVE, *told, _more_seeds(worst, low, high))
 
 
-def _more_seeds(n, slack, sd):
+def _p_inside(comparison, low, high):
+    above = comparison.p_above(low)
+    return max(above, comparison.p_below(high)) if math.isfinite(high) else above
+
+
+def _p_outside(comparison, low, high):
+    below = comparison.p_below(low)
+    if not math.isfinite(high):
+        return below
+    # Beyond either bound; two tests need twice the evidence.
+    return min(1.0, 2 * min(below, comparison.p_above(high)))
+
+
+def _slack(comparison, low, high):
+    """How far inside the bounds the estimate lies."""
+    return min(comparison.estimate - low, high - comparison.estimate)
+
+
+def _told(comparison):
+    if isinstance(comparison, Failures):
+        return comparison.words, comparison.n
+    estimate, (low, high) = comparison.estimate, comparison.interval()
+    words = (
+        f"{estimate:+.4g} ({low:+.4g} to {high:+.4g}) over {comparison.n} "
+        f"{comparison.unit}"
+    )
+    return words, comparison.n, estimate, low, high
+
+
+def _more_seeds(comparison, low, high):
     """How many further seeds would decide, if means and spread stay what they are."""
+    slack, sd, n = _slack(comparison, low, high), comparison.sd, comparison.n
     if not slack or not sd > 0:
         return None
     z = stats.norm.isf(ALPHA) + stats.norm.isf(1 - POWER)
-    needed = max(math.ceil((z * sd / slack) ** 2), SIGN_FLIPS_FROM, n + 1)
+    needed = max(math.ceil((z * sd / slack) ** 2), comparison.least, n + 1)
     return needed - n if needed - n <= SEEDS else None
 
 
@@ -252,17 +229,20 @@ def judge_correlation(
     pairs = np.asarray([first, second], float)
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     n = pairs.shape[1]
-    if n < 4 * SIGN_FLIPS_FROM:
+    if n < TRIALS:
         return Verdict(NOT_TESTED, f"{n} trials are too few for a correlation", n)
 
-    def size(x, y):
-        return abs(stats.spearmanr(x, y).statistic)
+    def size(x, y, axis=-1):
+        x, y = (stats.rankdata(each, axis=axis) for each in (x, y))
+        x, y = (each - each.mean(axis, keepdims=True) for each in (x, y))
+        squares = (x**2).sum(axis) * (y**2).sum(axis)
+        return np.abs((x * y).sum(axis)) / np.sqrt(squares)
 
     if (estimate := float(size(*pairs))) > 1 - 1e-9:
         low = high = estimate
     else:
         drawn = stats.bootstrap(
-            tuple(pairs), size, paired=True, vectorized=False, n_resamples=999, rng=0
+            tuple(pairs), size, paired=True, n_resamples=RESAMPLES, rng=0
         )
         low, high = map(float, drawn.confidence_interval)
     words = f"|ρ| = {estimate:.2f} ({low:.2f} to {high:.2f}) over {n} trials"
@@ -270,3 +250,58 @@ def judge_correlation(
         SUPPORTED if high < below else CONTRADICTED if low > below else INCONCLUSIVE
     )
     return Verdict(verdict, words, n, estimate, low, high)
+
+
+def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Verdict:
+    """Whether the first of several numbers explains most of the variance of ranks.
+
+    The share that a number explains is ε² of a one-way layout: the part of the variance
+    between its levels, less what as many levels would seem to explain by chance. The
+    first number's share is compared with that of every other one; the interval is a
+    bootstrap of 99 %, of the error of a share about that of the trials drawn from.
+
+    Example:
+        >>> rate, decay = np.divmod(np.arange(64), 8)
+        >>> judge_explained(rate + 0.01 * decay, {"rate": rate, "decay": decay}).verdict
+        'supported'
+    """
+    ranks, n = stats.rankdata(values), len(values)
+    every = [pd.factorize(np.asarray(of))[0] for of in factors.values()]
+    first, *others = (of for of in every if len(set(of)) > 1 or of is every[0])
+    if n < max(TRIALS, 2 * len(set(first))) or len(set(first)) < 2 or not others:
+        return Verdict(NOT_TESTED, f"{n} trials are too few to tell numbers apart", n)
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    counts = drawn.astype(float)  # whose products are fifty times as fast
+    once = np.ones((1, n))
+    found = []
+    for other in others:
+        share = _explained(ranks, once, first) - _explained(ranks, once, other)
+        plain = _explained(ranks, once, first, 0) - _explained(ranks, once, other, 0)
+        again = _explained(ranks, counts, first) - _explained(ranks, counts, other)
+        low, high = share - np.quantile(again - plain, (1 - EXPLAINS, EXPLAINS))
+        found.append((float(share[0]), float(low), float(high)))
+    # Of several, each could be above by chance.
+    estimate, low, high = min(found)
+    name = next(iter(factors))
+    words = (
+        f"{name.replace('_', ' ')} explains {_explained(ranks, once, first)[0]:.0%} of "
+        f"the variance of ranks, {estimate:+.2f} ({low:+.2f} to {high:+.2f}) against "
+        f"what explains most beside it, over {n} trials"
+    )
+    if all(low > 0 for _, low, _ in found):
+        verdict = SUPPORTED
+    else:
+        verdict = CONTRADICTED if high < 0 else INCONCLUSIVE
+    return Verdict(verdict, words, n, estimate, low, high)
+
+
+def _explained(values, counts, levels, less=1):
+    """ε² for each row of how often a value counts; η² if nothing is to be taken off."""
+    indicator = np.asarray(levels[:, None] == np.unique(levels), float)
+    sizes, sums = counts @ indicator, (counts * values) @ indicator
+    n, mean = counts.sum(1), (counts @ values) / counts.sum(1)
+    total = counts @ values**2 - n * mean**2
+    parts = np.divide(sums**2, sizes, out=np.zeros(sums.shape), where=sizes > 0)
+    between, df = parts.sum(1) - n * mean**2, (sizes > 0).sum(1) - 1
+    within = (total - between) / (n - df - 1)
+    return (between - less * df * within) / total

@@ -9,6 +9,8 @@ import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = "sections.css"
+# A verdict is told by word and mark, not by its color alone.
+MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 
 
 class Html(str):
@@ -48,6 +50,11 @@ def duration(seconds: float | None) -> str:
     return "{} h {} min".format(*divmod(minutes, 60))
 
 
+def mark(verdict: str) -> str:
+    """The mark that stands before a verdict."""
+    return MARKS.get(verdict, "–")
+
+
 def words(name: str) -> str:
     """The name of a parameter as people read it."""
     return name.replace("_", " ").replace("l2", "L2")
@@ -77,6 +84,25 @@ def span(values) -> str:
     return " to ".join(dict.fromkeys(ends[:1] + ends[1:][-1:])) or "–"
 
 
+def listed(numbers: list[int]) -> str:
+    """Rising numbers as people list them.
+
+    Example:
+        >>> listed([3, 5, 9, 10, 11]), listed([7]), listed([1, 2])
+        ('3, 5 and 9 to 11', '7', '1 and 2')
+    """
+    runs = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = []
+    for run in runs:
+        words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def percent(fractions: list[float]) -> str:
     """Fractions as a span of per cents: "10 to 11.1 %"."""
     return f"{span([round(100 * f, 1) for f in fractions])} %" if fractions else "–"
@@ -100,6 +126,6 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, duration, words, line, span, percent, signed, data_uri)
-    environment.filters |= {each.__name__: each for each in filters}
+    filters = (moment, duration, mark, words, line, span, listed, percent, signed)
+    environment.filters |= {each.__name__: each for each in (*filters, data_uri)}
     return environment

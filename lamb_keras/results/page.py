@@ -26,8 +26,9 @@ SHOWN = (
 def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
     """The executed notebook at `notebook` as HTML, with its code only if asked for.
 
-    The title is the notebook's first heading; `back` is a link to where the reader
-    came from.
+    A cell whose metadata say that its source is not hidden shows it in any case. The
+    title is the notebook's first heading; `back` is a link to where the reader came
+    from.
     """
     headings = []
 
@@ -70,6 +71,10 @@ def _body(notebook, code):
 
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:
+        shown = code or cell.metadata.get("jupyter", {}).get("source_hidden") is False
+        if cell.cell_type == "code" and not shown:
+            # As nbconvert's own preprocessor of tags would.
+            cell.metadata["transient"] = {"remove_source": True}
         # Scraps are for programs; nbconvert would warn that it cannot show them.
         cell["outputs"] = [
             output
@@ -77,12 +82,12 @@ def _body(notebook, code):
             if not output.get("data") or set(output.data) & set(SHOWN)
         ]
     resources = {"metadata": {"path": str(notebook.parent)}}
-    body, _ = _exporter(code).from_notebook_node(content, resources)
+    body, _ = _exporter().from_notebook_node(content, resources)
     return body
 
 
 @functools.cache
-def _exporter(code):
+def _exporter():
     """One for all pages: it compiles its templates, which takes longer than a page."""
     from nbconvert import HTMLExporter
     from traitlets.config import Config
@@ -91,7 +96,6 @@ def _exporter(code):
     config = Config(
         HTMLExporter={
             "template_name": "basic",
-            "exclude_input": not code,
             "exclude_input_prompt": True,
             "exclude_output_prompt": True,
             "exclude_anchor_links": True,

@@ -57,6 +57,15 @@ def test_a_page_of_an_executed_run_asks_for_nothing_and_shows_code_if_asked(
     assert "glue_figure" in html and "glue_figure" not in page(executed_run)
 
 
+def test_a_cell_that_says_so_shows_its_code_in_any_case(tmp_path):
+    hidden, open_ = nbformat.v4.new_code_cell("a = 1"), nbformat.v4.new_code_cell("b")
+    open_.metadata["jupyter"] = {"source_hidden": False}
+    text = nbformat.v4.new_markdown_cell("# Words")
+    html = page(write(tmp_path / "a.ipynb", text, hidden, open_))
+    assert html.count("input_area") - html.count(".input_area") == 1
+    assert "Words</h1>" in html
+
+
 def test_the_title_and_the_contents_are_the_notebooks_headings(executed_run):
     html = page(executed_run, back="../report.html")
     assert "<title>LeNet on digits</title>" in html

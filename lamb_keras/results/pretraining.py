@@ -3,6 +3,9 @@
 A trial here is one fine-tuning of one pre-training, with the numbers of both: `seed` is
 the pre-training's and `finetuning_seed` its own. A pre-training that diverged is one
 trial, which was never fine-tuned.
+
+A run may have controls, which no cell of the paper's is made of: a mixed batch without
+a second warm-up, rates around the rule's, other solvers in Table 4.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,12 +39,14 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
     for published in (own, *(paper.tables()[number] for number in own.fills)):
         places = {
             place: group
-            for place, group in _places(trials, published).items()
+            for place, group in _places(trials, published, own).items()
             if published is own or place[0] in published.labeled_rows()
         }
         rows = len({row for row, _ in places})
         for (row, column), group in places.items():
             place = {"table": published.number, "row": row, "column": column}
+            if own.solver and len(set(map(_setting, group))) == 1:
+                group = statistics.of_sweep(group)  # a row of settings
             cell = place | _cell(group, published.column(column).metric)
             if cell["settings_tried"] > 1:
                 cell["chosen"] |= _peak(cell["chosen"], group)
@@ -56,13 +61,15 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
 def of_chosen(curves: Iterable[dict], trials: Sequence[dict], table: int) -> list[dict]:
     """Of curves, those of the settings that cells of the table are made of.
 
-    Each gets the `steps` of its whole pre-training.
+    Each gets the `steps` of its whole pre-training. Controls and confirmations are left
+    out.
     """
-    steps = {}
-    for group in _places(trials, paper.tables()[table]).values():
+    published, steps = paper.tables()[table], {}
+    own = [trial for trial in trials if not _besides(trial, published, trials)]
+    for group in _places(own, published, published).values():
         setting = {"solver": group[0]["solver"]} | statistics.choose(group).setting
         steps[_setting(setting)] = group[0].get("steps")
-    shown = ((row, _setting(row)) for row in curves)
+    shown = ((row, _setting(row)) for row in statistics.of_sweep(curves))
     return [row | {"steps": steps[key]} for row, key in shown if key in steps]
 
 
@@ -125,15 +132,30 @@ def _setting(row):
     return tuple(row.get(name) for name in ("solver", *statistics.SETTING))
 
 
-def _places(trials, table):
-    """The trials of each cell, by row and column."""
+def _places(trials, table, own):
+    """The trials of each cell, by row and column; `own` is the table of their run."""
     places = {}
     for trial in statistics.of_first_form(trials):
+        row = table.label_of(trial) + _besides(trial, own, trials)
         for column in map(table.column, table.results):
             if column.holds.items() <= trial.items():
-                place = table.label_of(trial), column.name
-                places.setdefault(place, []).append(trial)
+                places.setdefault((row, column.name), []).append(trial)
     return places
+
+
+def _besides(trial, own, trials):
+    """What makes a trial a control, to be added to the name of its row."""
+    if trial.get("rewarmup") is False:
+        return ", without a second warm-up"
+    if own.solver and trial["solver"] != own.solver:
+        return f", {trial['solver']}"
+    if "learning_rate" in own.settings:
+        # The rule's, at the batch that it is for: the largest.
+        rate = own.rows[-1]["learning_rate"]
+        tried = {t["learning_rate"] for t in trials if t["solver"] == own.solver}
+        if rate in tried and trial["learning_rate"] != rate:
+            return f", learning rate {trial['learning_rate']}"
+    return ""
 
 
 def _cell(trials, metric):

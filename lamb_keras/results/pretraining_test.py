@@ -197,3 +197,58 @@ def test_what_pretraining_is_worth_is_computed_from_the_trials():
     # Where nothing can be said, nothing is.
     assert pretraining.worth([diverged()], REFERENCES) == []
     assert pretraining.worth([trial()], {}) == []
+
+
+def test_lars_is_told_by_the_fine_tunings_of_fresh_seeds():
+    trials = [
+        trial("lars", learning_rate=rate, validation_accuracy=rate, f1=99.0, minutes=9)
+        for rate in (0.01, 0.02)
+    ]
+    trials += [
+        trial("lars", finetuning_seed=n, f1=50.0 + n, learning_rate=0.02, minutes=1)
+        | {"seed": seed, "confirmation": True}
+        for seed in (7, 8)
+        for n in (0, 1)
+    ]
+    cell = by_place(trials, 2)[2, "LARS", "512"]
+    assert (cell["value"], cell["n"], cell["settings_tried"]) == (50.5, 4, 2)
+    assert [row["seed"] for row in pretraining.of_chosen(trials, trials, 2)] == [0]
+
+
+def test_controls_have_rows_of_their_own_and_fill_no_other_table():
+    base = trial(batch_size=32768)
+    rates = [base | {"learning_rate": rate, "f1": 99.0} for rate in (0.0025, 0.01)]
+    adamw = [
+        trial("adamw", 32768, learning_rate=rate, validation_accuracy=rate, f1=f1)
+        for rate, f1 in ((0.1, 99.0), (0.2, 50.0))
+    ]
+    again = base | {"seed": 1, "confirmation": True, "f1": 99.0}
+    found = by_place([rates[0], base, *rates[1:], again, *adamw], 4)
+    f1 = {place[1:]: c["value"] for place, c in found.items() if place[0] == 4}
+    assert f1 == {
+        ("32768", "f1"): 60.0,
+        ("32768, learning rate 0.0025", "f1"): 99.0,
+        ("32768, learning rate 0.01", "f1"): 99.0,
+        ("32768, adamw", "f1"): 50.0,
+    }
+    filled = {place: c["value"] for place, c in found.items() if place[0] != 4}
+    assert filled == {
+        (1, "LAMB, 32768", "f1_dev"): 60.0,
+        (1, "LAMB, 32768", "time_minutes"): 0.5,
+        (2, "LAMB", "32K"): 60.0,
+    }
+    shown = pretraining.of_chosen([*rates, base, *adamw], [*rates, base, *adamw], 4)
+    assert [row["learning_rate"] for row in shown] == [0.005]
+
+
+def test_of_the_mixed_batch_the_paper_warms_up_twice():
+    mixed = [
+        trial(
+            batch_size="65536/32768", rewarmup=again, f1=f1, validation_accuracy=right
+        )
+        for again, f1, right in ((True, 58.0, 0.3), (False, 40.0, 0.5))
+    ]
+    found = by_place(mixed, 1)
+    row = "LAMB, 65536/32768"
+    assert found[1, row, "f1_dev"]["value"] == 58.0
+    assert found[1, f"{row}, without a second warm-up", "f1_dev"]["value"] == 40.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from lamb_keras.results import paper, statistics
+from lamb_keras.results import evidence, paper, statistics, trials
 from lamb_keras.results.runs import Run
 from lamb_keras.results.statistics import is_finite
 from lamb_keras.store import atomic
@@ -17,6 +17,7 @@ CSV_COLUMNS = (
 )
 # Of equal settings of several tables, the first table's is chosen.
 TUNED = (*statistics.SETTING, "table")
+UNTRAINED = "did not train"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Result:
     ours: float | str | None = None
     spread: float | None = None  # None for one seed
     n: int | None = None
-    status: str = "not run"  # or "run", "diverged", "failed"
+    status: str = "not run"  # or "run", "diverged", UNTRAINED, "failed"
     dataset: str | None = None
     run: str | None = None
     extra: bool = False  # whether version 3 of the paper alone prints this row
@@ -48,7 +49,7 @@ class Result:
 
     @property
     def done(self) -> bool:
-        return self.status in ("run", "diverged")
+        return self.status in ("run", "diverged", UNTRAINED)
 
     @property
     def measured(self) -> bool:
@@ -68,6 +69,9 @@ class Result:
 def reconstruct(runs: Iterable[Run]) -> list[Result]:
     """Every cell of the 25 tables, in the paper's order, with our result.
 
+    A cell whose trials all ended no better than guessing (`evidence.failed_to_train`)
+    did not train, whatever value it has.
+
     A cell that several runs fill takes it from the run of its own table, else from
     the latest. A cell of a table whose run failed is "failed"; of one that no run
     filled, "not run". Cells that are the best of other tables come from the runs of
@@ -78,12 +82,16 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     measured = _measured(runs)
     for place, cell in best_of(runs).items():
         measured[place] = _ours(cell) if cell else {}
+    failed = _failed_to_train(runs)
+    for place, ours in measured.items():
+        if ours.get("status") == "run" and _all_failed(place, ours, failed):
+            ours["status"] = UNTRAINED
     lost = [run for run in runs if not run.succeeded]
-    failed = {run.table: {"status": "failed", "run": run.name} for run in lost}
+    no_run = {run.table: {"status": "failed", "run": run.name} for run in lost}
     results = []
     for table in paper.tables().values():
         for cell in table.cells():
-            ours = measured.pop(cell[:3], failed.get(cell.table, {}))
+            ours = measured.pop(cell[:3], no_run.get(cell.table, {}))
             results.append(Result(**cell._asdict() | ours))
         own = [place for place in measured if place[0] == table.number]
         results += [Result(*place, None, **measured[place]) for place in own]
@@ -181,6 +189,39 @@ def _measured(runs):
         place = cell["table"], cell["row"], cell["column"]
         measured[place] = _ours(cell | _made_by(run))
     return measured
+
+
+def _failed_to_train(runs):
+    """The trials of each run by its name, each with whether it came to nothing."""
+    return {
+        run.name: [
+            trial | {"failed": lost}
+            for trial, lost in zip(
+                run.trials, evidence.failed_to_train(trials.frame([run])), strict=True
+            )
+        ]
+        for run in runs
+        if run.succeeded and run.trials
+    }
+
+
+def _all_failed(place, ours, failed):
+    """Whether every trial that a cell is made of came to nothing."""
+    number, row, column = place
+    table = paper.tables()[number]
+    if row not in table.labeled_rows() or table.column(column).metric == "minutes":
+        return False
+    called = {name: solver for solver, name in table.solver_rows.items()}
+    solver = {"solver": called.get(row, table.entry(row, column))}
+    numbers = solver | table.numbers_of(row, column) | ours.get("chosen", {})
+    numbers.pop("table", None)
+    group = [
+        trial["failed"]
+        for trial in statistics.of_first_form(failed.get(ours["run"], ()))
+        if all(trial.get(name) == value for name, value in numbers.items())
+        and trial.get("rewarmup") is not False
+    ]
+    return bool(group) and all(group)
 
 
 def _made_by(run):

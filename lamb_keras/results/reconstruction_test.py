@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamb_keras.results import paper, reconstruction, runs
+from lamb_keras.results import paper, pretraining, reconstruction, runs, statistics
 from lamb_keras.results.reconstruction import (
     best_of,
     by_table,
@@ -225,3 +225,36 @@ def test_where_nothing_finished_the_cell_is_diverged(found):
     place = 3, "adam", "default"
     lost = best(found, 11, lambda ts: [t | {"outcome": "diverged"} for t in ts], place)
     assert (lost["status"], lost["value"], lost["diverged"]) == ("diverged", None, 11)
+
+
+def guessed(run, **how_bad):
+    """The run with these metrics in every trial."""
+    trials = [trial | how_bad for trial in run.trials]
+    of_it = pretraining if run.notebook == "bert_squad" else statistics
+    cells = of_it.cells(trials, run.table)
+    return replace(run, scraps=run.scraps | {"trials": trials, "cells": cells})
+
+
+def test_what_ended_no_better_than_guessing_did_not_train_and_keeps_its_value(imitated):
+    (run,) = [run for run in runs.read(imitated) if run.table == 7]
+    cells = by_table(reconstruct([guessed(run, test_accuracy=0.15)]))[7]
+    assert {cell.status for cell in cells} == {"did not train"}
+    assert all(cell.done and cell.ours == pytest.approx(0.15) for cell in cells)
+    # One seed that trained is enough.
+    best = [t | {"test_accuracy": 0.15 if t["seed"] else 0.9} for t in run.trials]
+    told = statistics.cells(best, 7)
+    scraps = run.scraps | {"trials": best, "cells": told}
+    cells = by_table(reconstruct([replace(run, scraps=scraps)]))[7]
+    assert {cell.status for cell in cells} == {"run"}
+
+
+def test_text_that_ends_above_the_unigram_entropy_did_not_train(imitated_bert):
+    found = [run for run in runs.read(imitated_bert) if run.table == 4]
+    results = by_table(
+        reconstruct([guessed(run, validation_loss=5.6) for run in found])
+    )
+    assert {cell.status for cell in results[4]} == {"did not train"}
+    by_column = {cell.column: cell.status for cell in results[1] if cell.done}
+    # What the clock says is none of its business.
+    assert by_column == {"f1_dev": "did not train", "time_minutes": "run"}
+    assert {c.status for c in results[2] if c.row == "LAMB"} == {"did not train"}

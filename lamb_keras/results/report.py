@@ -1,25 +1,19 @@
 """The report: the summary notebook executed, and every run as a page beside it.
 
-What a scale's folder holds in the end: `results.csv`, the executed `summary.ipynb`,
+What a scale's folder holds in the end: `results.csv` (a line a cell) and `trials.csv`
+(a line a trial, from which every verdict follows), the executed `summary.ipynb`,
 `report.html`, next to each run's notebook its page, and `runs.jsonl`: what the runs
 found, for reports that are made where they are not.
 """
 
 import json
 import os
-import re
 import tempfile
 from pathlib import Path
 
-from lamb_keras.results import archive, html, paper, reconstruction, runs
+from lamb_keras.results import archive, reconstruction, trials
 from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic
-
-README_BLOCK = re.compile(
-    r"(?P<start><!-- table (?P<table>\d+): start -->\n).*?"
-    r"(?P<end><!-- table (?P=table): end -->)",
-    re.DOTALL,
-)
 
 
 def render(outputs: Path, scale: str, project: Path) -> Path:
@@ -42,6 +36,7 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     found = archive.read(folder)
     reconstruction.write_csv(reconstruction.reconstruct(found), folder / "results.csv")
+    trials.write_csv(trials.frame(found), folder / "trials.csv")
     archive.write(found, folder)
     # The executed summary is shared; it need not tell of the machine that made it.
     inside = outputs.is_relative_to(project)
@@ -103,47 +98,6 @@ def run_cells(content, folder: Path) -> None:
         place = {"metadata": {"path": str(folder)}}
         client = NotebookClient(content, manager, resources=place, record_timing=False)
         client.execute(cleanup_kc=True, env=os.environ | {"IPYTHONDIR": moment})
-
-
-def readme_table(outputs: Path, scale: str = "laptop", table: int = 7) -> str:
-    """A table of solvers as Markdown, published beside ours, as the README shows it."""
-    found = archive.read(runs.folder(outputs, scale))
-    cells = reconstruction.by_table(reconstruction.reconstruct(found))[table]
-    names = {cell.run for cell in cells if cell.done}
-    sources = [run for run in found if run.name in names]
-    if not sources:
-        return f"Table {table} has not been run at {scale} scale yet."
-    published = paper.tables()[table]
-    data = [(run.dataset["title"], run.stands_in_for) for run in sources]
-    return html.render(
-        "readme.md",
-        table=published,
-        cells=cells,
-        key=published.column(published.keys[0]),
-        label=published.column(published.results[0]).label,
-        scale=scale,
-        data=dict.fromkeys(data),
-    )
-
-
-def update_readme(path: Path, outputs: Path, scale: str = "laptop") -> bool:
-    """Puts tables into the README, each between its two marks; whether it changed."""
-    text = path.read_text(encoding="utf-8")
-    if not README_BLOCK.search(text):
-        raise ReportError(
-            f"{path.name} has no lines <!-- table 7: start --> and "
-            "<!-- table 7: end --> to put a table between; add them."
-        )
-
-    def renewed(block):
-        table = readme_table(outputs, scale, int(block["table"]))
-        return f"{block['start']}{table}\n{block['end']}"
-
-    changed = README_BLOCK.sub(renewed, text)
-    if changed == text:
-        return False
-    atomic.write(path, changed)
-    return True
 
 
 def _is_notebook(path):

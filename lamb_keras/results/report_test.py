@@ -20,7 +20,6 @@ from lamb_keras.results.conftest import (
 from lamb_keras.results.page_test import requests
 
 PNG = base64.b64encode(b"a picture").decode()
-MARKED = "<!-- table 7: start -->\nold\n<!-- table 7: end -->"
 
 
 @pytest.fixture
@@ -44,6 +43,10 @@ def test_the_report_is_one_file_with_every_table_and_links_to_the_runs(rendered)
         assert f'href="./{name}"' in html
         of_run = (rendered.parent / name).read_text(encoding="utf-8")
         assert requests(of_run) == [] and 'href="../report.html"' in of_run
+    with (rendered.parent / "trials.csv").open(newline="") as file:
+        assert [line["outcome"] for line in csv.DictReader(file)].count("finished") == 4
+    # How every verdict is computed from it stands there, code and all.
+    assert "recomputed" in text_of(html) and "trials.csv" in text_of(html)
     with (rendered.parent / "results.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 433
@@ -84,19 +87,13 @@ def elsewhere(tmp_path):
     return folder.parent
 
 
-def lines_of(outputs):
-    with (outputs / "laptop" / "results.csv").open(newline="") as file:
+def lines_of(outputs, name="results.csv"):
+    with (outputs / "laptop" / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_what_is_not_run_anew_keeps_its_results_commit_and_date(elsewhere, tmp_path):
+def test_what_is_not_run_anew_keeps_its_results_commit_and_date(elsewhere):
     before = lines_of(elsewhere)
-    readme = tmp_path / "README.md"
-    readme.write_text(MARKED.replace("table 7", "table 3"))
-    report.update_readme(readme, elsewhere)
-    of_table_3 = readme.read_text()
-    assert "**" in of_table_3
-
     cells = imitated_scraps(7)["cells"]
     cells[0]["value"] = 0.5
     leave_run(elsewhere / "laptop", 7, cells=cells, record={"commit": "new5ha1"})
@@ -108,6 +105,9 @@ def test_what_is_not_run_anew_keeps_its_results_commit_and_date(elsewhere, tmp_p
     ((was, now),) = changed
     assert (now["row"], now["ours"], now["commit"]) == ("momentum", "0.5", "new5ha1")
     assert was["commit"] == "0ld5ha1"
+    # The trials of archived runs count too.
+    of_trials = lines_of(elsewhere, "trials.csv")
+    assert {line["table"] for line in of_trials} == {"3", "7", "9"}
     # Table 3 is the best of Table 9 and has results of its own; neither is here.
     results = reconstruction.by_table(
         reconstruction.reconstruct(archive.read(path.parent))
@@ -115,14 +115,12 @@ def test_what_is_not_run_anew_keeps_its_results_commit_and_date(elsewhere, tmp_p
     assert all(cell.done for cell in results[9])
     assert {cell.row for cell in results[3] if cell.done} >= {"adagrad", "lamb"}
     text = text_of(path.read_text(encoding="utf-8"))
-    words = "The results of Table 3, Table 9 are those of an earlier report"
+    words = "The results of Tables 3 and 9 are those of an earlier report"
     assert words in text
     assert "1 November 2026, 09:00 UTC, at commit 0ld5ha1 ; the results are" in text
     # The page that was made then still stands, and has its figures.
     assert PNG in path.read_text("utf-8").split('id="table-9"')[1].split("<section")[0]
     assert 'href="./table09/resnet50_imagenet.html"' in path.read_text("utf-8")
-    assert report.update_readme(readme, elsewhere) is False
-    assert readme.read_text() == of_table_3
 
 
 def test_a_run_that_fails_where_its_results_are_known_leaves_them(elsewhere):
@@ -202,37 +200,3 @@ def test_making_a_report_needs_neither_keras_nor_jax_nor_the_batch():
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert found.stdout.strip() == b"set()"
-
-
-def test_the_readme_shows_the_table_as_the_run_found_it(outputs):
-    lines = report.readme_table(outputs).splitlines()
-    assert lines[0].startswith("| solver | paper | ours | n |")
-    solvers = [line.split(" | ")[0] for line in lines[2:7]]
-    assert solvers == ["| momentum", "| adagrad", "| adam", "| adamw", "| lamb"]
-    assert lines[6] == (
-        "| lamb | 0.9945 | **0.9700** ± 0.0141 | 2 | learning rate 0.01 "
-        "| 2 settings, 3 trials |"
-    )
-    assert lines[2] == "| momentum | 0.9933 | *not run* |  |  |  |"
-    assert "Handwritten digits, standing in for MNIST" in lines[-1]
-
-
-def test_only_what_is_between_the_marks_of_a_readme_changes(outputs, tmp_path):
-    readme = tmp_path / "README.md"
-    third = MARKED.replace("table 7", "table 3")
-    readme.write_text(f"# Before\n\n{MARKED}\n\nAfter \\1.\n{third}\n")
-    assert report.update_readme(readme, outputs) is True
-    text = readme.read_text()
-    assert text.startswith("# Before\n\n<!-- table 7: start -->\n| solver")
-    assert "<!-- table 7: end -->\n\nAfter \\1.\n<!-- table 3: start -->\n" in text
-    assert "Table 3 has not been run at laptop scale yet." in text
-    assert "old" not in text
-    assert report.update_readme(readme, outputs) is False
-
-
-def test_a_readme_without_marks_is_left_alone(outputs, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("# Nothing to replace\n")
-    with pytest.raises(report.ReportError, match="README.md has no lines"):
-        report.update_readme(readme, outputs)
-    assert readme.read_text() == "# Nothing to replace\n"

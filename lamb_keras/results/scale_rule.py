@@ -1,48 +1,76 @@
-"""What a scale made of each table: the sizes of the paper's training and of ours."""
+"""How a scale was made: the sizes of the paper's training and of ours, the rates."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from lamb_keras.results import paper
+import yaml
+
+from lamb_keras.results import paper, statistics
 from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
+
+
+@functools.cache
+def decisions() -> dict[str, list[dict]]:
+    """What the paper leaves open, and what was chosen after looking at results.
+
+    Example:
+        >>> sorted(decisions())
+        ['after_looking', 'left_open']
+    """
+    text = Path(__file__).with_name("decisions.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
 
 
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     """A row a run that succeeded: of those on images, and of those that pre-train.
 
-    `sizes` are pairs by name, the paper's and ours, and `notes` what else there is to
-    say. What a run did not record is None or a dash.
+    `rates` are what published rates were multiplied by, `sizes` pairs by name, the
+    paper's and ours, and `notes` what else there is to say. What a run did not record
+    is None or a dash.
     """
     images, bert = [], []
     for run in found:
         if run.succeeded:
             known = paper.experiments().get(run.notebook, paper.Experiment(""))
             sizes, notes = (_two_stages if known.sizes else _images)(run, known)
-            row = {"run": run, "data": (known.data, run.dataset.get("title"))}
-            (bert if known.sizes else images).append(
-                row | {"sizes": sizes, "notes": notes}
-            )
+            row = {
+                "run": run,
+                "rates": _rates(run),
+                "data": (known.data, run.dataset.get("title")),
+                "sizes": sizes,
+                "notes": notes,
+            }
+            (bert if known.sizes else images).append(row)
     return images, bert
 
 
-def learning_rate_factors(parameters: Mapping) -> list[float]:
-    """What the published learning rates were multiplied by: for all, or each solver."""
-    multiplier = parameters.get("learning_rate_multiplier") or 1.0
-    if not isinstance(multiplier, Mapping):
-        return [multiplier]
-    return [multiplier.get(s, 1.0) for s in parameters.get("solvers") or multiplier]
+def multipliers(run: Run) -> dict[str, float]:
+    """What the published learning rate of each solver of a run was multiplied by."""
+    given = run.parameters.get("learning_rate_multiplier") or 1.0
+    solvers = run.parameters.get("solvers") or ()
+    if isinstance(given, Mapping):
+        return {solver: given.get(solver, 1.0) for solver in solvers}
+    return dict.fromkeys(solvers, given)
+
+
+def _rates(run):
+    """What a run's published rates were multiplied by, in words."""
+    told = statistics.grouped(multipliers(run).items(), lambda each: each[1])
+    words = {f"× {used:.4g}": [name for name, _ in each] for used, each in told.items()}
+    if len(words) < 2:
+        return next(iter(words), "–")
+    return "; ".join(f"{', '.join(names)} {used}" for used, names in words.items())
 
 
 def _images(run, known):
     steps = run.scraps.get("steps", [])
     epochs, divisor = run.parameters.get("epochs"), run.parameters.get("epochs_divisor")
-    # The paper's steps are those that it tells, else as many as its epochs make.
-    published = [
-        row.get("published_steps")
-        or math.ceil(epochs * known.images / row["batch_size"])
-        for row in steps
-    ]
+    # A run's `published_steps` is that of one batch, whichever a row of it is of.
+    images = (epochs or 0) * (known.images or 0)
+    published = [math.ceil(images / row["batch_size"]) or None for row in steps]
     sizes = {
         "images a step": (
             [row["batch_size"] for row in steps],
@@ -93,5 +121,4 @@ def _two_stages(run, known):
     return sizes, {
         "second stage": percent(second),
         "warm-up steps": span(each("warmup_steps")),
-        "learning rate": f"× {span(learning_rate_factors(parameters))}",
     }

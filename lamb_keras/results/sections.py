@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+import pandas as pd
 from markupsafe import Markup
 
+from lamb_keras.results import claims as known
 from lamb_keras.results import (
-    agreement,
-    findings,
+    comparisons,
+    evidence,
     html,
-    large_batches,
     paper,
     pretraining,
     reconstruction,
@@ -19,11 +20,37 @@ from lamb_keras.results import (
 )
 from lamb_keras.results import scale_rule as sizes
 from lamb_keras.results import tables as shown
+from lamb_keras.results import trials as every
 from lamb_keras.results.html import Html
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
 
-VERDICTS = ("agrees", "agrees in part", "differs")
+
+def claims(verdicts: pd.DataFrame, found: Sequence[Run], scale: str) -> Html:
+    """The paper's claims with their verdicts, and the runs that these rest on."""
+    told = by_claim(verdicts, scale)
+    counts = Counter(row["verdict"] for row in told.values())
+    return html.render(
+        "claims.html",
+        scale=scale,
+        style=Markup((html.TEMPLATES / html.STYLE).read_text(encoding="utf-8")),
+        claims=known.claims(),
+        verdicts=told,
+        counts={name: counts[name] for name in evidence.VERDICTS if counts[name]},
+        evidence=evidence,
+        comparisons=comparisons,
+        rests=_rests_on(every.frame(found)),
+    )
+
+
+def by_claim(verdicts: pd.DataFrame, scale: str) -> dict[int, dict]:
+    """The verdict of every claim at a scale; where nothing was run, none is tested."""
+    nothing = evidence.Verdict(evidence.NOT_TESTED, "nothing was run")._asdict()
+    told = {number: dict(nothing) for number in known.claims()}
+    for (of_scale, number), row in verdicts.iterrows():
+        if of_scale == scale:
+            told[number] = row.astype(object).where(row.notna(), None).to_dict()
+    return told
 
 
 def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Html:
@@ -33,7 +60,6 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
     return html.render(
         "headline.html",
         scale=scale,
-        style=Markup((html.TEMPLATES / html.STYLE).read_text(encoding="utf-8")),
         tables_run=[
             number
             for number, cells in reconstruction.by_table(results).items()
@@ -53,49 +79,35 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
     )
 
 
-def overview(results: Sequence[Result], found: Sequence[Run] = ()) -> Html:
-    """The 25 tables at a glance: the status of each, and whether it agrees."""
+def overview(results: Sequence[Result]) -> Html:
+    """The 25 tables at a glance, with the status of each."""
     published = [result for result in results if result.published is not None]
     entries = [
         {
-            "table": table,
+            "table": paper.tables()[number],
             "status": reconstruction.table_status(cells),
-            "verdict": agreement.verdict(agreement.compare(table, cells, found)),
             "cells": cells,
         }
         for number, cells in reconstruction.by_table(published).items()
-        for table in [paper.tables()[number]]
     ]
     return html.render(
         "overview.html",
         experiments=paper.experiments(),
         entries=entries,
         counts=Counter(entry["status"] for entry in entries),
-        verdicts=VERDICTS if any(entry["verdict"] for entry in entries) else (),
-    )
-
-
-def rules() -> Html:
-    """When a comparison with the paper agrees, the same for all tables and scales."""
-    return html.render(
-        "rules.html",
-        rank_correlation=findings.RANK_CORRELATION,
-        chance=statistics.CHANCE_BAND,
-        accuracy=findings.HELD_WITHIN,
-        f1=large_batches.HELD_WITHIN,
     )
 
 
 def scale_rule(found: Sequence[Run], scale: str) -> Html:
-    """What a scale keeps of the paper and what it rescales, and each table's sizes."""
+    """How a scale was made: its rule, each table's numbers, what was seen before."""
     images, bert = sizes.rows(found)
-    rates = (sizes.learning_rate_factors(row["run"].parameters) for row in bert)
+    looked = [
+        choice
+        for choice in sizes.decisions()["after_looking"]
+        if scale in choice.get("scales", [scale])
+    ]
     return html.render(
-        "scale_rule.html",
-        rows=images,
-        bert=bert,
-        as_published=all(set(factors) == {1.0} for factors in rates),
-        scale=scale,
+        "scale_rule.html", rows=images, bert=bert, after_looking=looked, scale=scale
     )
 
 
@@ -131,6 +143,45 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
 def notes() -> Html:
     """Where the paper contradicts itself, table by table."""
     return html.render("notes.html", tables=paper.tables().values())
+
+
+def _rests_on(trials):
+    """The trials of each claim: a row a run and solver, with seeds and failures."""
+    rows = []
+    trials = trials.assign(failed=evidence.failed_to_train(trials))
+    setting = ["run", "solver", *statistics.SETTING]
+    once = trials.drop_duplicates([*setting, "seed"])
+    for number, claim in known.claims().items():
+        sides = [claim[side] for side in ("first",) if side in claim]
+        sides += claim.get("second", [])
+        of_claim = pd.concat([_matching(once, side) for side in sides] or [once[:0]])
+        for (run, solver), group in of_claim.drop_duplicates().groupby(
+            ["run", "solver"], sort=False
+        ):
+            fresh = group.confirmation.astype(bool)
+            rows.append(
+                {
+                    "claim": number,
+                    "run": run,
+                    "solver": solver,
+                    "settings": len(group.drop_duplicates(setting)),
+                    "trainings": len(group),
+                    "seeds": html.span(group.seed[~fresh].tolist()),
+                    "fresh": html.span(group.seed[fresh].tolist())
+                    if fresh.any()
+                    else "",
+                    "failed": int(group.failed.sum()),
+                }
+            )
+    return rows
+
+
+def _matching(trials, side):
+    """The trials that have all numbers of a side of a claim."""
+    for name, wanted in side.items():
+        wanted = [str(each) for each in (wanted if type(wanted) is list else [wanted])]
+        trials = trials[trials[name].astype(str).isin(wanted)]
+    return trials
 
 
 def _stand_ins(done):

@@ -2,7 +2,9 @@
 
 A trial is a dict with `solver`, the hyperparameters, `seed`, `outcome` ("finished",
 "diverged" or "failed") and metrics. A cell is what the best setting of some trials,
-chosen by a held-out metric, reaches by another.
+chosen by a held-out metric, reaches by another. With `confirmation` it is one of the
+seeds with which the chosen setting was trained again: they had no say in the choice,
+and what the choice is worth is told by them alone.
 """
 
 import math
@@ -21,6 +23,7 @@ SETTING = (
     "batch_size",
     "weight_decay_form",
     "warmup_fraction",
+    "rewarmup",
 )
 # At chance is what gets less than this many times what guessing does.
 CHANCE_BAND = 2
@@ -31,7 +34,7 @@ class Choice(NamedTuple):
 
     setting: dict
     status: str  # "run", or "diverged" or "failed" where no trial finished
-    trials: list[dict]  # the finished ones of the chosen setting
+    trials: list[dict]  # the finished ones of the chosen setting; see `choose`
     settings_tried: int
 
 
@@ -79,13 +82,30 @@ def choose(
     A setting with a seed that did not finish ranks below every setting whose seeds
     all did. Means equal to six digits go to the smaller learning rate (the first of
     `tuned`, then the next): the choice is then the same on every machine.
+
+    Confirmation trials have no say. Of several settings, those of the best one speak
+    for it, if there are any: the seeds that chose it flatter it. Where there was
+    nothing to choose, all its trials do.
+
+    Example:
+        >>> def trial(rate, seed, accuracy, confirmation=False):
+        ...     return {"learning_rate": rate, "seed": seed, "outcome": "finished",
+        ...             "validation_accuracy": accuracy, "confirmation": confirmation}
+        >>> trials = [trial(0.1, 0, 0.8), trial(0.2, 0, 0.9), trial(0.2, 1, 0.7, True)]
+        >>> choice = choose(trials)
+        >>> choice.setting, [trial["seed"] for trial in choice.trials]
+        ({'learning_rate': 0.2}, [1])
     """
-    if not trials:
+    if not (sweep := of_sweep(trials)):
         raise ValueError("there are no trials to choose from; run at least one.")
     tuned = [name for name in tuned if any(name in trial for trial in trials)]
-    settings = grouped(trials, lambda trial: tuple(map(trial.get, tuned)))
-    for setting, group in settings.items():
+
+    def setting_of(trial):
+        return tuple(map(trial.get, tuned))
+
+    for setting, group in grouped(trials, setting_of).items():
         _check_seeds(group, f"{', '.join(tuned)} = {setting}")
+    settings = grouped(sweep, setting_of)
 
     def rank(setting):
         group = settings[setting]
@@ -98,7 +118,10 @@ def choose(
         return not held_out, len(group) - len(held_out), -quality, order
 
     best = min(settings, key=rank)
-    finished = [trial for trial in settings[best] if _finished(trial, by)]
+    of_best = [trial for trial in trials if setting_of(trial) == best]
+    fresh = [trial for trial in of_best if trial.get("confirmation")]
+    speaking = fresh if fresh and len(settings) > 1 else of_best
+    finished = [trial for trial in speaking if _finished(trial, by)]
     failed = all(trial["outcome"] == "failed" for trial in trials)
     return Choice(
         dict(zip(tuned, best, strict=True)),
@@ -114,6 +137,11 @@ def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str,
         solver: {"solver": solver, **choose(group, by).setting}
         for solver, group in _by_solver(trials).items()
     }
+
+
+def of_sweep(trials: Sequence[dict]) -> list[dict]:
+    """The trials that were there to choose from: all but confirmations."""
+    return [trial for trial in trials if not trial.get("confirmation")]
 
 
 def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
@@ -139,8 +167,9 @@ def cells(
 
     In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
     in `column` (by default the table's first). In a table whose rows are settings, one
-    a setting and result column, with nothing to choose; trials of a setting or solver
-    that the paper has no row for have rows of their own, named by what is different.
+    a setting and result column, with nothing to choose or to confirm; trials of a
+    setting or solver that the paper has no row for have rows of their own, named by
+    what is different.
 
     Where no trial finished, a cell's value is None and its status "diverged".
 
@@ -201,7 +230,7 @@ def _cell(choice, trials, metric):
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
-    trials = of_first_form(trials)
+    trials = of_sweep(of_first_form(trials))
     first = {trial["solver"]: trial for trial in reversed(trials)}
     groups = grouped(trials, lambda trial: _row(trial, first, published))
     for row, group in groups.items():

@@ -227,3 +227,47 @@ def test_what_the_paper_has_no_row_for_gets_a_name_that_says_why():
 def test_no_trials_are_an_error_with_a_cure():
     with pytest.raises(ValueError, match="run at least one"):
         statistics.choose([])
+
+
+def test_the_best_of_several_settings_is_told_by_seeds_that_did_not_choose_it():
+    trials = [
+        trial(0.1, 0, 0.8, 0.8),
+        trial(0.2, 0, 0.9, 0.99),  # the luckiest
+        *(trial(0.2, seed, 0.9, 0.7, confirmation=True) for seed in (1, 2, 3)),
+        # However good, they choose nothing.
+        trial(0.1, 1, 1.0, 1.0, confirmation=True),
+    ]
+    found = cell(trials)
+    assert (found["value"], found["n"], found["settings_tried"]) == (0.7, 3, 2)
+    assert found["chosen"] == {"learning_rate": 0.2}
+    unconfirmed = cell([t for t in trials if not t.get("confirmation")])
+    assert (unconfirmed["value"], unconfirmed["n"]) == (0.99, 1)
+    lost = [*trials[:2], diverged(0.2, 1, confirmation=True)]
+    assert (cell(lost)["value"], cell(lost)["status"]) == (None, "diverged")
+    # Where nothing was chosen, all its seeds count.
+    assert cell(trials[1:5])["n"] == 4
+
+
+def test_rows_of_settings_are_not_confirmed():
+    trials = [trial(0.001, 0, 0.5, 0.6), trial(0.002, 0, 0.7, 0.8)]
+    again = trial(0.002, 1, 0.7, 0.1, confirmation=True)
+    for table in (5, 11):
+        more = {"batch_size": 512, "l2_regularization": 0.0}
+        rows = [t | more for t in (*trials, again)]
+        values = [
+            c["value"]
+            for c in statistics.cells(rows, table)
+            if "top5" not in c["column"]
+        ]
+        assert values == [0.6, 0.8]
+
+
+def test_seeds_that_chose_cannot_confirm():
+    again = trial(0.1, 0, 0.9, confirmation=True)
+    with pytest.raises(ValueError, match="seed 0; expected one"):
+        statistics.choose([trial(0.1, 0, 0.8), again])
+
+
+def test_a_second_warm_up_is_a_setting():
+    trials = [trial(0.1, 0, 0.9 - without, rewarmup=not without) for without in (0, 1)]
+    assert statistics.choose(trials).setting == {"learning_rate": 0.1, "rewarmup": True}

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lamb_keras.results import agreement, paper, reconstruction, statistics
+import pandas as pd
+
+from lamb_keras.results import (
+    claims,
+    descriptions,
+    paper,
+    reconstruction,
+    scale_rule,
+    statistics,
+)
 from lamb_keras.results.html import Html, render
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.runs import Run
@@ -14,17 +23,30 @@ ROWS_SHOWN = 14
 
 
 def tables(
-    results: Sequence[Result], found: Sequence[Run] = (), links: str = "."
+    results: Sequence[Result],
+    found: Sequence[Run] = (),
+    verdicts: pd.DataFrame | None = None,
+    links: str = ".",
 ) -> Html:
     """All 25 tables, published beside ours; those not run folded away.
 
-    `links` is the way from the page to the folder of the runs.
+    With each stand the claims that it serves, with their verdicts, and what the kit
+    decided where the paper leaves it open. `links` is the way from the page to the
+    folder of the runs.
     """
     sections = [
         _section(paper.tables()[number], cells, found)
         for number, cells in reconstruction.by_table(results).items()
     ]
-    return render("tables.html", sections=sections, links=links)
+    told = {} if verdicts is None else verdicts.droplevel("scale").verdict
+    return render(
+        "tables.html",
+        sections=sections,
+        links=links,
+        claims=claims.claims(),
+        verdicts=told,
+        left_open=scale_rule.decisions()["left_open"],
+    )
 
 
 def figures_of(number: int) -> tuple[str, ...]:
@@ -48,7 +70,6 @@ def _section(table, cells, found):
         for name, picture in run.pictures().items()
         if name in figures_of(table.number)
     }
-    findings = agreement.compare(table, published, found)
     return {
         "table": table,
         "status": reconstruction.table_status(published),
@@ -56,8 +77,7 @@ def _section(table, cells, found):
         "extra": _lines(table, [cell for cell in cells if cell.published is None]),
         # The runs of other tables are introduced there, if cells are the best of them.
         "runs": table.best_of and own or made_by,
-        "findings": findings,
-        "verdict": agreement.verdict(findings),
+        "sentences": descriptions.sentences(table, published),
         "forms": _forms(table, own),
         "pictures": pictures,
         "folded": "sweep" in pictures and len(published) > ROWS_SHOWN,
@@ -109,7 +129,8 @@ def _forms(table, own):
     results = {}
     for form in trials:
         cells = statistics.cells(trials[form], table.number)
-        alone = replace(run, scraps=run.scraps | {"cells": cells})
+        of_it = {"cells": cells, "trials": trials[form]}
+        alone = replace(run, scraps=run.scraps | of_it)
         rebuilt = reconstruction.by_table(reconstruction.reconstruct([alone]))
         results[form] = {r.row: r for r in rebuilt[table.number] if r.run}
     if not results:
@@ -123,8 +144,8 @@ def _forms(table, own):
         "names": list(trials),
         "column": table.column(table.results[0]),
         "rows": [(row, cells) for row, cells in rows if any(cells)],
-        "findings": [
-            (form, agreement.compare(table, list(of_form.values()), [run]))
+        "sentences": [
+            (form, descriptions.sentences(table, [*of_form.values()]))
             for form, of_form in others
         ],
     }

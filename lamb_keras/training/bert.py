@@ -79,7 +79,7 @@ class BertTrials(Trials):
         self._all_stages = list(itertools.chain(*self._stages.values()))
 
     def alike(self, trial):
-        return trial.seed, self._stages[trial]
+        return trial.seed, self.experiment.stages(trial)
 
     def width(self, solver):
         return 1 if self.experiment.preset else super().width(solver)
@@ -125,7 +125,7 @@ class BertTrials(Trials):
             )
             for trial in trials
         ]
-        for number, stage in enumerate(self._stages[first]):
+        for number, stage in enumerate(self.experiment.stages(first)):
             solver = solvers.base(first.solver)
             program = self.program(solver, number, stage.micro_batch)
             length = self._length(number, stage.micro_batch)
@@ -300,7 +300,9 @@ class BertTrials(Trials):
             **history.trial._asdict(),
             "outcome": history.outcome,
             "diverged_at_step": history.diverged_at_step,
-            "steps": sum(stage.steps for stage in self._stages[history.trial]),
+            "steps": sum(
+                stage.steps for stage in self.experiment.stages(history.trial)
+            ),
             "peak_learning_rate": self.experiment.peak_learning_rate(history.trial),
             "train_loss": last.get("train_loss"),
             "last_loss": history.last_loss,

@@ -193,8 +193,20 @@ def test_an_accelerator_is_given_as_many_trials_as_its_memory_holds(
     experiment = changed(**ALIKE)
     trials = BertTrials(experiment, texts, TrialCache(experiment, texts))
     monkeypatch.setattr(trials, "_width", None)  # as on an accelerator
-    assert [len(group) for group in trials.groups()] == widths
+    assert [len(group) for group in trials.groups(experiment.trials())] == widths
     assert trials.tuner().width == (3 if widths == [2] else 1)
+
+
+def test_whatever_pretrained_finetunings_spare_biases_and_norms_and_are_clipped(texts):
+    pretraining = {"exclude_from_weight_decay": [], "global_clipnorm": {"lamb": None}}
+    experiment = changed(**pretraining)
+    trials = BertTrials(experiment, texts, TrialCache(experiment, texts))
+    adamw = trials.tuner()._step._plain
+    assert adamw.global_clipnorm == 1.0
+    paths = trials.tuner()._step.layers
+    spared = [not adamw._use_weight_decay(v) for v in adamw._trainable_variables]
+    assert spared == [path.endswith(("bias", "gamma", "beta")) for path in paths]
+    assert 0 < sum(spared) < len(paths)
 
 
 def test_a_preset_is_finetuned_in_place_of_a_pretraining(texts, tmp_path):

@@ -171,7 +171,7 @@ class ImageTrials(Trials):
         with dtype_policy(experiment.dtype_policy):
             models = {
                 seed: make_model(images.image_shape, images.classes, seed=seed)
-                for seed in experiment.seeds
+                for seed in (*experiment.seeds, *experiment.confirmation_seeds)
             }
         # One is traced by all solvers; of the others only the weights are of use.
         self._traced = models[experiment.seeds[0]]
@@ -300,6 +300,7 @@ class ImageTrials(Trials):
                 **history.trial._asdict(),
                 "outcome": history.outcome,
                 "diverged_at_step": history.diverged_at_step,
+                "peak_learning_rate": self.experiment.peak_learning_rate(history.trial),
                 "validation_accuracy": held_out.get("validation_accuracy"),
                 "validation_top5": held_out.get("validation_top5"),
                 "test_accuracy": history.test_metrics.get("accuracy"),

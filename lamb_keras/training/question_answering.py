@@ -33,8 +33,12 @@ from lamb_keras.training.trainer import (
 
 # Windows answered at once.
 _CHUNK = 64
-# Devlin et al.'s, of all solvers' pre-trainings.
+# Devlin et al.'s, whatever solver pre-trained, and with what settings of its own.
 _WEIGHT_DECAY = 0.01
+_ADAMW = {
+    "exclude_from_weight_decay": ["bias$", "gamma$", "beta$"],
+    "global_clipnorm": 1.0,
+}
 
 
 class QuestionAnswering(Task):
@@ -86,7 +90,9 @@ class QuestionAnswering(Task):
 class FineTuner:
     """Fine-tunings by AdamW as Devlin et al. do, on the windows that hold an answer.
 
-    `width` run at once, by `vmap`; None for as many as the device holds.
+    Its decay of 0.01 times the learning rate spares biases and layer normalization, and
+    gradients longer than 1 are shortened to it. `width` run at once, by `vmap`; None
+    for as many as the device holds.
     """
 
     def __init__(
@@ -105,7 +111,7 @@ class FineTuner:
         training = texts.features("train", *windows).with_answers()
         dev = texts.features("dev", *windows)
         task = QuestionAnswering(model, dev, texts.questions("dev"))
-        self._step = Step(task, solvers.solver("adamw"))
+        self._step = Step(task, solvers.solver("adamw", **_ADAMW))
         self._count = len(training)
         self._data = jax.device_put(
             [*_inputs(training), training.start_positions, training.end_positions]

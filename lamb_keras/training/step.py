@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamb_keras.experiments import of_solver
 from lamb_keras.optimizers import Lamb, Lars, Packed, solvers
 
 
@@ -131,13 +132,16 @@ def optimizer(experiment, solver: str):
 
     Args:
         experiment: an `ImageExperiment` or a `BertExperiment`.
-        solver: as the row has it; a trailing "+" is of the learning rate alone.
+        solver: one of its rows, or without the "+", which is of the learning rate
+            alone.
     """
+    name = solvers.base(solver)
+    row = next(row for row in experiment.solvers if solvers.base(row) == name)
     return solvers.solver(
-        solvers.base(solver),
+        name,
         nesterov=getattr(experiment, "nesterov", False),
         exclude_from_weight_decay=experiment.exclude_from_weight_decay,
-        global_clipnorm=experiment.global_clipnorm,
+        global_clipnorm=of_solver(experiment.global_clipnorm, row),
     )
 
 

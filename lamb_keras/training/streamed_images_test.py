@@ -248,7 +248,7 @@ def test_finished_trials_are_kept_until_all_are_and_only_for_their_like(
     TrialCache(two, images, True).save(History(first, [], [{"train_loss": 0.5}]), 0.0)
     for other in (dataclasses.replace(images, fingerprint="other"), images):
         experiment = two if other is not images else changed(label_smoothing=0.2)
-        assert TrialCache(experiment, other, True).histories == {}
+        assert TrialCache(experiment, other, True).find(experiment.trials()) == {}
     result = sweep(two, images, model)
     assert trained == [second] and result.trials[0]["train_loss"] == 0.5
     assert not list((tmp_path / "kept").iterdir())

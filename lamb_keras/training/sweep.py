@@ -13,6 +13,7 @@ import jax
 from tqdm import tqdm
 
 from lamb_keras.cpu import processors
+from lamb_keras.results import statistics
 from lamb_keras.store import environment, events, scraps
 from lamb_keras.training.history import History
 from lamb_keras.training.trial_cache import TrialCache
@@ -20,12 +21,13 @@ from lamb_keras.training.trial_cache import TrialCache
 
 @dataclass
 class Sweep:
-    """All trials of an experiment, in the experiment's order.
+    """All trials of an experiment, in its order, and then the confirmations.
 
     Attributes:
         histories: of the trials.
         trials: a dict a trial, of BERT a trial and fine-tuning: what it was and what
-            came of it.
+            came of it, and whether it is a `confirmation`, by one of the
+            `confirmation_seeds`.
         steps: the lengths of the trainings, a dict a batch size.
         references: what BERT's trials are to be compared with.
         seconds: that it took, in earlier sessions too.
@@ -117,6 +119,9 @@ def run(
     but for their numbers are one `vmap`, as many as its memory holds. A trial whose
     loss is beyond use has diverged: it stops there and is recorded so.
 
+    Where there are `confirmation_seeds`, the setting of each solver and batch that is
+    best on held-out data is then trained with these seeds.
+
     A sweep that was ended and is started again trains only what had not finished; see
     `lamb_keras.training.trial_cache`.
 
@@ -129,27 +134,59 @@ def run(
         threads = 1
     cache = TrialCache(experiment, data, streamed)
     trials, planned = make_trials(experiment, data, cache), experiment.trials()
+    groups, known = trials.groups(planned), len(trials.histories)
 
-    with _progress(len(planned), len(cache.histories)) as tell:
+    with _progress(_count(experiment, planned), known) as tell:
 
         def run_group(group):
             for history in trials.run(group):
                 tell(history)
 
-        groups = [lambda g=group: run_group(g) for group in trials.groups()]
-        references, *_ = _in_threads(
-            threads, [trials.references, *groups], trials.stopped
-        )
+        def run_groups(groups, *first):
+            jobs = [lambda g=group: run_group(g) for group in groups]
+            return _in_threads(threads, [*first, *jobs], trials.stopped)
+
+        references, *_ = run_groups(groups, trials.references)
+        confirmations = _confirmations(experiment, planned, trials)
+        groups = trials.groups(confirmations)
+        for trial in confirmations:
+            if trial in trials.histories:
+                tell(trials.histories[trial])
+        run_groups(groups)
     cache.close()
-    histories = [trials.histories[trial] for trial in planned]
+    histories = [trials.histories[trial] for trial in (*planned, *confirmations)]
     return Sweep(
         histories,
-        [row for history in histories for row in trials.summary(history)],
+        [
+            row | {"confirmation": history.trial.seed in experiment.confirmation_seeds}
+            for history in histories
+            for row in trials.summary(history)
+        ],
         trials.lengths(),
         references,
         cache.seconds + time.perf_counter() - started,
         cache.compile_seconds + trials.compile_seconds,
     )
+
+
+def _count(experiment, planned):
+    tuned = {(trial.solver, trial.batch_size) for trial in planned}
+    return len(planned) + len(tuned) * len(experiment.confirmation_seeds)
+
+
+def _confirmations(experiment, planned, trials):
+    """The trials of the chosen settings with seeds that had no say in the choice."""
+    found = []
+    for alike in statistics.grouped(
+        planned, lambda t: (t.solver, t.batch_size)
+    ).values():
+        rows = [
+            row for trial in alike for row in trials.summary(trials.histories[trial])
+        ]
+        setting = statistics.choose(statistics.of_first_form(rows)).setting
+        best = next(t for t in alike if setting.items() <= t._asdict().items())
+        found += [best._replace(seed=seed) for seed in experiment.confirmation_seeds]
+    return found
 
 
 def _in_threads(threads, jobs, stopped):

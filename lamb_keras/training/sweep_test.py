@@ -71,6 +71,24 @@ def test_every_trial_is_there_in_order_and_each_solver_is_compiled_once(both_sol
     assert both_solvers.late_compilations == 0
 
 
+def test_the_chosen_setting_of_each_solver_is_trained_with_seeds_of_its_own(
+    digits, both_solvers
+):
+    confirmed = sweep(changed(confirmation_seeds=[7, 8]), digits, models.lenet)
+    before = len(both_solvers.trials)
+    assert [row["confirmation"] for row in confirmed.trials[:before]] == [False] * 8
+    of_best = [
+        (row["solver"], row["learning_rate"], row["seed"], row["confirmation"])
+        for row in confirmed.trials[before:]
+    ]
+    assert of_best == [(n, 0.01, s, True) for n in ("adam", "lamb") for s in (7, 8)]
+    assert confirmed.late_compilations == 0
+    first, again = (
+        list(map(outcome, each.histories)) for each in (both_solvers, confirmed)
+    )
+    assert again[:before] == first
+
+
 def test_what_a_trial_compiles_for_itself_is_late(digits, monkeypatch):
     held_out = classification.ImageTrials.held_out
 

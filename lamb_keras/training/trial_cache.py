@@ -29,14 +29,7 @@ CHECKPOINTS_VARIABLE = "LAMB_KERAS_CHECKPOINTS"
 
 
 class TrialCache:
-    """The finished trials of one experiment on certain data, a file each.
-
-    Attributes:
-        histories: what was found of earlier sessions, by trial. A file that is damaged,
-            or of another experiment or kind of device, counts as none.
-        seconds, compile_seconds: of the earlier sessions, each up to its last finished
-            trial.
-    """
+    """The finished trials of one experiment on certain data, a file each."""
 
     def __init__(self, experiment, data, streamed: bool = False):
         self._started, self._session = time.perf_counter(), uuid.uuid4().hex
@@ -49,15 +42,33 @@ class TrialCache:
             table = f"{experiment.notebook}-table{experiment.table:02d}"
             folder = f"{root}/{table}-{self._of[:16]}"
         self._folder = Path(folder).expanduser().absolute() if folder else None
-        self.histories, spent = {}, {}
-        for trial in experiment.trials() if folder else []:
+        self._spent = {}
+
+    @property
+    def seconds(self) -> float:
+        """Of the earlier sessions, each up to its last finished trial."""
+        return sum(seconds for seconds, _ in self._spent.values())
+
+    @property
+    def compile_seconds(self) -> float:
+        """Likewise, of compiling."""
+        return sum(seconds for _, seconds in self._spent.values())
+
+    def find(self, trials: list) -> dict:
+        """What was found of earlier sessions, by trial.
+
+        A file that is damaged, or of another experiment or kind of device, counts as
+        none.
+        """
+        histories = {}
+        for trial in trials if self._folder else []:
             if found := self._read(trial):
-                self.histories[trial], session, *seconds = found
-                spent[session] = max(spent.get(session, seconds), seconds)
-        totals = (sum(each) for each in zip([0.0, 0.0], *spent.values(), strict=True))
-        self.seconds, self.compile_seconds = totals
+                histories[trial], session, *seconds = found
+                spent = self._spent.get(session, seconds)
+                self._spent[session] = max(spent, seconds)
         # So that nobody takes away what another has still to read.
         _meet("trials read")
+        return histories
 
     def save(self, history: History, compile_seconds: float):
         """Saves what came of a trial, and how long this session has been compiling."""

@@ -119,6 +119,16 @@ def test_a_sweep_that_is_killed_and_started_again_trains_only_the_rest(
     assert all(path.read_bytes() == content for path, content in files.items())
 
 
+def test_confirmations_that_are_known_are_not_trained_again(digits, folder, trained):
+    experiment = dataclasses.replace(EXPERIMENT, confirmation_seeds=[7])
+    first = sweep(experiment, digits, net)
+    next(folder.glob("*.json")).unlink()
+    trained.clear()
+    again = sweep(experiment, digits, net)
+    assert len(trained) == 1
+    assert outcomes(again) == outcomes(first)
+
+
 def test_a_sweep_of_which_all_is_known_trains_nothing(
     digits, undisturbed, filled, trained
 ):
@@ -146,12 +156,15 @@ def test_a_damaged_or_foreign_file_counts_as_none(digits, filled, damage):
     assert damage(text) != text
     path.write_text(damage(text))
     (filled / "notes.txt").write_text("mine")
-    assert len(trial_cache.TrialCache(EXPERIMENT, digits).histories) == TRIALS - 1
+    assert (
+        len(trial_cache.TrialCache(EXPERIMENT, digits).find(EXPERIMENT.trials()))
+        == TRIALS - 1
+    )
 
 
 def test_the_trials_of_another_experiment_are_not_taken(digits, filled):
     other = dataclasses.replace(EXPERIMENT, epochs=3)
-    assert trial_cache.TrialCache(other, digits).histories == {}
+    assert trial_cache.TrialCache(other, digits).find(other.trials()) == {}
 
 
 def test_trials_under_vmap_go_on_in_a_program_as_wide(digits, folder, trained):
@@ -180,7 +193,8 @@ def test_every_float_comes_back_to_the_last_bit(digits, folder):
     odd = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1, 1 / 3]
     history = History(trial, ["a"], [{"train_loss": x} for x in odd], [[odd], []])
     trial_cache.TrialCache(EXPERIMENT, digits).save(history, 0.0)
-    [found] = trial_cache.TrialCache(EXPERIMENT, digits).histories.values()
+    cache = trial_cache.TrialCache(EXPERIMENT, digits)
+    [found] = cache.find(EXPERIMENT.trials()).values()
     assert found.trial == trial and repr(found) == repr(history)
     ours, theirs = (np.array(each.ratios[0]) for each in (found, history))
     assert ours.tobytes() == theirs.tobytes()

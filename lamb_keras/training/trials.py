@@ -52,8 +52,9 @@ class Trials:
     - `summary(history)`: rows about a trial; `lengths()`: of the trainings.
 
     `width` is that of one `vmap`, None for as many trials as an accelerator holds;
-    devices of a `sharding` train one trial at a time. `histories` are those of finished
-    trials; `stopped` is to be set where one has failed and the others are to end.
+    devices of a `sharding` train one trial at a time. `histories` has those of finished
+    trials, by trial; `stopped` is to be set where one has failed and the others are to
+    end.
     """
 
     # Arrays that lie on the device for all programs: see `Task.batch`.
@@ -70,7 +71,7 @@ class Trials:
         sharding: Sharding | None = None,
     ):
         self.experiment, self.data, self.sharding = experiment, data, sharding
-        self.histories, self._cache = dict(cache.histories), cache
+        self.histories, self._cache = {}, cache
         self.stopped = threading.Event()
         on_cpu = jax.default_backend() == "cpu"
         self._width = 1 if width is None and (on_cpu or sharding) else width
@@ -81,11 +82,15 @@ class Trials:
     def compile_seconds(self) -> float:
         return sum(self._compile_seconds)
 
-    def groups(self) -> list[list]:
-        """The trials that are left, as they train at once: the solvers take turns."""
+    def groups(self, trials: list) -> list[list]:
+        """Those of the trials that are left, as they train at once.
+
+        The solvers take turns.
+        """
+        self.histories |= self._cache.find(trials)
         groups = [
             [some for each in alike for some in _batched(each, self.width(solver))]
-            for solver, alike in self._by_solver().items()
+            for solver, alike in self._by_solver(trials).items()
         ]
         # Grouped as if none were known: a program's width is part of its numbers.
         left = [
@@ -96,7 +101,7 @@ class Trials:
 
     def width(self, solver: str) -> int:
         """How many trials of a solver train at once."""
-        most = max(map(len, self._by_solver()[solver]))
+        most = max(map(len, self._by_solver(self.experiment.trials())[solver]))
         if self._width is not None:
             return min(most, self._width)
         return self._fitting(solver, most)
@@ -107,10 +112,10 @@ class Trials:
         initial = self.initial(self.experiment.seeds[0])
         return memory.width(most, memory.trial_bytes(step, initial, self.example()))
 
-    def _by_solver(self):
+    def _by_solver(self, trials):
         """Solver to lists of trials that may train at once."""
         found = {}
-        for trial in self.experiment.trials():
+        for trial in trials:
             every = found.setdefault(solvers.base(trial.solver), {})
             every.setdefault(self.alike(trial), []).append(trial)
         return {solver: list(every.values()) for solver, every in found.items()}

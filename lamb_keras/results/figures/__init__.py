@@ -5,6 +5,7 @@ everywhere; with Goyal's recipe ("+") it is hollow and dashed. LAMB is drawn las
 heaviest.
 """
 
+from lamb_keras.results.figures.batches import over_batches
 from lamb_keras.results.figures.curves import (
     learning_curves,
     masked_language_model,
@@ -27,6 +28,7 @@ __all__ = [
     "forms",
     "learning_curves",
     "masked_language_model",
+    "over_batches",
     "pretraining_curves",
     "sweep",
     "trust_ratios",

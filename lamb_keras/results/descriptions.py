@@ -1,0 +1,136 @@
+"""A table beside the paper's in a few sentences, which tell and do not judge.
+
+What data say for or against the paper is said of its claims (`claims`), by rules that
+noise does not pass. These sentences are for readers of a table of twenty rows.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from lamb_keras.results import html, paper
+from lamb_keras.results.reconstruction import Result
+from lamb_keras.results.statistics import CHANCE_BAND, count, is_finite
+
+NAMED = 3  # Up to so many settings that came to nothing are told by name.
+
+
+def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
+    """What there is to tell of a table's cells beside the published ones.
+
+    Example:
+        >>> about = {"column": "mean_accuracy_5_runs", "status": "run"}
+        >>> cells = [Result(7, "adam", published=0.9936, ours=0.98, **about),
+        ...          Result(7, "lamb", published=0.9945, ours=0.97, **about)]
+        >>> sentences(paper.tables()[7], cells)
+        ['Best first, the paper: lamb, adam; ours: adam, lamb.']
+    """
+    judged_by = ("test_accuracy", "f1")
+    columns = [c for c in table.results if table.column(c).metric in judged_by]
+    cells = [r for r in results if r.column in columns and r.measured]
+    if len(cells) < 2:
+        return []
+    known = paper.experiments()[table.experiment].classes
+    chance = CHANCE_BAND / known if known else 0
+    rows = pd.DataFrame(
+        {"name": _name(table, cell)}
+        | table.numbers_of(cell.row, cell.column)
+        | {
+            # What did not train has no value, in the paper as in ours.
+            "published": is_finite(cell.published) and cell.published >= chance,
+            "ours": cell.status == "run" and is_finite(cell.ours),
+        }
+        for cell in cells
+    )
+    for side in ("published", "ours"):
+        values = [getattr(cell, side) for cell in cells]
+        rows[side] = pd.to_numeric(pd.Series(values).where(rows[side]))
+    return [*_told(table, table.column(columns[0]), rows)]
+
+
+def _name(table, cell):
+    batch = table.column(cell.column).holds.get("batch_size")
+    return table.entry(cell.row, cell.column) + (f" at {batch:,}" if batch else "")
+
+
+def _told(table, column, rows) -> Iterator[str]:
+    batches = rows.get("batch_size", pd.Series(dtype=object))
+    if batches.nunique() > 1:
+        for solver, line in rows.groupby("solver", sort=False):
+            if len(line) > 1:
+                yield _falls(solver, column, line)
+    elif not table.solver:
+        order = (_ranked(column, rows, side) for side in ("published", "ours"))
+        yield "Best first, the paper: {}; ours: {}.".format(*order)
+    elif rows.published.any() and rows.ours.any():
+        yield _highest(table, column, rows)
+        yield from _correlation(rows)
+    yield from _nothing(rows)
+
+
+def _falls(solver, column, line):
+    """How far the worst batch lies behind the best, of those that trained."""
+    theirs, ours = (
+        column.write(line[side].max() - line[side].min()) if line[side].any() else None
+        for side in ("published", "ours")
+    )
+    metric = "F1" if column.metric == "f1" else column.metric.replace("_", " ")
+    behind = f"ours by {ours}" if ours else "none of ours trained"
+    return (
+        f"From the best batch of {solver} to the worst the paper's {metric} falls by "
+        f"{theirs}, {behind}."
+    )
+
+
+def _ranked(column, rows, side):
+    """Names by falling value; "=" between those that are shown as equal."""
+    shown = rows.assign(shown=rows[side].map(column.write, na_action="ignore"))
+    shown = shown.sort_values(side, ascending=False, kind="stable")
+    equal = shown.groupby("shown", sort=False).name.agg(" = ".join)
+    lost = [f"{name} (came to nothing)" for name in rows.name[rows[side].isna()]]
+    return ", ".join([*equal, *lost])
+
+
+def _highest(table, column, rows):
+    """The best settings; of ours, how many more are as high."""
+    numbers = [*table.setting(table.rows[0])]
+    varied = [name for name in numbers if rows[name].nunique() > 1] or numbers[:1]
+
+    def place(side):
+        row = rows.loc[rows[side].idxmax()]
+        where = ", ".join(f"{html.words(name)} {row[name]:,g}" for name in varied)
+        more = (rows[side] == row[side]).sum() - 1
+        tie = f" and {count(more, 'more setting')} as high" if more else ""
+        return f"{where} ({column.write(float(row[side]))}{tie})"
+
+    return f"Highest in the paper at {place('published')}, in ours at {place('ours')}."
+
+
+def _correlation(rows):
+    """Spearman's rank correlation, all that came to nothing counting as equal."""
+    sides = [rows[side].fillna(0) for side in ("published", "ours")]
+    if min(side.nunique() for side in sides) > 1:  # among equals there is no order
+        # Of ranks; pandas's own "spearman" would import all of scipy.stats, a second.
+        value = sides[0].rank().corr(sides[1].rank())
+        shown = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+        yield (
+            f"Rank correlation (Spearman) of the {len(rows)} settings with the paper's,"
+            f" those that came to nothing counted as equal: {shown}."
+        )
+
+
+def _nothing(rows):
+    """What diverged, or ended at chance or above the entropy of single words."""
+    theirs, ours = rows.published.isna(), rows.ours.isna()
+
+    def named(lost):
+        names = rows.name[lost]
+        if 0 < len(names) <= NAMED:
+            return f"{len(names)} ({'; '.join(names)})"
+        return len(names) or "none"
+
+    if (theirs | ours).any():
+        yield (
+            f"Came to nothing, of {len(rows)}: {named(theirs)} in the paper; of these "
+            f"{named(theirs & ours)} in ours, of the others {named(~theirs & ours)}."
+        )
