@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from lamb_keras import execution, experiments
+from lamb_keras import experiments
 from lamb_keras.batch import BatchError, plan
 from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.grids import GRIDS
@@ -155,7 +155,9 @@ def _plain(run, only, project, folder):
     # The kernel named python3 that Jupyter finds first may be another environment's.
     kernel = moment / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
-    spec = {"argv": execution.COMMAND, "display_name": "", "language": "python"}
+    command_line = [sys.executable, "-m", "ipykernel_launcher", "-f"]
+    argv = [*command_line, "{connection_file}"]
+    spec = {"argv": argv, "display_name": "", "language": "python"}
     kernel.write_text(json.dumps(spec), encoding="utf-8")
     variables = {**os.environ, "KERAS_BACKEND": "jax", "JUPYTER_PATH": str(moment)}
     name = f"{run.name} {only['solvers'][0]} {only['learning_rates'][0]:g}"

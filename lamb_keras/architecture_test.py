@@ -23,8 +23,7 @@ MAY_IMPORT = {
         *("names", "cpu", "schedules", "optimizers", "models", "data", "store"),
         *("experiments", "results"),
     },
-    "execution": set(),
-    "batch": {"cpu", "data", "store", "experiments", "execution"},
+    "batch": {"cpu", "data", "store", "experiments"},
     "cli": {"store", "experiments", "results", "batch"},
     "__main__": {"cli"},
 }

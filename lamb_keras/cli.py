@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from lamb_keras import experiments
-from lamb_keras.batch import BatchError, plan
+from lamb_keras.batch import BatchError, check_system, plan
 from lamb_keras.experiments import ParameterError
 from lamb_keras.store import record
 
@@ -31,6 +31,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     stop = _Stop()
     try:
+        check_system()
         with stop:
             code = options.command(options)
             sys.stdout.flush()
@@ -205,8 +206,10 @@ def _forecast(decision):
 
 def _report(output, scale, project, remote=None):
     from lamb_keras.results import report as reports
+    from lamb_keras.store.quick import import_nbformat
 
     print("writing the report", file=sys.stderr)
+    import_nbformat()
     try:
         path = reports.render(output, scale, project.root)
     except reports.ReportError as error:

@@ -7,10 +7,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lamb_keras import cli
+from lamb_keras import batch, cli
 from lamb_keras.batch import cache, executor
 from lamb_keras.batch import status as batch_status
 from lamb_keras.results import report
@@ -368,9 +369,17 @@ def test_a_run_that_will_not_count_as_done_says_so(project, capsys, monkeypatch)
     )
 
 
+def test_on_windows_one_sentence_says_so(project, capsys, monkeypatch):
+    monkeypatch.setattr(batch, "os", SimpleNamespace(name="nt"))
+    assert "run on Linux and macOS" in refused(capsys)
+
+
+# Without a fork server, which macOS has not, all the same holds.
+@pytest.mark.parametrize("forks", {False, executor.FORKS})
 def test_of_two_runs_only_the_one_that_changed_is_executed(
-    tmp_path, monkeypatch, capsys
+    tmp_path, monkeypatch, capsys, forks
 ):
+    monkeypatch.setattr(executor, "FORKS", forks)
     count = "open('{0}.txt', 'a').write('x')"
     cells = {name: [PARAMETERS, count.format(name), FINISH] for name in ("one", "two")}
     project = make_project(tmp_path / "project", monkeypatch, **cells)
@@ -464,7 +473,7 @@ def status(project, capsys):
 def test_while_a_batch_goes_on_its_status_is_told_and_another_one_refused(busy, capsys):
     project, process, _, _ = busy
     run, whole = status(project, capsys)
-    assert run == "table07/lenet_mnist  running  0 of 1 trials"
+    assert run == "table07/lenet_mnist  running  0 of 1 trials, loading"
     assert whole == "a batch is running: 0 of 1 run done, 0 of 1 trials"
     assert cli.main(["run", "--project", str(project.root)]) == 2
     assert re.fullmatch(

@@ -1,16 +1,13 @@
-"""One attempt at one run, on whatever machine: a process, watched until its end.
+"""One attempt at one run, on whatever machine, watched until its end.
 
-Processes and never threads: threads change each other's working folder (papermill#473)
-and a crash would take the batch along. On Linux the process is a fork of a server that
-has imported everything already; elsewhere, and on a Dask worker, it is a new one.
+Papermill executes the notebook in the thread that asks for it; the kernel is a process.
+Whether the notebook truly finished is then read from the cells and scraps it left,
+since Papermill marks a killed kernel's cells as completed.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,23 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from lamb_keras.batch import compilation_cache, outcome, scheduling
+from lamb_keras.batch import compilation_cache, kernel, outcome, processes, scheduling
 from lamb_keras.batch.outcome import Outcome
-from lamb_keras.batch.processes import Family
-from lamb_keras.batch.status import parse
+from lamb_keras.batch.status import host, parse
 from lamb_keras.cpu import share
-from lamb_keras.store import events
+from lamb_keras.store import atomic, events, scraps
 from lamb_keras.store.environment import RUNS_VARIABLE
+from lamb_keras.store.quick import import_nbformat
 
 SECONDS_BETWEEN_POLLS = 0.1
 # A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
 LONGEST_TEMPORARY_FOLDER = 70
 PREFIX = "lamb-"
-# In the folder of an attempt: what is to be done, by whom, what was said, how it ended.
-JOB, PID, LOG = "job.json", "pid.txt", "log.txt"
-EVENTS, OUTCOME = "events.jsonl", "outcome.json"
 TRIALS_VARIABLE = "LAMB_KERAS_TRIALS"
-WORKER = (sys.executable, "-m", "lamb_keras.batch.worker")
+# In the folder of an attempt: what its notebook says.
+EVENTS = "events.jsonl"
+LONGEST_REASON = 300
 
 
 class Result(NamedTuple):
@@ -53,61 +49,45 @@ class GivenUpError(Exception):
     """
 
 
-def execute(job, start, variables, emit, wanted, parent=None, device=None):
+def execute(job, variables, emit, wanted, parent=None, device=None, forked=False):
     """Executes a run once and returns the `Result`; its processes have then ended.
 
     Args:
         job: what is to be done, as `executor` writes it: JSON and no more.
-        start: `Fork` or `start_plainly`, which make the process.
         variables: of the `environment`.
         emit: called with each event of `store.events`.
         wanted: whether the result still is; if not, this raises `GivenUpError`.
         parent: the folder for things of the moment.
         device: the GPU to run on, or None.
+        forked: whether the kernel is a fork of this process's `kernel.fork_server`.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    output = Path(job["root"], job["published"])
-    output = output.with_name(
-        f".{output.stem}.{folder.name.removeprefix(PREFIX)}.ipynb"
+    published = Path(job["root"], job["published"])
+    output = published.with_name(
+        f".{published.stem}.{folder.name.removeprefix(PREFIX)}.ipynb"
     )
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    variables = _variables(job, variables, folder, device)
-    relative = os.path.relpath(output, job["root"])
-    job = {**job, "output": relative, "watcher": os.getpid()}
-    (folder / JOB).write_text(json.dumps({**job, "environment": variables}), "utf-8")
     about = {"run": job["run"], "attempt": job["number"], "gpu": device}
     emit({"event": "started", "time": time.time(), **about})
-    memory, family, position, watched = outcome.Memory(), None, 0, began
+    variables = _variables(job, variables, folder, device)
+    watch = _Watch(job, folder, emit, wanted)
     try:
-        process = start(folder, job["root"], variables)
-        family = Family(process.pid)
-        while True:
-            # Asked before the events are read, so that the last ones are.
-            code = process.exitcode
-            heard, position = _events(folder / EVENTS, position)
-            for each in heard:
-                emit({**each, "run": job["run"]})
-            if code is not None:
-                ended = memory.explain(_outcome(code, folder))
-                break
-            if job["seconds"] and time.monotonic() - began > job["seconds"]:
-                ended = Outcome(outcome.TIMED_OUT)
-                break
-            if not wanted():
-                raise GivenUpError
-            memory.check()
-            if time.monotonic() > watched + 1:
-                watched = time.monotonic()
-                family.watch()
-            time.sleep(SECONDS_BETWEEN_POLLS)
-        family.end()
+        with watch:
+            manager = kernel.manager_class(
+                folder, job["root"], variables, forked, watch.working
+            )
+            ended = _execute(job, output, folder, manager)
+        if watch.given_up:
+            raise GivenUpError
     except BaseException:
-        if family:
-            family.end()
         clear(output)
         raise
     finally:
+        # Whatever the notebook started, too.
+        processes.end(folder, watch.pid)
         shutil.rmtree(folder, ignore_errors=True)
+    if watch.timed_out:
+        ended = Outcome(outcome.TIMED_OUT)
     return Result(ended, output, started, time.monotonic() - began)
 
 
@@ -117,13 +97,13 @@ def clear(notebook):
         path.unlink(missing_ok=True)
 
 
-def environment(event_file, jobs):
-    """The environment of a run's processes, where so many runs share the processors.
+def environment(jobs):
+    """The environment of a run's kernel, where so many runs share the processors.
 
     Example:
         >>> from unittest import mock
         >>> with mock.patch.dict(os.environ, clear=True):
-        ...     variables = environment("events.jsonl", jobs=os.cpu_count())
+        ...     variables = environment(jobs=os.cpu_count())
         >>> variables["LAMB_KERAS_THREADS"], variables["NPROC"]
         ('1', '1')
     """
@@ -139,10 +119,9 @@ def environment(event_file, jobs):
         **os.environ,
         # A fact of this batch, with which its minutes are to be read, and no wish.
         RUNS_VARIABLE: str(jobs),
-        events.VARIABLE: str(event_file),
     }
     if variables.get("LAMB_KERAS_DATA"):
-        # Meant from here, not from the project's root, where the workers live.
+        # Meant from here, not from the project's root, where kernels work.
         variables["LAMB_KERAS_DATA"] = os.path.abspath(variables["LAMB_KERAS_DATA"])
     return variables
 
@@ -153,52 +132,143 @@ def temporary_folder():
     return parent if len(parent) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
-def start_plainly(folder, root, variables):
-    """Starts a worker as a new process, for the attempt whose folder is `folder`."""
-    with open(folder / LOG, "wb") as log:
-        return _Process(
-            [*WORKER, str(folder)],
-            cwd=root,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+def unfinished(path):
+    """The `Outcome` of an executed notebook that is no finished run's, or None."""
+    cells = json.loads(path.read_bytes())["cells"]
+    for number, cell in enumerate(cells, start=1):
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                return outcome.of_error(output["ename"], output["evalue"])
+        blank = not "".join(cell["source"]).strip()
+        if cell["cell_type"] == "code" and not blank and not cell["execution_count"]:
+            return Outcome(outcome.FAILED, f"cell {number} was never executed")
+    if scraps.read(path).get("finished") is not True:
+        reason = 'the notebook ended without gluing the scrap "finished"'
+        return Outcome(outcome.FAILED, reason)
+    return None
+
+
+class _Watch:
+    """A thread that hears what a run says, and ends it when its time is over.
+
+    Attributes:
+        pid: of the kernel, None before there is one.
+        timed_out, given_up: whether it was ended, and why.
+    """
+
+    def __init__(self, job, folder, emit, wanted):
+        self.pid, self.timed_out, self.given_up = None, False, False
+        self._run, self._folder, self._emit, self._wanted = (
+            job["run"],
+            folder,
+            emit,
+            wanted,
         )
+        self._until = time.monotonic() + (job["seconds"] or float("inf"))
+        self._position, self._over = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._over.set()
+        self._thread.join()
+        self._hear()
+
+    def working(self, pid):
+        """The kernel has this process id."""
+        self.pid = pid
+        event = {"event": "working", "time": time.time(), "host": host(), "pid": pid}
+        self._emit({**event, "run": self._run})
+
+    def _watch(self):
+        while not self._over.wait(SECONDS_BETWEEN_POLLS):
+            self._hear()
+            self.timed_out = self.timed_out or time.monotonic() > self._until
+            self.given_up = self.given_up or not self._wanted()
+            if self.timed_out or self.given_up:
+                processes.end(self._folder, self.pid)
+
+    def _hear(self):
+        try:
+            with open(self._folder / EVENTS, "rb") as file:
+                file.seek(self._position)
+                # What follows the last end of a line is still being written.
+                lines, newline, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return
+        self._position += len(lines) + len(newline)
+        for event in filter(None, map(parse, lines.splitlines())):
+            self._emit({**event, "run": self._run})
 
 
-class _Process(subprocess.Popen):
-    @property
-    def exitcode(self):
-        return self.poll()
+def _execute(job, output, folder, manager):
+    """Executes a job's notebook; returns the `Outcome`."""
+    import_nbformat()
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from lamb_keras.batch.papermill import KernelDied, sockets
+
+    try:
+        papermill.execute_notebook(
+            _literally(Path(job["root"], job["notebook"])),
+            _literally(output),
+            job["parameters"],
+            engine_name="lamb-keras",
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            config=sockets(folder),
+            kernel_manager_class=manager,
+        )
+        ended = None
+    except PapermillExecutionError as error:
+        ended = outcome.of_error(error.ename, error.evalue)
+    except KernelDied as error:
+        ended = error.outcome
+        log = folder / kernel.LOG
+        if error.code is None and log.exists():
+            # It never came so far as to speak for itself.
+            *_, last = ["", *log.read_text(errors="replace").strip().splitlines()]
+            ended = ended._replace(reason=f"{ended.reason}: {last}".rstrip(": "))
+    except OSError as error:
+        # Of Papermill: those of the notebook are a `PapermillExecutionError`.
+        ended = _unwritten(error)
+    except Exception as error:
+        ended = outcome.of_error(type(error).__name__, str(error))
+    try:
+        ended = ended or unfinished(output) or Outcome(outcome.SUCCEEDED)
+        _publish(output, job)
+    except OSError as error:
+        if ended.how == outcome.SUCCEEDED:
+            ended = _unwritten(error)
+    reason = ended.reason and outcome.one_line(ended.reason, LONGEST_REASON)
+    return ended._replace(reason=reason)
 
 
-class Fork:
-    """A worker that is a fork of what the batch's fork server has imported."""
-
-    # To start one process, multiprocessing polls all others, and to poll is to read
-    # from a pipe: of two threads that do so at once, one learns of no exit code.
-    _LOCK = threading.Lock()
-
-    def __init__(self, folder, root, variables):
-        context = multiprocessing.get_context("forkserver")
-        self._process = context.Process(target=_work, args=(str(folder),))
-        with self._LOCK:
-            self._process.start()
-        self.pid = self._process.pid
-
-    @property
-    def exitcode(self):
-        with self._LOCK:
-            code = self._process.exitcode
-        # So multiprocessing says that the server died, and nobody knows of its child.
-        return -9 if code == 255 else code
+def _unwritten(error):
+    reason = f"the outputs could not be written: {error.strerror or error}"
+    return Outcome(outcome.FAILED, reason)
 
 
-def _work(folder):
-    from lamb_keras.batch import worker
+def _publish(path, job):
+    """Makes the notebook name itself by the paths that people find it under."""
+    try:
+        notebook = json.loads(path.read_bytes())
+        noted = notebook["metadata"]["papermill"]
+    except (FileNotFoundError, ValueError, LookupError):
+        return
+    noted |= {"input_path": job["notebook"], "output_path": job["published"]}
+    text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
+    atomic.write(path, text + "\n")
 
-    sys.exit(worker.main(folder))
+
+def _literally(path):
+    # Papermill formats paths; a brace in the name of a folder is no field.
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _variables(job, variables, folder, device):
@@ -209,35 +279,10 @@ def _variables(job, variables, folder, device):
         variables[TRIALS_VARIABLE] = job["trials"]
     if device is not None:
         variables[scheduling.CHOSEN] = device
-    if job["halved"]:
-        # On a processor they are in threads, on an accelerator in one program.
+    if job["number"] > 1:
+        # It may have been too large: on a processor trials at once are in threads, on
+        # an accelerator in one program.
         variables["LAMB_KERAS_WIDTH_DIVISOR"] = "2"
         if (threads := variables["LAMB_KERAS_THREADS"]).isdecimal():
             variables["LAMB_KERAS_THREADS"] = str(max(1, int(threads) // 2))
     return variables
-
-
-def _events(path, position):
-    """The whole events in a file from a position on, and the position behind them."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(position)
-            lines, newline, _ = file.read().rpartition(b"\n")
-    except FileNotFoundError:
-        return [], position
-    found = [each for each in map(parse, lines.splitlines()) if each]
-    return found, position + len(lines) + len(newline)
-
-
-def _outcome(code, folder):
-    if code == 0:
-        return Outcome(outcome.SUCCEEDED)
-    if code < 0:
-        return outcome.of_process("the worker process", code)
-    try:
-        return Outcome(*json.loads((folder / OUTCOME).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        log = (folder / LOG).read_text(errors="replace").strip()
-        last = log.splitlines()[-1] if log else "it said nothing"
-        reason = f"the worker process ended with exit code {code}: {last}"
-        return Outcome(outcome.FAILED, reason)

@@ -367,10 +367,12 @@ def test_a_notebook_that_goes_while_a_run_goes_on_leaves_it_without_a_key(projec
     }
 
 
-def test_a_module_that_cannot_be_read_is_one_sentence(done):
-    (done.root / "lamb_keras/schedules.py").unlink()
-    (done.root / "lamb_keras/schedules.py").mkdir()
-    with pytest.raises(BatchError, match="schedules.py cannot be read: Is a dir"):
+def test_a_module_that_cannot_be_read_is_one_sentence(done, monkeypatch):
+    def refuse(package, path):
+        raise PermissionError(13, "Permission denied", path.name)
+
+    monkeypatch.setattr(cache.Package, "_read", refuse)
+    with pytest.raises(BatchError, match="y cannot be read: Permission denied"):
         why(done)
 
 

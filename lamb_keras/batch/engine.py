@@ -15,6 +15,9 @@ class Engine:
         The options are Papermill's own, those of `nbclient.NotebookClient`, and
         `parameter_table`: whether parameters are shown at the top (default: yes).
         """
+        from lamb_keras.batch import check_system
+
+        check_system()
         from lamb_keras.batch import papermill
 
         return papermill.execute(nb, kernel_name, **options)

@@ -9,7 +9,6 @@ in a folder that all of them see under the same path.
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import queue
 import secrets
@@ -20,7 +19,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing import forkserver
 from pathlib import Path
 from sys import platform
 
@@ -29,16 +27,16 @@ from lamb_keras.batch import (
     BatchError,
     attempt,
     cache,
+    kernel,
     notebook,
     outcome,
-    preload,
+    processes,
     scheduling,
     status,
 )
 from lamb_keras.batch.attempt import environment
 from lamb_keras.batch.outcome import Outcome
 from lamb_keras.batch.plan import PlannedRun
-from lamb_keras.batch.processes import Family
 from lamb_keras.store import record
 
 SECONDS_BETWEEN_POLLS = 0.1
@@ -68,8 +66,11 @@ def execute(
         ended: called with the record of each run when it has ended.
     """
     pool = _Cluster(dask) if dask else _Machine(jobs, runs, project)
+    # What goes wrong is an exception, and told below in a sentence.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     trials = {run.name: experiments.trials(run.parameters) for run in runs}
-    shown = status.Status(trials, log, stream)
+    before = scheduling.seconds_before(runs, log.folder / "runs.jsonl")
+    shown = status.Status(trials, log, before, stream)
     # Named in the log before it is there, so that whoever comes after a kill finds it.
     shown.begin(pool.folder)
     waiting, active = [_Pending(run, timeout) for run in runs], {}
@@ -95,7 +96,7 @@ def execute(
                     result = pool.result(future)
                     pending.add(result)
                     if pending.may_be_retried:
-                        how, reason, _ = result.outcome
+                        how, reason = result.outcome
                         fields = {"run": pending.run.name, "how": how, "reason": reason}
                         shown.note("retried", **fields)
                         attempt.clear(result.notebook)
@@ -134,9 +135,7 @@ def clear_after_a_kill(log, runs):
         left = Path(events[0]["folder"])
         if left.name.startswith(attempt.PREFIX):
             # First whoever may be writing there.
-            for file in left.glob(f"*/{attempt.PID}"):
-                with contextlib.suppress(OSError, ValueError):
-                    Family(int(file.read_text()), file.stat().st_mtime).end()
+            processes.end(left)
             shutil.rmtree(left, ignore_errors=True)
     _clear_unfinished(runs)
 
@@ -163,12 +162,10 @@ class _Pending:
             "parameters": run.parameters,
             "trials": folder and str(folder),
             "seconds": self.timeout and self.timeout - spent,
-            "halved": bool(self.attempts)
-            and self.attempts[-1]["ended"] == outcome.OUT_OF_MEMORY,
         }
 
     def add(self, result):
-        how, reason, _ = result.outcome
+        how, reason = result.outcome
         if how == outcome.TIMED_OUT:
             reason = f"it took longer than --timeout allows, {self.timeout:g} s"
         entry = {"started": result.started, "seconds": round(result.seconds, 1)}
@@ -241,38 +238,28 @@ class _Machine(_Pool):
         self.slots = min(jobs or scheduling.default_jobs(self._gpus), len(runs))
         name = f"{attempt.PREFIX}{secrets.token_hex(4)}"
         self.folder = Path(attempt.temporary_folder(), name)
-        self._variables = environment("", self.slots)
+        self._variables = environment(self.slots)
         self._threads = ThreadPoolExecutor(self.slots)
         self._devices, self._stopped = {}, threading.Event()
         notebooks = dict.fromkeys(run.notebook for run in runs)
-        lines = [line for path in notebooks for line in notebook.imports(path)]
-        self._imports = "\n".join(dict.fromkeys(lines))
+        self._imports = [line for path in notebooks for line in notebook.imports(path)]
+        self._server = contextlib.ExitStack()
 
     def __enter__(self):
         self.folder.mkdir(mode=0o700)
-        self._before = dict(os.environ)
         if FORKS:
-            # The server has its environment from this process, also when it is started
-            # anew; it finds a package in the project first, as a kernel does.
-            path = os.pathsep.join([str(self._root), os.environ.get("PYTHONPATH", "")])
-            os.environ.update(self._variables, PYTHONPATH=path.rstrip(os.pathsep))
-            os.environ[preload.VARIABLE] = self._imports
-            # Its socket lies here, too, where a later batch finds it after a kill.
-            multiprocessing.current_process()._config["tempdir"] = str(self.folder)
-            forkserver.set_forkserver_preload(["lamb_keras.batch.preload"])
-            forkserver.ensure_running()
+            imports = dict.fromkeys(self._imports)
+            self._server.enter_context(
+                kernel.fork_server(self.folder, self._root, self._variables, imports)
+            )
         return self
 
     def __exit__(self, *exception):
         self._stopped.set()
         if exception[0] and FORKS:
-            _end_fork_server()  # or a thread might wait for it to import everything
+            kernel.end_fork_server()  # or a thread might wait for all its imports
         self._threads.shutdown()
-        if FORKS:
-            _end_fork_server()
-            del multiprocessing.current_process()._config["tempdir"]
-            os.environ.clear()
-            os.environ.update(self._before)
+        self._server.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def submit(self, job):
@@ -281,26 +268,15 @@ class _Machine(_Pool):
         future = self._threads.submit(
             attempt.execute,
             job,
-            attempt.Fork if FORKS else attempt.start_plainly,
             self._variables,
             emit=self._events.put,
             wanted=lambda: not self._stopped.is_set(),
             parent=self.folder,
             device=device,
+            forked=FORKS,
         )
         self._devices[future] = device
         return future
-
-
-def _end_fork_server():
-    """Ends the fork server of this process, if there is one: it knows old code.
-
-    multiprocessing has no public way to do so before this process ends.
-    """
-    server = forkserver._forkserver
-    if server._forkserver_pid is not None:
-        os.kill(server._forkserver_pid, 9)
-        server._stop()
 
 
 class _Cluster(_Pool):
@@ -388,8 +364,7 @@ def _execute_on_dask(job, topic):
     try:
         return attempt.execute(
             job,
-            attempt.start_plainly,
-            environment("", sharing),
+            environment(sharing),
             emit=lambda event: worker.log_event(topic, event),
             wanted=wanted,
             parent=attempt.temporary_folder(),

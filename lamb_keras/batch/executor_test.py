@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from lamb_keras import cpu
-from lamb_keras.batch import attempt, executor, status
+from lamb_keras.batch import attempt, executor, outcome, status
 from lamb_keras.batch.cache import decide
 from lamb_keras.batch.plan import plan
 from testing.tiny_project import FINISH, PARAMETERS, is_running, make_project
@@ -26,7 +26,7 @@ assert message == json.load(open("message.json"))  # beside us: the project's ro
 import lamb_keras
 seen = [os.getcwd(), sys.executable, lamb_keras.__file__]
 seen += [os.environ[f"LAMB_KERAS_{name}"] for name in ("THREADS", "DATA")]
-seen += [os.environ["KERAS_BACKEND"], "papermill" in sys.modules]
+seen += [os.environ["KERAS_BACKEND"], "scrapbook" in sys.modules]
 json.dump(seen, open("seen.json", "w"))
 emit("trials planned", total=3)
 for done in range(3):
@@ -39,13 +39,13 @@ NOTEBOOKS = {
     "good": [PARAMETERS + "message = 'hello'", LOOK, FINISH, ""],
     "raises": [PARAMETERS, "raise ValueError('a <b>\\n\\nc')", FINISH],
     "dies": [PARAMETERS, "import os, signal; os.kill(os.getpid(), 9)", FINISH],
-    "orphaned": [
+    "orphans": [
         PARAMETERS,
         """
         import os, signal, subprocess, time
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         open("pids.txt", "w").write(f"{os.getpid()} {child.pid}")
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(600)
         """,
         FINISH,
@@ -153,8 +153,8 @@ def test_a_kernel_that_was_killed_is_a_failure(batch):
     assert batch.runs["dies"].file("failed.ipynb").exists()
 
 
-def test_a_worker_that_was_killed_is_a_failure_and_leaves_no_process(batch):
-    assert failure(batch, "orphaned") == "the worker process was killed by signal 9"
+def test_a_kernel_that_was_killed_leaves_no_process(batch):
+    assert failure(batch, "orphans") == "the kernel was killed by signal 15"
     kernel, child = (batch.project.root / "pids.txt").read_text().split()
     assert not is_running(kernel) and not is_running(child)
 
@@ -165,12 +165,12 @@ def test_only_what_was_killed_was_tried_twice(batch):
         "good": 1,
         "raises": 1,
         "dies": 2,
-        "orphaned": 2,
+        "orphans": 2,
     }
     [only] = attempts["good"]
     assert only.keys() == {"started", "seconds", "ended", "reason"}
     assert (only["ended"], only["reason"]) == ("succeeded", None)
-    for name in ("dies", "orphaned"):
+    for name in ("dies", "orphans"):
         assert [each["ended"] for each in attempts[name]] == ["killed"] * 2
         assert (
             f"{batch.runs[name].name}: {attempts[name][0]['reason']}; it is tried"
@@ -183,9 +183,9 @@ def test_only_what_was_killed_was_tried_twice(batch):
 def test_nothing_else_is_left_in_the_outputs_or_the_temporary_folder(batch):
     found = {path.name for path in (batch.project.root / "{out} puts").rglob("*.*")}
     allowed = {"good.ipynb", "good.json", "batch.jsonl"}
-    for name in ("raises", "dies", "orphaned"):
+    for name in ("raises", "dies", "orphans"):
         allowed |= {f"{name}.failed.ipynb", f"{name}.failed.json"}
-    assert found - {"orphaned.failed.ipynb"} == allowed - {"orphaned.failed.ipynb"}
+    assert found - {"orphans.failed.ipynb"} == allowed - {"orphans.failed.ipynb"}
     assert list(batch.temporary.iterdir()) == []
 
 
@@ -213,45 +213,38 @@ def test_the_log_tells_all_of_it_in_order(batch):
 
 @pytest.fixture
 def execute(tiny, monkeypatch):
-    """Executes one run with the given code in the real worker's place."""
+    """Executes runs by a function in Papermill's place, of job, output and folder."""
 
-    def execute(code, **options):
-        project = tiny(lenet_mnist=[PARAMETERS])
-        worker = project.root / "worker.py"
-        worker.write_text(
-            "import json, os, sys\n"
-            f"job = json.load(open(sys.argv[1] + '/job.json'))\n{code}"
-        )
+    def execute(function, **notebooks):
+        project = tiny(**notebooks or {"lenet_mnist": [PARAMETERS]})
+
+        def stand_in(job, output, folder, manager):
+            output.write_text('{"cells": []}')
+            function(job, output, folder)
+            return outcome.Outcome(outcome.SUCCEEDED)
+
         monkeypatch.setattr(executor, "FORKS", False)
-        monkeypatch.setattr(attempt, "WORKER", [sys.executable, str(worker)])
-        [decision] = decide(project.plan(), project.project)
-        run = decision.run
+        monkeypatch.setattr(attempt, "_execute", stand_in)
+        runs = [each.run for each in decide(project.plan(), project.project)]
         stream = io.StringIO()
         with status.Log(project.outputs) as log:
-            [record] = executor.execute(
-                [run], project.project, log, stream=stream, **options
-            )
-        return run, record, stream.getvalue()
+            records = executor.execute(runs, project.project, log, stream=stream)
+        return runs[0], records[0], stream.getvalue()
 
     return execute
 
 
-def test_each_run_has_a_gpu_of_its_own(tiny, monkeypatch):
+def test_each_run_has_a_gpu_of_its_own(execute, monkeypatch):
     monkeypatch.setattr(executor.scheduling, "gpus", lambda environ: ["3", "5"])
-    project = tiny(one=[PARAMETERS], two=[PARAMETERS], three=[PARAMETERS])
-    (project.root / "worker.py").write_text(
-        "import json, os, sys\n"
-        "job = json.load(open(sys.argv[1] + '/job.json'))\n"
-        "open('devices', 'a').write(os.environ['CUDA_VISIBLE_DEVICES'] + ' ')\n"
-        "json.dump({'cells': []}, open(job['output'], 'w'))\n"
-    )
-    monkeypatch.setattr(executor, "FORKS", False)
-    monkeypatch.setattr(attempt, "WORKER", [sys.executable, "worker.py"])
-    runs = project.plan()
-    with status.Log(project.outputs) as log:
-        executor.execute(runs, project.project, log)
-    first, second, third = (project.root / "devices").read_text().split()
-    assert {first, second} == {"3", "5"} and third in ("3", "5")
+    devices, make = [], attempt.kernel.manager_class
+
+    def manager_class(folder, root, variables, *rest):
+        devices.append(variables["CUDA_VISIBLE_DEVICES"])
+        return make(folder, root, variables, *rest)
+
+    monkeypatch.setattr(attempt.kernel, "manager_class", manager_class)
+    execute(lambda *_: None, one=[PARAMETERS], two=[PARAMETERS], three=[PARAMETERS])
+    assert {*devices[:2]} == {"3", "5"} and devices[2] in ("3", "5")
 
 
 def test_what_a_notebook_started_has_ended_before_the_run_counts_as_ended(tiny):
@@ -270,32 +263,35 @@ def test_what_a_notebook_started_has_ended_before_the_run_counts_as_ended(tiny):
     assert running == [False]
 
 
-def test_a_worker_that_breaks_says_so_with_its_last_line(execute):
-    run, record, said = execute("print('first')\nsys.exit('out of luck')")
-    assert record["reason"] == (
-        "the worker process ended with exit code 1: out of luck"
-    )
-    assert not run.file("failed.ipynb").exists()
+def test_a_kernel_that_cannot_start_says_so_with_its_last_line(tiny, monkeypatch):
+    broken = [sys.executable, "-c", "print('first'); exit('out of luck')"]
+    monkeypatch.setattr(attempt.kernel, "COMMAND", broken)
+    monkeypatch.setattr(executor, "FORKS", False)
+    project = tiny(lenet_mnist=[PARAMETERS, FINISH])
+    with status.Log(project.outputs) as log:
+        [record] = executor.execute(project.plan(), project.project, log)
+    assert record["reason"] == "the kernel died: out of luck"
 
 
 def test_a_damaged_event_does_not_stop_the_batch(execute):
-    run, record, said = execute(
-        "open(job['output'], 'w').write('{\"cells\": []}')\n"
-        "file = open(os.environ['LAMB_KERAS_EVENTS'], 'a')\n"
-        'file.write(\'{"event": "trial fin\\n[]\\n\')\n'
-        'file.write(\'{"event": "trial finished", "done": 1}\\n{"ev\')'
-    )
+    def write(job, output, folder):
+        (folder / attempt.EVENTS).write_text(
+            '{"event": "trial fin\n[]\n{"event": "trial finished", "done": 1}\n{"ev'
+        )
+
+    run, record, said = execute(write)
     assert record["status"] == "succeeded"
     assert "1 of 1 trials" in said
 
 
 def test_a_run_whose_notebook_changes_meanwhile_is_kept_without_a_key(execute):
-    run, record, said = execute(
-        "open(job['output'], 'w').write('{\"cells\": []}')\n"
-        "notebook = json.load(open(job['notebook']))\n"
-        "notebook['cells'].append({'cell_type': 'code', 'source': 'x = 1'})\n"
-        "json.dump(notebook, open(job['notebook'], 'w'))"
-    )
+    def change(job, *_):
+        path = Path(job["root"], job["notebook"])
+        notebook = json.loads(path.read_text())
+        notebook["cells"].append({"cell_type": "code", "source": "x = 1"})
+        path.write_text(json.dumps(notebook))
+
+    run, record, said = execute(change)
     assert record["status"] == "succeeded"
     assert json.loads(run.file("json").read_text()) == record
     assert record["key"] is None
@@ -304,7 +300,7 @@ def test_a_run_whose_notebook_changes_meanwhile_is_kept_without_a_key(execute):
 
 def test_outputs_that_cannot_be_written_in_the_end_are_a_failure(execute):
     run, record, said = execute(
-        "open(job['output'], 'w').write('{\"cells\": []}')\nos.mkdir(job['published'])"
+        lambda job, *_: Path(job["root"], job["published"]).mkdir()
     )
     assert record["status"] == "failed"
     assert record["reason"].startswith("the outputs could not be written: ")
@@ -313,7 +309,7 @@ def test_outputs_that_cannot_be_written_in_the_end_are_a_failure(execute):
 
 def test_threads_that_the_user_chose_are_left_alone(monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_THREADS", "3")
-    assert executor.environment("events.jsonl", 1)["LAMB_KERAS_THREADS"] == "3"
+    assert executor.environment(1)["LAMB_KERAS_THREADS"] == "3"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
@@ -322,7 +318,7 @@ def test_xla_computes_with_no_more_threads_than_a_run_has_of_the_processors(
 ):
     monkeypatch.delenv("NPROC")
     monkeypatch.setattr(cpu, "processors", lambda: 6)
-    variables = executor.environment("events.jsonl", jobs=2)
+    variables = executor.environment(jobs=2)
     program = """
 import jax, glob
 jax.jit(lambda x: x @ x)(jax.numpy.ones((99, 99)))
@@ -347,13 +343,14 @@ def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path):
     for name in (".lenet_mnist.abcdefgh.ipynb", ".lenet_mnist.json.123"):
         (run.folder / name).write_text("{")
     (left := tmp_path / "lamb-left").mkdir()
-    orphan = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    for process in (orphan, other):
-        (left / str(process.pid)).mkdir()
-        (left / str(process.pid) / attempt.PID).write_text(str(process.pid))
-    # Its number belonged to a worker of long ago.
-    os.utime(left / str(other.pid) / attempt.PID, (1, 1))
+    orphan, other = (
+        subprocess.Popen(
+            ["sleep", "600"],
+            start_new_session=True,
+            env={**os.environ, "LAMB_KERAS_EVENTS": f"{folder}/lamb-1/events.jsonl"},
+        )
+        for folder in (left, f"{left}-of-others")
+    )
     with status.Log(project.outputs) as log:
         log.append("began", host=status.host(), pid=1, folder=str(left))
         log.append("planned", run=run.name, trials=1)
@@ -373,7 +370,7 @@ def test_a_run_whose_fork_server_was_killed_is_tried_again(tiny):
     import os, psutil
     if not os.path.exists("tried"):
         open("tried", "w").close()
-        psutil.Process().parent().parent().kill()
+        psutil.Process().parent().kill()
         import time; time.sleep(600)
     """
     project = tiny(lenet_mnist=[PARAMETERS, kill, FINISH])

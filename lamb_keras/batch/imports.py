@@ -8,9 +8,9 @@ package counts as reached. A run too many costs minutes, one too few its truth.
 import ast
 import functools
 import hashlib
+from modulefinder import ModuleFinder
+from pathlib import Path
 
-# Where a package says which module each of its lazy names is found in.
-HOMES = "_HOMES"
 TESTS = ("_test.py", "conftest.py")
 
 
@@ -23,13 +23,14 @@ class Package:
     def __init__(self, folder):
         self.folder, self.name = folder, folder.name
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        self._modules = {
-            self._dotted(path): path
-            for path in sorted(folder.rglob("*.py"))
-            if not path.name.endswith(TESTS)
-        }
+        self._modules = [
+            path
+            for path in files
+            if path.suffix == ".py" and not path.name.endswith(TESTS)
+        ]
         self._data = [path for path in files if path.suffix not in (".py", ".pyc")]
         self._read = functools.cache(self._read)
+        self.reached = functools.cache(self.reached)
 
     def reached(self, code):
         """The files that `code` reaches: path from the package's parent to a hash.
@@ -40,111 +41,74 @@ class Package:
         folder beside itself that the file is in. Where `code` is no Python, as with a
         line of IPython's magic, everything is reached.
         """
-        waiting, found, files = self._imported(_parse(code), self.name), set(), {}
-        while waiting:
-            name = waiting.pop()
-            found.add(name)
-            imported, content, data = self._read(name)
-            waiting |= imported - found
-            files[self._relative(self._modules[name])] = content
-            files |= {self._relative(path): _hash(path.read_bytes()) for path in data}
-        return files
+        found = {}
+        for path in self._imported(code):
+            found[path], data, _ = self._read(path)
+            found |= {file: _hash(file.read_bytes()) for file in data}
+        parent = self.folder.parent
+        return {path.relative_to(parent).as_posix(): found[path] for path in found}
 
-    def _relative(self, path):
-        return path.relative_to(self.folder.parent).as_posix()
-
-    def _dotted(self, path):
-        parts = path.relative_to(self.folder.parent).with_suffix("").parts
-        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-    def _read(self, name):
-        """The modules that a module imports, its hash, and its data files."""
-        path = self._modules[name]
+    def _read(self, path):
+        """A module's hash, its data files, and whether it hides what it imports."""
         source = path.read_bytes()
         tree = _parse(source)
         if tree is None:
-            return set(self._modules), _hash(source), []
-        inside = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        imported = self._imported(tree, inside)
-        if name != self.name and _is_lazy(tree):
-            # Of the lazy names of other packages than the root nobody keeps track.
-            imported = set(self._modules)
+            return _hash(source), [], True
+        dynamic = self._is_dynamic(tree)
         texts = {node.value for node in ast.walk(tree) if _is_text(node)}
         data = [file for file in self._data if _names(texts, path.parent, file)]
-        return imported, _hash(_essence(tree)), data
+        return _hash(_essence(tree)), data, dynamic
 
-    def _imported(self, tree, inside):
-        """The modules that code in the package `inside` imports, anywhere in it."""
-        if tree is None:
-            return set(self._modules)
-        found = set()
+    def _imported(self, code):
+        """The modules that are imported, anywhere in the code or in one another."""
+        finder = ModuleFinder([str(self.folder.parent)])
+        try:
+            compiled = compile(code, "notebook", "exec")
+            finder.scan_code(compiled, finder.add_module("__main__"))
+        except (SyntaxError, ValueError):
+            return self._modules
+        inside = f"{self.name}."
+        below = {
+            Path(module.__file__)
+            for name, module in finder.modules.items()
+            if name.startswith(inside)
+        }
+        # The package itself finds some of its names only when they are used.
+        missing, _ = finder.any_missing_maybe()
+        if (
+            any(name.startswith(inside) for name in missing)
+            or self._is_dynamic(_parse(code))
+            or any(self._read(path)[-1] for path in below)
+        ):
+            return self._modules
+        root = [self.folder / "__init__.py"] if self.name in finder.modules else []
+        return [*root, *sorted(below)]
+
+    def _is_dynamic(self, tree):
+        """Whether code may import what its import statements do not say."""
         for node in ast.walk(tree):
             match node:
-                case ast.Import(names=aliases):
-                    for alias in aliases:
-                        found |= self._resolve(alias.name)
-                        # By the bound root any of its lazy names may be used.
-                        if found and not ("." in alias.name and alias.asname):
-                            found |= self._resolve(f"{self.name}.*")
-                case ast.ImportFrom(module=module, names=aliases, level=level):
-                    above = inside.rsplit(".", level - 1)[0] if level else None
-                    base = ".".join(filter(None, (above, module)))
-                    for alias in aliases:
-                        found |= self._resolve(f"{base}.{alias.name}")
+                case ast.Import(names=names):
+                    for each in names:
+                        root, *below = each.name.split(".")
+                        # By the package itself any of its names may be used.
+                        if root == self.name and not (below and each.asname):
+                            return True
                 case ast.Call(func=ast.Name(id="exec" | "eval")):
-                    return set(self._modules)
-                case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)):
-                    if called in ("import_module", "__import__"):
-                        match node.args:
-                            case [ast.Constant(value=str(name)), *_] if name[0] != ".":
-                                found |= self._resolve(name)
-                            case [ast.Subscript(value=ast.Name(id=homes))] if (
-                                homes == HOMES
-                            ):
-                                pass  # lazy names count where they are used
-                            case _:
-                                return set(self._modules)
-        return found
-
-    def _resolve(self, dotted):
-        """The modules that are loaded to find what `dotted` names."""
-        first, *rest = dotted.split(".")
-        if first != self.name:
-            return set()
-        current, found = first, {first}
-        for part in rest:
-            if f"{current}.{part}" in self._modules:
-                current = f"{current}.{part}"
-                found.add(current)
-            elif current == self.name:
-                return found | self._lazy(part)
-            else:
-                # A name in a module, or all of a package's, which its imports bring.
-                break
-        return found
-
-    def _lazy(self, name):
-        """The modules behind a lazy name of the root; behind all of them for "*"."""
-        if self._homes is None:
-            return set(self._modules)
-        homes = self._homes.values() if name == "*" else [self._homes.get(name, "")]
-        return set().union(*map(self._resolve, homes))
-
-    @functools.cached_property
-    def _homes(self):
-        """Lazy names of the root to modules; None where they can't be read."""
-        tree = _parse(self._modules[self.name].read_bytes())
-        if tree is None:
-            return None
-        for node in tree.body:
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    if name == HOMES:
-                        try:
-                            return ast.literal_eval(value)
-                        except ValueError:
-                            return None
-        return None if _is_lazy(tree) else {}
+                    return True
+                case ast.Call(
+                    func=ast.Name(id="import_module" | "__import__")
+                    | ast.Attribute(attr="import_module"),
+                    args=args,
+                ):
+                    match args:
+                        case [ast.Constant(value=str(name)), *_] if name.split(".")[
+                            0
+                        ] not in ("", self.name):
+                            pass
+                        case _:
+                            return True
+        return any(getattr(node, "name", None) == "__getattr__" for node in tree.body)
 
 
 def _parse(source):
@@ -152,10 +116,6 @@ def _parse(source):
         return ast.parse(source)
     except (SyntaxError, ValueError):
         return None
-
-
-def _is_lazy(tree):
-    return any(getattr(node, "name", None) == "__getattr__" for node in tree.body)
 
 
 def _names(texts, folder, file):

@@ -78,14 +78,14 @@ class Batch:
         return self.output.with_suffix(".txt").read_text()[-3000:]
 
     def processes(self):
-        """By what they are: the runner, the fork server, workers, kernels."""
-        found = {"runner": [self.runner.pid], "server": [], "worker": [], "kernel": []}
+        """By what they are: the runner, its fork server, kernels."""
+        found = {"runner": [self.runner.pid], "server": [], "kernel": []}
         try:
             below = psutil.Process(self.runner.pid).children(recursive=True)
             kinds = {self.runner.pid: "runner"}
             for process in below:
                 parent = kinds.get(process.ppid(), "kernel")
-                kind = {"runner": "server", "server": "worker"}.get(parent, "kernel")
+                kind = "server" if parent == "runner" else "kernel"
                 # Its other child is multiprocessing's tracker, which ends by itself.
                 if kind == "server" and "resource_tracker" in str(process.cmdline()):
                     continue
@@ -217,8 +217,7 @@ def _until_done(batch, wanted, choose, seconds, killed):
 def _kill(batch, choose, killed):
     found = {kind: pids for kind, pids in batch.processes().items() if pids}
     # The end of the runner, or of the server, is that of all others.
-    kinds = sorted(found) + ["worker", "kernel"] * 4
-    kinds = [kind for kind in kinds if kind in found]
+    kinds = [*sorted(found), *["kernel"] * (8 if "kernel" in found else 0)]
     kind = choose.choice(kinds)
     try:
         os.kill(choose.choice(found[kind]), signal.SIGKILL)

@@ -25,7 +25,6 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.exceptions import PapermillException
-from papermill.inspection import _infer_parameters
 from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets.config import Config
@@ -50,6 +49,7 @@ class KernelDied(DeadKernelError):
     """The kernel ended before the notebook did; with its exit code, if known."""
 
     def __init__(self, code):
+        self.code = code
         self.outcome = outcome.of_process("the kernel", code)
         super().__init__(self.outcome.reason)
 
@@ -69,7 +69,7 @@ def execute(
     **options,
 ):
     """What `engine.Engine.execute_notebook` does."""
-    parameters = _parameters(nb, kernel_name)
+    parameters = _parameters(nb)
     banner.remove(nb, banner.PARAMETERS, banner.BANNER)
     if parameter_table and parameters:
         banner.put(nb, banner.PARAMETERS, banner.table(parameters))
@@ -81,7 +81,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         stack.callback(manager.cleanup_pbar)
         if "config" not in options:
-            options["config"] = stack.enter_context(unix_sockets())
+            options["config"] = stack.enter_context(_own_sockets())
         stack.enter_context(_ended_by_a_signal_as_by_an_exception())
         manager.notebook_start()
         try:
@@ -200,14 +200,14 @@ def _reason(error):
     return f"{name}: {text}".rstrip(". ")
 
 
-def _parameters(nb, kernel_name):
+def _parameters(nb):
     """All parameters of a notebook as they will run, by name.
 
     Raises:
         PapermillException: for one that was given and that the notebook doesn't have.
     """
     cells = {tag: cell for cell in reversed(nb.cells) for tag in notebook.tags(cell)}
-    known = _assigned(nb, kernel_name, cells.get("parameters", {}))
+    known = _assigned(cells.get("parameters", {}))
     injected = cells.get("injected-parameters", {})
     # The notebook may tell of an earlier execution. What this one injects is a cell
     # that was not there when Papermill loaded all others and noted something of each.
@@ -221,16 +221,11 @@ def _parameters(nb, kernel_name):
                 f"the notebook has no parameter {name!r}; {hint}"
                 f"it has: {', '.join(known)}"
             )
-    return known | _assigned(nb, kernel_name, injected) | given
+    return known | _assigned(injected) | given
 
 
-def _assigned(nb, kernel_name, cell):
-    """What a cell of parameters assigns, by name; empty for what can't be read."""
-    # Papermill has seen to it that there is a language, wherever it was told.
-    language = nb.metadata.get("kernelspec", {}).get("language", "python")
-    if language != "python":
-        found = _infer_parameters(nb, kernel_name, language)
-        return {each.name: _value(each.default) for each in found if cell}
+def _assigned(cell):
+    """What a cell of parameters assigns, by name; empty for what is no Python."""
     try:
         found = notebook.assigned(TransformerManager().transform_cell(cell["source"]))
     except (KeyError, SyntaxError, ValueError):
@@ -279,18 +274,23 @@ def _save_in_one_step(path):
     handler.write = write
 
 
+def sockets(folder):
+    """Papermill's configuration of a kernel that is spoken to by files in a folder.
+
+    Over TCP, kernels that start together race for ports (papermill#511), and each warns
+    that its connection is not encrypted.
+    """
+    file = os.path.join(folder, "k.json")
+    return Config(KernelManager={"transport": "ipc", "connection_file": file})
+
+
 @contextlib.contextmanager
-def unix_sockets():
-    """Papermill's configuration of a kernel that is spoken to over the file system."""
-    if sys.platform == "win32":
-        yield Config()
-        return
+def _own_sockets():
     # In a folder of their own: without one, two kernels that start at once where they
     # work would have the same. The path of a socket has at most 104 characters.
     parent = None if len(tempfile.gettempdir()) < 70 else "/tmp"
     with tempfile.TemporaryDirectory(prefix="lamb-", dir=parent) as folder:
-        file = os.path.join(folder, "k.json")
-        yield Config(KernelManager={"transport": "ipc", "connection_file": file})
+        yield sockets(folder)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ compile what another compiles at this moment is started first: runs of one noteb
 solver mostly share their programs, and would compile them twice.
 """
 
+import contextlib
 import importlib.util
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -56,6 +58,34 @@ def default_jobs(found):
 
     fitting = int(psutil.virtual_memory().available // BYTES_A_RUN)
     return max(1, min(processors(), fitting))
+
+
+def seconds_before(runs, archive):
+    """What `PlannedRun`s took when a report was made, by name, a trial for a trial.
+
+    Args:
+        runs: those that are asked for; of some nothing may be known.
+        archive: the report's `runs.jsonl`, which need not be there.
+
+    Example:
+        >>> from lamb_keras.batch.plan import Project, plan
+        >>> runs = plan(Project.find(), "laptop", Path("outputs"), ["7"])
+        >>> archive = Project.find().root / "outputs" / "laptop" / "runs.jsonl"
+        >>> seconds_before(runs, archive)["table07/lenet_mnist"] > 10
+        True
+    """
+    a_trial = {}
+    # Whatever is wrong with it is the report's to say.
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        for line in archive.read_text(encoding="utf-8").splitlines():
+            run = json.loads(line)
+            trials = experiments.trials(run["parameters"])
+            a_trial[run["name"]] = run["seconds"] / trials
+    return {
+        run.name: round(a_trial[run.name] * experiments.trials(run.parameters), 1)
+        for run in runs
+        if run.name in a_trial
+    }
 
 
 def next_run(waiting, active, done) -> int:

@@ -6,16 +6,17 @@ moment: `lamb-keras status` draws its board from it, beside a batch or after its
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
 import sys
 import time
-from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from lamb_keras.batch import BatchError, outcome
+from lamb_keras.batch.board import Board
 
 NAME = "batch.jsonl"
 SECONDS_BETWEEN_HEARTBEATS = 10
@@ -23,8 +24,7 @@ SECONDS_BETWEEN_HEARTBEATS = 10
 SECONDS_OF_SILENCE = 3 * SECONDS_BETWEEN_HEARTBEATS
 # A board that is drawn holds a lock too, for a moment.
 SECONDS_TO_WAIT = 1
-SECONDS_BETWEEN_LINES = 10
-LONGEST_REASON = 100
+LINE_SECONDS = 10
 BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
@@ -121,150 +121,6 @@ def is_held(folder):
         os.close(descriptor)
 
 
-@dataclass
-class Run:
-    """What the events say of one run."""
-
-    total: int
-    state: str = "waiting"
-    done: int = 0
-    known: int = 0  # done in earlier batches: they say nothing of how long one takes
-    attempt: int = 0
-    reason: str = ""
-    training: float | None = None  # when its trials began
-    last: float | None = None  # when the last one finished
-    seconds: float | None = None
-
-    def __str__(self):
-        trials = f"{self.done} of {self.total} trials"
-        again = ""
-        if self.attempt > 1 or (self.reason and self.state == "waiting"):
-            why = f", since {self.reason}" if self.reason else ""
-            again = f"; tried again{why}"
-        match self.state:
-            case "running":
-                return f"running  {trials}{self._rate()}{again}"
-            case "waiting":
-                return f"waiting  {trials}{again}"
-            case outcome.SUCCEEDED:
-                return f"done     {trials} in {tqdm.format_interval(self.seconds)}"
-        last = self.reason.strip().rpartition("\n")[2]
-        reason = outcome.one_line(last, LONGEST_REASON)
-        return f"{self.state} after {trials}{': ' * bool(reason)}{reason}"
-
-    def _rate(self):
-        if self.training is None or self.done <= self.known:
-            return ""
-        seconds = (self.last - self.training) / (self.done - self.known)
-        if seconds <= 1:
-            return f", {1 / max(seconds, 1e-3):.1f} a second"
-        if seconds <= 60:
-            return f", {60 / seconds:.1f} a minute"
-        return f", {seconds / 60:.1f} minutes each"
-
-
-class Board:
-    """A batch as its events tell it.
-
-    Example:
-        >>> board = Board()
-        >>> for event in [
-        ...     {"event": "began", "time": 0.0, "host": "a", "pid": 1},
-        ...     {"event": "planned", "time": 0.0, "run": "table07/lenet_mnist",
-        ...      "trials": 100},
-        ...     {"event": "started", "time": 1.0, "run": "table07/lenet_mnist",
-        ...      "attempt": 1},
-        ...     {"event": "trials planned", "time": 5.0, "run": "table07/lenet_mnist",
-        ...      "total": 100, "done": 20},
-        ...     {"event": "trial finished", "time": 15.0, "run": "table07/lenet_mnist",
-        ...      "done": 40, "total": 100}]:
-        ...     board.take(event)
-        >>> print("\\n".join(board.lines(alive=True, now=15.0)))
-        table07/lenet_mnist  running  40 of 100 trials, 2.0 a second
-        a batch is running: 0 of 1 run done, 40 of 100 trials, about 00:30 left
-    """
-
-    def __init__(self):
-        self.runs, self.label = {}, ""
-        self.last, self.ended = 0.0, None
-
-    def take(self, event):
-        """Takes note of an event; of a run that nobody planned there is nothing."""
-        name, what = event.get("run"), event["event"]
-        self.last = event["time"]
-        if what == "planned":
-            self.runs[name] = Run(event["trials"])
-        elif what == "ended":
-            self.ended = event["how"]
-        run = self.runs.get(name)
-        if run is None:
-            return
-        if what == "started":
-            run.state, run.attempt = "running", event["attempt"]
-        elif what == "trials planned":
-            run.total, run.training = event["total"], event["time"]
-            run.known += max(0, event.get("done", 0) - run.done)
-            run.done = max(run.done, event.get("done", 0))
-        elif what == "trial finished":
-            # Trials that finish together may be heard of in any order.
-            run.done = max(run.done, event.get("done", run.done + 1))
-            run.total, run.last = max(run.total, run.done), event["time"]
-            self.label = event.get("label", "")
-        elif what == "retried":
-            run.state, run.reason = "waiting", event["reason"]
-        elif what in outcome.ALL:
-            run.state, run.reason = what, event.get("reason") or ""
-            run.seconds = event.get("seconds")
-
-    @property
-    def done(self):
-        return sum(run.done for run in self.runs.values())
-
-    @property
-    def left(self):
-        """The trials still to come: those of a run that failed are not."""
-        going_on = [r for r in self.runs.values() if r.state in ("waiting", "running")]
-        return sum(run.total - run.done for run in going_on)
-
-    def time_left(self, now):
-        """By what trials took so far, in words to be put behind others.
-
-        Empty until a tenth has been trained. The longest come first: by a few
-        pre-trainings a hundred sweeps would take days.
-        """
-        runs = self.runs.values()
-        began = [run.training for run in runs if run.training is not None]
-        known = sum(run.known for run in runs)
-        trained, total = self.done - known, sum(run.total for run in runs) - known
-        if not began or trained <= 0 or 10 * trained < total:
-            return ""
-        last = max(run.last for run in runs if run.last is not None)
-        needed = (last - min(began)) / trained * self.left
-        left = max(0.0, needed - (now - last))
-        return f", about {tqdm.format_interval(left)} left"
-
-    def lines(self, alive, now):
-        """The board, a line a run and one of the whole; "alive" if it still goes on."""
-        width = max(map(len, self.runs), default=0)
-        lines = []
-        for name, run in self.runs.items():
-            line = str(run)
-            if run.state == "running" and not alive:
-                line = f"ended with the batch after {run.done} of {run.total} trials"
-            lines.append(f"{name:{width}}  {line}")
-        runs = self.runs.values()
-        ready = sum(run.state == outcome.SUCCEEDED for run in runs)
-        counts = (
-            f"{ready} of {len(runs)} run{'s' * (len(runs) != 1)} done, "
-            f"{self.done} of {sum(run.total for run in runs)} trials"
-        )
-        if alive:
-            return [*lines, f"a batch is running: {counts}{self.time_left(now)}"]
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.last))
-        how = f"{self.ended} at" if self.ended else "was killed by"
-        return [*lines, f"no batch is running; the last one {how} {when}: {counts}"]
-
-
 def status(folder, now=None):
     """The lines that say where the batch in `folder`, a scale's outputs, stands."""
     events = last_batch(folder)
@@ -287,102 +143,70 @@ class Status:
     Args:
         trials: how many trials each run is thought to have, by the run's name.
         log: the `Log` that this process holds.
+        seconds: what runs are expected to take, by name, of those where it is known.
         stream: where to show it, standard error by default: a bar on a terminal, and
-            elsewhere a line for every tenth of the trials.
+            elsewhere a line every ten seconds if there is news.
     """
 
-    def __init__(self, trials, log, stream=None):
+    def __init__(self, trials, log, seconds=None, stream=None):
         self._trials, self._log, self._board = trials, log, Board()
-        stream = stream or sys.stderr
-        self._display = (_Bar if stream.isatty() else _Lines)(stream)
+        self._seconds, self._stream = seconds or {}, stream or sys.stderr
+        self._shown, self._at = (0, 0), time.monotonic()
+        # 20 rows: a container's terminal may say 0 by 0, where tqdm draws nothing.
+        self._bar = None
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=0, file=self._stream, bar_format=BAR, ncols=80, nrows=20
+            )
 
     def begin(self, folder):
         """The batch begins, its temporary folder is `folder`."""
         self.note("began", host=host(), pid=os.getpid(), folder=str(folder))
         for run, count in self._trials.items():
-            self.note("planned", run=run, trials=count)
+            expected = self._seconds.get(run)
+            self.note("planned", run=run, trials=count, seconds=expected)
 
     def note(self, event, **fields):
         """Something happened, to the run that is named by `run` if to one."""
         self._board.take(self._log.append(event, **fields))
         if event == "retried":
-            reason = f"{fields['run']}: {fields['reason']}; it is tried again"
-            self._display.say(reason)
+            self._say(f"{fields['run']}: {fields['reason']}; it is tried again")
         elif event in outcome.ALL and fields.get("reason"):
-            self._display.say(f"{fields['run']} failed: {fields['reason']}")
+            self._say(f"{fields['run']} failed: {fields['reason']}")
 
     def refresh(self):
         """Brings what is seen up to date; called a few times a second."""
-        self._display.show(self._board)
         self._log.beat()
+        shown = done, total = self._board.done, self._board.done + self._board.left
+        pause, moved = time.monotonic() - self._at, shown != self._shown
+        if self._bar is not None and (moved or pause > 1):
+            with contextlib.suppress(OSError):
+                size = os.get_terminal_size(self._stream.fileno())
+                self._bar.ncols = size.columns or 80
+            self._bar.n, self._bar.total = shown
+            label = f", {self._board.label}" if self._board.label else ""
+            self._bar.postfix = self._board.time_left(time.time()) + label
+            self._bar.refresh()
+        elif self._bar is None and moved and (done == total or pause >= LINE_SECONDS):
+            left = self._board.time_left(time.time())
+            spent = tqdm.format_interval(time.time() - self._board.began)
+            self._say(f"{done} of {total} trials after {spent}{left}")
+        else:
+            return
+        self._shown, self._at = shown, time.monotonic()
 
     def close(self, interrupted):
         """The batch is over, before its end if it was interrupted."""
-        self._display.show(self._board)
-        self._display.close()
+        self.refresh()
+        if self._bar is not None:
+            self._bar.close()
         self.note("ended", how="was interrupted" if interrupted else "ended")
 
-
-class _Bar:
-    def __init__(self, stream):
-        self._stream, self._shown = stream, 0.0
-        # 20 rows: a container's terminal may say 0 by 0, where tqdm draws nothing.
-        self._bar = tqdm(
-            total=0, unit="trial", file=stream, bar_format=BAR, ncols=80, nrows=20
-        )
-
-    def show(self, board):
-        bar, total = self._bar, board.done + board.left
-        moved = (board.done, total) != (bar.n, bar.total)
-        if not moved and time.monotonic() < self._shown + 1:
-            return
-        self._shown = time.monotonic()
-        with contextlib.suppress(OSError):
-            bar.ncols = os.get_terminal_size(self._stream.fileno()).columns or 80
-        bar.n, bar.total = board.done, total
-        label = f", {board.label}" if board.label else ""
-        bar.postfix = board.time_left(time.time()) + label
-        bar.refresh()
-
-    def say(self, sentence):
+    def _say(self, sentence):
         tqdm.write(sentence, file=self._stream)
-
-    def close(self):
-        self._bar.close()
-
-
-class _Lines:
-    """A line for every tenth of the trials, or every ten seconds if there is news."""
-
-    def __init__(self, stream):
-        self._stream, self._done = stream, 0
-        self._began = self._said = time.monotonic()
-
-    def show(self, board):
-        now, done, total = time.monotonic(), board.done, board.done + board.left
-        enough = done - self._done >= total / 10 or done == total
-        if done == self._done or not (
-            enough or now - self._said >= SECONDS_BETWEEN_LINES
-        ):
-            return
-        self._done, self._said = done, now
-        spent = tqdm.format_interval(now - self._began)
-        left = board.time_left(time.time())
-        self.say(f"{done} of {total} trials after {spent}{left}")
-
-    def say(self, sentence):
-        print(sentence, file=self._stream, flush=True)
-
-    def close(self):
-        pass
 
 
 def _lock(descriptor, seconds, shared=False):
-    try:
-        import fcntl
-    except ImportError:
-        # Windows has no such lock; nobody is refused there.
-        return True
     until = time.monotonic() + seconds
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:

@@ -7,6 +7,8 @@ character that HTML, Markdown or mathematics could take for its own is spelled o
 
 import json
 
+from lamb_keras.store.quick import import_nbformat
+
 PARAMETERS, BANNER = "lamb-keras-parameters", "lamb-keras-banner"
 PLAIN = " .,:;+-=/()%?!'"
 NOTE = "What is below is as far as it came, and no result."
@@ -61,9 +63,7 @@ def put(notebook, tag, source):
     if (notebook.get("nbformat", 4), notebook.get("nbformat_minor", 0)) >= (4, 5):
         cell["id"] = tag
     if type(notebook) is not dict:
-        import nbformat
-
-        cell = nbformat.from_dict(cell)
+        cell = import_nbformat().from_dict(cell)
     notebook["cells"].insert(0, cell)
 
 

@@ -22,7 +22,7 @@ def describe() -> dict:
     The devices are JAX's if this process has imported JAX; asking for them here must
     not start an accelerator that the process does not use.
     """
-    import lamb_keras
+    from lamb_keras import __version__
 
     devices = sys.modules["jax"].devices() if "jax" in sys.modules else None
     return {
@@ -34,7 +34,7 @@ def describe() -> dict:
         "runs_at_once": int(os.environ.get(RUNS_VARIABLE, 1)),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
-        "lamb_keras": lamb_keras.__version__,
+        "lamb_keras": __version__,
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -13,6 +13,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from lamb_keras.store.quick import import_nbformat
+
 PIXELS_PER_INCH = 192  # twice what figures are shown at, to be crisp on any screen
 _MOST_COLORS = 2**14  # a picture of more is no drawing
 # How Scrapbook 0.5 marks a scrap in a notebook, followed by the encoder's name.
@@ -37,8 +39,7 @@ def glue(name: str, value) -> None:
     Numbers of any kind, NumPy and JAX arrays, text, None, and lists, tuples and dicts
     of these come back equal from `read`; an array comes back as nested lists.
     """
-    import scrapbook
-
+    scrapbook = _scrapbook()
     value = {"$none": True} if value is None else encode(value)
     scrapbook.glue(name, value, encoder="text" if isinstance(value, str) else "json")
 
@@ -49,9 +50,9 @@ def glue_figure(name: str, figure, alt: str = "") -> None:
     `alt` says in a sentence what the figure shows, for those who cannot see it.
     """
     import matplotlib.pyplot as plt
-    import scrapbook
     from IPython.display import Image
 
+    scrapbook = _scrapbook()
     image = Image(png(figure), format="png", retina=True, alt=alt or None)
     scrapbook.glue(name, image, encoder="display", display=True)
     plt.close(figure)  # or the notebook shows it a second time
@@ -156,6 +157,13 @@ def png(figure) -> bytes:
     palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     palette.save(smaller, "png", optimize=True)
     return smaller.getvalue()
+
+
+def _scrapbook():
+    import_nbformat()
+    import scrapbook
+
+    return scrapbook
 
 
 def _outputs(path):

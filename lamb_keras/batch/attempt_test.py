@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lamb_keras.batch import worker
+from lamb_keras.batch import attempt
 from testing.tiny_project import cell
 
 FINISHED = {
@@ -38,7 +38,7 @@ def unfinished(tmp_path):
         metadata = {"papermill": papermill}
         notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": metadata}
         path.write_text(json.dumps({**notebook, "cells": cells}))
-        ended = worker.unfinished(path)
+        ended = attempt.unfinished(path)
         return ended and ended.reason
 
     return unfinished
