@@ -7,7 +7,6 @@ gradients of the loss.
 
 import functools
 import json
-from types import SimpleNamespace
 
 import jax
 import keras
@@ -115,7 +114,7 @@ def model(image_shape, classes, seed):
 
 def start_of_images(experiment):
     """The data, rates and decays of all steps, and the gradients of the first ones."""
-    trials = ImageTrials(model, experiment, images(), SimpleNamespace(histories={}))
+    trials = ImageTrials(model, experiment, images())
     [trial] = experiment.trials()
     periods = [
         (each.inputs, each.constants, each.last_step)

@@ -1,6 +1,5 @@
 """Image classification: the task, and the trials of the image experiments."""
 
-import functools
 import itertools
 from collections.abc import Callable
 
@@ -14,17 +13,15 @@ from lamb_keras.models.precision import dtype_policy
 from lamb_keras.names import NORMALIZATION
 from lamb_keras.optimizers import solvers
 from lamb_keras.training.augmentation import augment
+from lamb_keras.training.history import Sweep
 from lamb_keras.training.order import order
 from lamb_keras.training.step import (
     Constants,
-    Step,
     Task,
     cross_entropy,
     initial_weights,
     means,
-    optimizer,
 )
-from lamb_keras.training.sweep import Sweep, run
 from lamb_keras.training.trainer import Period, Program, padded, period_inputs
 from lamb_keras.training.trials import Trials, once
 
@@ -39,7 +36,7 @@ def sweep(
     threads: int | None = None,
     width: int | None = None,
 ) -> Sweep:
-    """Trains every trial of an experiment and evaluates it, as `sweep.run` says.
+    """Trains every trial of an experiment and evaluates it, as `Trials.sweep` says.
 
     Images that are streamed are shared by all devices of all processes
     (`jax.distributed.initialize`), of which each calls this alike; a training goes on
@@ -51,8 +48,7 @@ def sweep(
         make_model: a function of (image_shape, classes, seed=) to a Keras model; the
             trials of one seed start from the same weights, whatever their solver. For
             streamed images it is given `form=` too, as `lamb_keras.models.resnet50` is.
-        threads: how many train at once on a CPU; by default what LAMB_KERAS_THREADS
-            says, else one a processor.
+        threads: how many train at once on a CPU.
         width: trials in one `vmap`; by default 1 on a CPU and for streamed images, else
             as many as fit, or a part of them where LAMB_KERAS_WIDTH_DIVISOR is set:
             half of them for 2.
@@ -63,11 +59,10 @@ def sweep(
         lamb_keras.training.Preempted: where a streamed training was asked to end
             (SIGTERM), and has saved what it needs to go on.
     """
-    streamed, kind = isinstance(images, Streamed), ImageTrials
-    if streamed:
+    kind = ImageTrials
+    if isinstance(images, Streamed):
         from lamb_keras.training.streamed_images import StreamedImageTrials as kind
-    trials = functools.partial(kind, make_model, width=width)
-    return run(trials, experiment, images, threads, streamed)
+    return kind(make_model, experiment, images, width).sweep(threads)
 
 
 class Classification(Task):
@@ -146,8 +141,7 @@ class ImageTrials(Trials):
     time, as it sees one core's images on the paper's TPUs.
 
     Args:
-        make_model: a function of (image_shape, classes, seed=) to a Keras model.
-        experiment, images, cache, width, sharding: as of `Trials`.
+        make_model, experiment, images, width: as of `sweep`.
 
     Raises:
         lamb_keras.experiments.ParameterError: for trials that the data or the length of
@@ -159,11 +153,10 @@ class ImageTrials(Trials):
         make_model: Callable,
         experiment: ImageExperiment,
         images,
-        cache,
         width: int | None = None,
         sharding=None,
     ):
-        super().__init__(experiment, images, cache, width, sharding)
+        super().__init__(experiment, images, width, sharding)
         self._augmentations = experiment.augmentations
         self._open(images)
         for trial in experiment.trials():
@@ -206,16 +199,10 @@ class ImageTrials(Trials):
     def alike(self, trial):
         return trial.batch_size
 
-    @once
-    def step(self, solver):
-        experiment = self.experiment
-        task = Classification(
-            self._traced,
-            self.data.normalize,
-            self._augmentations,
-            experiment.label_smoothing,
-        )
-        return Step(task, optimizer(experiment, solver), experiment.packed_update)
+    def task(self):
+        smoothing = self.experiment.label_smoothing
+        normalize = self.data.normalize
+        return Classification(self._traced, normalize, self._augmentations, smoothing)
 
     def example(self):
         images, labels = self.resident
@@ -241,13 +228,7 @@ class ImageTrials(Trials):
                 for t in trials
             ]
         )
-        rates_and_decays = [
-            (
-                self.experiment.learning_rates_by_step(trial, steps),
-                self.experiment.weight_decays_by_step(trial, steps),
-            )
-            for trial in trials
-        ]
+        rates_and_decays = self.rates_and_decays(trials, steps)
         for end, inputs in self._inputs(trials, rates_and_decays, program, done):
             yield Period(program, constants, inputs, end)
 
@@ -292,39 +273,23 @@ class ImageTrials(Trials):
             if history.outcome == "finished":
                 history.test_metrics = metrics
 
-    def summary(self, history):
-        last = history.evaluations[-1]
-        held_out = last if history.outcome == "finished" else {}
+    def measured(self, history):
         return [
             {
-                **history.trial._asdict(),
-                "outcome": history.outcome,
-                "diverged_at_step": history.diverged_at_step,
-                "peak_learning_rate": self.experiment.peak_learning_rate(history.trial),
-                "validation_accuracy": held_out.get("validation_accuracy"),
-                "validation_top5": held_out.get("validation_top5"),
+                "validation_top5": history.held_out.get("validation_top5"),
                 "test_accuracy": history.test_metrics.get("accuracy"),
                 "test_top5": history.test_metrics.get("top5"),
-                "train_loss": last["train_loss"],
-                "steps": self.steps(history.trial).total,
-                "seconds": history.seconds,
-                "compilations": history.compilations,
             }
         ]
 
-    def lengths(self):
-        trials = {trial.batch_size: trial for trial in self.experiment.trials()}
-        return [
-            {
-                "batch_size": batch_size,
-                "images_per_step": steps.images_per_step,
-                "steps": steps.total,
-                "warmup_steps": steps.warmup,
-                "published_steps": self.experiment.published_steps,
-            }
-            for batch_size, trial in trials.items()
-            for steps in [self.steps(trial)]
-        ]
+    def length(self, trial):
+        steps = self.steps(trial)
+        return {
+            "images_per_step": steps.images_per_step,
+            "steps": steps.total,
+            "warmup_steps": steps.warmup,
+            "published_steps": self.experiment.published_steps,
+        }
 
 
 def _chunks(images, labels, size):

@@ -29,10 +29,12 @@ class StreamedImageTrials(ImageTrials):
     All arguments are as of `ImageTrials`; `make_model` is given `form=` too.
     """
 
-    def __init__(self, make_model, experiment, images, cache, width=None):
+    streamed = True
+
+    def __init__(self, make_model, experiment, images, width=None):
         # The form that suits a batch which is shared by several devices.
         make_model = functools.partial(make_model, form=CHANNELS_LAST)
-        super().__init__(make_model, experiment, images, cache, 1, Sharding())
+        super().__init__(make_model, experiment, images, 1, Sharding())
         self.steps_between_checkpoints = STEPS_BETWEEN_CHECKPOINTS
 
     def _open(self, images):
