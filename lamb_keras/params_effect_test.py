@@ -18,8 +18,8 @@ from lamb_keras.batch import plan
 from lamb_keras.data import Images
 from lamb_keras.experiments import of_solver
 from lamb_keras.experiments.bert import BertExperiment
-from lamb_keras.experiments.grids import GRIDS
 from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.experiments.schema import GRIDS
 from lamb_keras.names import DECAYING_SOLVERS, WEIGHT_DECAY_FORMS
 from lamb_keras.optimizers import solvers
 from lamb_keras.params_test import PROJECT, planned

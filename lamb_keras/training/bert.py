@@ -129,16 +129,13 @@ class BertTrials(Trials):
                 length=length,
             )
             for (begin, end), batch in zip(bounds, batches, strict=True):
-                steps = slice(before + begin, before + end)
-                batch = self._placed(batch, stage)
+                batch, last = self._placed(batch, stage), before + end
                 inputs = [
-                    period_inputs(
-                        batch, steps.start, rates[steps], decays[steps], length
-                    )
-                    for rates, decays in rates_and_decays
+                    period_inputs(batch, before + begin, last, by_step, length)
+                    for by_step in rates_and_decays
                 ]
                 inputs = [program.together(inputs)]
-                yield Period(program, constants, inputs, steps.stop, number + 1)
+                yield Period(program, constants, inputs, last, number + 1)
             before += stage.steps
 
     def _bounds(self, number, stage):

@@ -20,7 +20,6 @@ from lamb_keras.training.step import (
     Task,
     cross_entropy,
     initial_weights,
-    means,
 )
 from lamb_keras.training.trainer import Period, Program, padded, period_inputs
 from lamb_keras.training.trials import Trials, once
@@ -101,18 +100,14 @@ class Classification(Task):
         if self._augmentations:
             key = jax.random.fold_in(jax.random.key(constants.seed), number)
             images = augment(images, key, self._augmentations)
-        logits, non_trainable = self.model.stateless_call(
-            weights, non_trainable, images, training=True
-        )
+        logits, non_trainable = self.call(weights, non_trainable, images, True)
         losses = cross_entropy(logits, labels, self._label_smoothing)
         return jnp.mean(losses), non_trainable
 
     def outputs(self, weights, non_trainable, batch):
         """Sums over the images. The loss is without label smoothing."""
         images, labels = batch
-        logits, _ = self.model.stateless_call(
-            weights, non_trainable, self._normalize(images), training=False
-        )
+        logits, _ = self.call(weights, non_trainable, self._normalize(images))
         real = labels >= 0
         losses = jnp.where(real, cross_entropy(logits, labels), 0)
         of_label = jnp.take_along_axis(logits, labels[:, None], -1)
@@ -128,9 +123,6 @@ class Classification(Task):
             "top5": jnp.sum(known & (place < 5)),
             "count": jnp.sum(real),
         }
-
-    def metrics(self, outputs):
-        return means(outputs)
 
 
 class ImageTrials(Trials):
@@ -245,15 +237,9 @@ class ImageTrials(Trials):
             inputs = [
                 period_inputs(
                     (its_rows.reshape(shape)[micro], number[micro]),
-                    begin,
-                    rates[begin:end],
-                    decays[begin:end],
-                    self._longest,
-                    self._longest_micro,
+                    *(begin, end, by_step, self._longest, self._longest_micro),
                 )
-                for its_rows, (rates, decays) in zip(
-                    rows, rates_and_decays, strict=True
-                )
+                for its_rows, by_step in zip(rows, rates_and_decays, strict=True)
             ]
             yield end, [program.together(inputs)]
 

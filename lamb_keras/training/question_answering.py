@@ -82,9 +82,7 @@ class QuestionAnswering(Task):
     def _call(self, weights, non_trainable, inputs, training):
         names = ("token_ids", "segment_ids", "padding_mask")
         inputs = dict(zip(names, inputs, strict=True))
-        return self.model.stateless_call(
-            weights, non_trainable, inputs, training=training
-        )
+        return self.call(weights, non_trainable, inputs, training)
 
 
 class FineTuner:
@@ -178,7 +176,7 @@ class FineTuner:
         rates = schedules.warmup_polynomial_decay(np.arange(steps), warmup, steps)
         rates = np.asarray(experiment.finetuning_learning_rate * rates, "float32")
         rows = order(seed, self._count, steps * size).reshape(steps, size)
-        return period_inputs(rows, 0, rates, rates * np.float32(_WEIGHT_DECAY))
+        return period_inputs(rows, 0, steps, (rates, rates * np.float32(_WEIGHT_DECAY)))
 
     def _bytes(self):
         """What one fine-tuning needs on the device."""

@@ -71,9 +71,9 @@ class StreamedImageTrials(ImageTrials):
                 end = min(begin + every, total)
                 if end > done:
                     span = range(max(begin, done), end)
-                    yield end, self._calls(batches, *rates_and_decays[0], span)
+                    yield end, self._calls(batches, rates_and_decays[0], span)
 
-    def _calls(self, batches, rates, decays, numbers):
+    def _calls(self, batches, rates_and_decays, numbers):
         for number in numbers:
             images, labels = next(batches)
             micro = (
@@ -81,8 +81,7 @@ class StreamedImageTrials(ImageTrials):
                 self.sharding.own_rows(labels[None], axis=1),
                 np.array([number], "int32"),
             )
-            step = slice(number, number + 1)
-            yield period_inputs(micro, number, rates[step], decays[step])
+            yield period_inputs(micro, number, number + 1, rates_and_decays)
 
     def held_out(self, trial):
         return self._to_evaluate("validation", trial)

@@ -47,11 +47,13 @@ class PeriodInputs(NamedTuple):
     steps: Any  # how many there are
 
 
-def period_inputs(micro, begin, rates, decays, length=0, micro_length=0):
+def period_inputs(micro, begin, end, by_step, length=0, micro_length=0):
     """The `PeriodInputs` of the steps after `begin`, filled up to such lengths.
 
-    Of length 0 they stay as long as they are.
+    `by_step` are the rate and the decay of each step of the training. Of length 0
+    they stay as long as they are.
     """
+    rates, decays = (each[begin:end] for each in by_step)
     steps = len(rates)
     number = np.arange(begin + 1, begin + steps + 1, dtype="int32")
     if micro_length:
