@@ -57,18 +57,11 @@ class BertTrials(Trials):
     """The trials of the BERT experiment on a text with questions.
 
     Several devices compute a part of every micro-batch that they can share alike. All
-    evaluations are on sequences of the first stage's length: one measure for both.
-
-    Args:
-        experiment, texts, width: as of `sweep`.
+    evaluations are on sequences of the first stage's length: one measure for both. All
+    arguments are as of `sweep`.
     """
 
-    def __init__(
-        self,
-        experiment: BertExperiment,
-        texts: TextDataset,
-        width: int | None = None,
-    ):
+    def __init__(self, experiment, texts, width=None):
         sharding = Sharding() if len(jax.devices()) > 1 else None
         super().__init__(experiment, texts, width, sharding)
         self._stages = {t: experiment.stages(t) for t in experiment.trials()}
@@ -91,14 +84,11 @@ class BertTrials(Trials):
     def example(self):
         sizes = {(s.micro_batch, s.sequence_length) for s in self._all_stages}
         shape = max(sizes, key=lambda size: size[0] * size[1])
-        tokens, rows = (
-            jax.ShapeDtypeStruct(each, "int32") for each in (shape, shape[:1])
-        )
-        mask, number = (
-            jax.ShapeDtypeStruct(shape, "bool"),
-            jax.ShapeDtypeStruct((), "float32"),
-        )
-        return Batch(tokens, tokens, mask, rows, rows, number)
+        tokens = jax.ShapeDtypeStruct(shape, "int32")
+        rows = jax.ShapeDtypeStruct(shape[:1], "int32")
+        mask = jax.ShapeDtypeStruct(shape, "bool")
+        predictions = jax.ShapeDtypeStruct((), "float32")
+        return Batch(tokens, tokens, mask, rows, rows, predictions)
 
     # Pre-training
 

@@ -14,14 +14,13 @@ from lamb_keras.names import NORMALIZATION
 from lamb_keras.optimizers import solvers
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.history import Sweep
-from lamb_keras.training.order import order
 from lamb_keras.training.step import (
     Constants,
     Task,
     cross_entropy,
     initial_weights,
 )
-from lamb_keras.training.trainer import Period, Program, padded, period_inputs
+from lamb_keras.training.trainer import Period, Program, order, padded, period_inputs
 from lamb_keras.training.trials import Trials, once
 
 # Images evaluated at once: bounds the memory of an evaluation.
@@ -130,24 +129,11 @@ class ImageTrials(Trials):
 
     Batches are split into micro-batches of the smallest batch among the trials; a step
     adds up the gradients of its own. Batch normalization sees one micro-batch at a
-    time, as it sees one core's images on the paper's TPUs.
-
-    Args:
-        make_model, experiment, images, width: as of `sweep`.
-
-    Raises:
-        lamb_keras.experiments.ParameterError: for trials that the data or the length of
-            the training does not allow.
+    time, as it sees one core's images on the paper's TPUs. Arguments, and what is
+    raised, are as of `sweep`.
     """
 
-    def __init__(
-        self,
-        make_model: Callable,
-        experiment: ImageExperiment,
-        images,
-        width: int | None = None,
-        sharding=None,
-    ):
+    def __init__(self, make_model, experiment, images, width=None, sharding=None):
         super().__init__(experiment, images, width, sharding)
         self._augmentations = experiment.augmentations
         self._open(images)
@@ -237,7 +223,11 @@ class ImageTrials(Trials):
             inputs = [
                 period_inputs(
                     (its_rows.reshape(shape)[micro], number[micro]),
-                    *(begin, end, by_step, self._longest, self._longest_micro),
+                    begin,
+                    end,
+                    by_step,
+                    self._longest,
+                    self._longest_micro,
                 )
                 for its_rows, by_step in zip(rows, rates_and_decays, strict=True)
             ]

@@ -13,7 +13,6 @@ from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import memory
 from lamb_keras.training.history import History
-from lamb_keras.training.order import order
 from lamb_keras.training.step import (
     Constants,
     Step,
@@ -25,6 +24,7 @@ from lamb_keras.training.trainer import (
     Evaluator,
     Period,
     Program,
+    order,
     padded,
     period_inputs,
     start,
@@ -94,11 +94,7 @@ class FineTuner:
     """
 
     def __init__(
-        self,
-        experiment: BertExperiment,
-        texts: TextDataset,
-        model,
-        width: int | None = 1,
+        self, experiment: BertExperiment, texts: TextDataset, model, width: int | None
     ):
         self._experiment, self._initial = experiment, initial_weights(model)
         windows = (

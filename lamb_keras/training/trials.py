@@ -71,13 +71,7 @@ class Trials:
     # Steps between two checkpoints; None: after evaluations.
     steps_between_checkpoints: int | None = None
 
-    def __init__(
-        self,
-        experiment,
-        data,
-        width: int | None = None,
-        sharding: Sharding | None = None,
-    ):
+    def __init__(self, experiment, data, width: int | None, sharding: Sharding | None):
         self.experiment, self.data, self.sharding = experiment, data, sharding
         self.histories, self._cache = {}, TrialCache(experiment, data, self.streamed)
         self._stopped = threading.Event()  # where a trial failed, and all are to end
