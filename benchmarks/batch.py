@@ -25,7 +25,7 @@ import yaml
 from lamb_keras import experiments
 from lamb_keras.batch import BatchError, plan
 from lamb_keras.experiments import ParameterError
-from lamb_keras.experiments.grids import GRIDS
+from lamb_keras.experiments.schema import GRIDS
 
 
 def measure(project, scale, tables=None, sample=10, output=None) -> dict:

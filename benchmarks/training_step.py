@@ -15,7 +15,6 @@ from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.store import environment
 from lamb_keras.training.classification import ImageTrials
 from lamb_keras.training.trainer import start
-from lamb_keras.training.trial_cache import TrialCache
 
 # What a step costs does not depend on the numbers that are left open here.
 adam_experiment = functools.partial(
@@ -68,7 +67,7 @@ def epoch(experiment: ImageExperiment, images, model) -> Callable[[], int]:
     def make_model(*_, seed):
         return model
 
-    trials = ImageTrials(make_model, experiment, images, TrialCache(experiment, images))
+    trials = ImageTrials(make_model, experiment, images)
     [trial] = experiment.trials()
     [period] = trials.periods([trial], 0)
     [inputs] = period.inputs

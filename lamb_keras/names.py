@@ -1,6 +1,8 @@
 """Names that several parts of the package go by, some of which do not import Keras."""
 
 SOLVERS = ("momentum", "adagrad", "adam", "adamw", "lars", "lamb")
+# A trailing "+" adds Goyal's learning-rate recipe.
+SOLVERS_AND_GOYALS = (*SOLVERS, *(f"{name}+" for name in SOLVERS))
 # Those whose update has a weight decay.
 DECAYING_SOLVERS = ("adamw", "lars", "lamb")
 # Of adamw: the part of the weights that a step takes off is λ, or ηλ.

@@ -7,7 +7,6 @@ gradients of the loss.
 
 import functools
 import json
-from types import SimpleNamespace
 
 import jax
 import keras
@@ -19,8 +18,8 @@ from lamb_keras.batch import plan
 from lamb_keras.data import Images
 from lamb_keras.experiments import of_solver
 from lamb_keras.experiments.bert import BertExperiment
-from lamb_keras.experiments.grids import GRIDS
 from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.experiments.schema import GRIDS
 from lamb_keras.names import DECAYING_SOLVERS, WEIGHT_DECAY_FORMS
 from lamb_keras.optimizers import solvers
 from lamb_keras.params_test import PROJECT, planned
@@ -115,7 +114,7 @@ def model(image_shape, classes, seed):
 
 def start_of_images(experiment):
     """The data, rates and decays of all steps, and the gradients of the first ones."""
-    trials = ImageTrials(model, experiment, images(), SimpleNamespace(histories={}))
+    trials = ImageTrials(model, experiment, images())
     [trial] = experiment.trials()
     periods = [
         (each.inputs, each.constants, each.last_step)

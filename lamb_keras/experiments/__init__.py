@@ -5,17 +5,85 @@ again, because plain Papermill and JupyterLab skip the command line: Papermill o
 warns of a misspelt parameter. Nothing here imports Keras or JAX.
 """
 
-from lamb_keras.experiments.grids import (
-    DECAYING_SOLVERS,
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from lamb_keras.experiments import types
+from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.experiments.schema import (
     NOTEBOOKS,
-    SOLVERS,
     Notebook,
+    check_together,
     of_solver,
+    parameters,
+    required,
     settings,
     trials,
 )
 from lamb_keras.experiments.types import ParameterError
-from lamb_keras.experiments.validation import VOCABULARY, validate
 
-__all__ = ["DECAYING_SOLVERS", "NOTEBOOKS", "SOLVERS", "VOCABULARY", "Notebook"]
-__all__ += ["ParameterError", "of_solver", "settings", "trials", "validate"]
+__all__ = ["NOTEBOOKS", "VOCABULARY", "Notebook", "ParameterError"]
+__all__ += ["of_solver", "settings", "trials", "validate"]
+
+# The type of each parameter there is.
+VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}
+
+
+def validate(
+    given: Mapping,
+    known: Mapping = VOCABULARY,
+    source: Mapping[str, str] | None = None,
+) -> dict:
+    """The parameters in their plain types, or a `ParameterError` of one sentence.
+
+    Values are checked one by one, and together if they are all of an experiment.
+
+    Args:
+        given: name to value.
+        known: the names that this notebook accepts, and their defaults: a parameter
+            that only this notebook has must keep the type of its default.
+        source: where a value came from, by name ("--set", a YAML file), so that the
+            sentence can say where to mend it.
+
+    Example:
+        >>> validate({"epochs": 30, "learning_rates": {"lamb": [0.001, 1]}})
+        {'epochs': 30, 'learning_rates': {'lamb': [0.001, 1.0]}}
+        >>> validate({"seed": [0]})
+        Traceback (most recent call last):
+        lamb_keras...ParameterError: unknown parameter seed; did you mean seeds?
+    """
+    try:
+        return _validate(given, known)
+    except ParameterError as error:
+        places = [(source or {}).get(name) for name in error.names]
+        # The last word is the command line's, so that is where to mend it.
+        place = "--set" if "--set" in places else places[0]
+        sentence = f"{place}: {error}" if place else str(error)
+        raise ParameterError(sentence, error.names) from None
+
+
+def _validate(given, known):
+    for name in given:
+        if name not in known:
+            raise ParameterError(types.unknown(name, given[name], known), [name])
+    notebook = NOTEBOOKS.get(str(given.get("notebook")))
+    experiment = BertExperiment if notebook and notebook.pretrains else ImageExperiment
+    adapters, valid = VOCABULARY | parameters(experiment), {}
+    for name, value in given.items():
+        adapter = adapters.get(name) or _like(known[name])
+        valid[name] = types.check(name, adapter, value)
+    check_together(valid)
+    if notebook and valid.keys() >= {*required(experiment)}:
+        experiment.of(valid)
+    return valid
+
+
+def _like(default):
+    """The validator of a parameter that only its notebook has.
+
+    It is JSON's, for YAML has dates and sets, and a parameters cell has neither.
+    """
+    json = {list: list[JsonValue], dict: dict[str, JsonValue], type(None): JsonValue}
+    return types.adapter(json.get(type(default), type(default)))

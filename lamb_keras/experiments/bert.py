@@ -11,14 +11,17 @@ from pydantic_core import PydanticCustomError
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.grids import NOTEBOOKS, SOLVERS, is_mixed, of_solver
 from lamb_keras.experiments.schema import (
+    NOTEBOOKS,
     Experiment,
     WeightDecay,
     WeightDecayForm,
+    is_mixed,
+    of_solver,
     setting,
 )
 from lamb_keras.experiments.types import ParameterError, different, grid, one_of
+from lamb_keras.names import SOLVERS
 
 # The marks of a window: one before the question and one after either text.
 SPECIAL_TOKENS = 3
@@ -157,7 +160,6 @@ class BertExperiment(Experiment):
     # of KerasHub, such as bert_large_en_uncased: fine-tuned, not trained
     preset: types.Text | None = None
     masking_rate: types.Part = 0.15  # the part of the tokens that is to be predicted
-    learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
     solvers: different(one_of(SOLVERS))  # without "+": Goyal's recipe is ResNet's
     weight_decay: WeightDecay = 0.01  # of adamw, lars and lamb
     weight_decay_form: WeightDecayForm = "times_learning_rate"  # of adamw
@@ -222,12 +224,13 @@ class BertExperiment(Experiment):
 
     def peak_learning_rate(self, trial: Trial) -> float:
         """The greatest learning rate of the first stage, at this scale."""
-        return self._peaks(trial)[0]
+        return self._peak(trial, trial.stage_batches[0])
 
     def learning_rates_by_step(self, trial: Trial) -> np.ndarray:
         """The learning rate of each step of both stages, shape (steps,), float32."""
         steps = self._steps(trial, self.steps_divisor)
-        step, (first, second) = np.arange(steps.total), self._peaks(trial)
+        step = np.arange(steps.total)
+        first, second = (self._peak(trial, batch) for batch in trial.stage_batches)
         if trial.is_mixed:
             lengths = (steps.warmup, steps.first, steps.second_warmup, steps.second)
             fraction = schedules.two_stages_with_rewarmup(
@@ -258,18 +261,11 @@ class BertExperiment(Experiment):
 
     def _warmups(self, trial):
         """The parts of a training at either stage's batch that have a rising rate."""
-        return self._scaled(schedules.linear_epoch_warmup, trial.warmup_fraction, trial)
-
-    def _peaks(self, trial):
-        """The greatest learning rates of both stages."""
-        multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
-        return self._scaled(
-            schedules.square_root_scaling, trial.learning_rate * multiplier, trial
-        )
-
-    def _scaled(self, rule, number, trial):
         base = of_solver(self.base_batch_size, trial.solver)
-        return [rule(number, batch, base) for batch in trial.stage_batches]
+        return [
+            schedules.linear_epoch_warmup(trial.warmup_fraction, batch, base)
+            for batch in trial.stage_batches
+        ]
 
     def _check_together(self):
         if self.width % self.heads:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.grids import of_solver
 from lamb_keras.experiments.schema import Experiment, setting
 from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 
@@ -89,7 +88,6 @@ class ImageExperiment(Experiment):
     # the part of a label that is spread over all classes
     label_smoothing: types.Fraction = 0.0
     nesterov: bool = False  # whether momentum is Nesterov's
-    learning_rate_multiplier: types.by_solver(PositiveFloat) = 1.0  # at this scale
     batch_size: grid(types.Whole)  # the paper's
     # the batch that rates and warm-up are for; others by the rule
     base_batch_size: types.Whole | None = None
@@ -129,10 +127,7 @@ class ImageExperiment(Experiment):
 
     def peak_learning_rate(self, trial: Trial) -> float:
         """The greatest learning rate, at this scale."""
-        multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
-        return schedules.square_root_scaling(
-            trial.learning_rate * multiplier, trial.batch_size, self.base_batch_size
-        )
+        return self._peak(trial, trial.batch_size)
 
     def learning_rates_by_step(self, trial: Trial, steps: Steps) -> np.ndarray:
         """The learning rate of each step, shape (total,), float32."""

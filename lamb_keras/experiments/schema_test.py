@@ -15,6 +15,7 @@ from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import AUGMENTATIONS, ImageExperiment
 from lamb_keras.experiments.schema import (
+    SOLVERS,
     WEIGHT_DECAY_FORMS,
     Experiment,
     assigned,
@@ -88,7 +89,7 @@ def test_names_are_those_of_the_optimizers_and_augmentations():
     from lamb_keras.optimizers import adamw, solvers
     from lamb_keras.training import augmentation
 
-    assert set(experiments.SOLVERS) == set(solvers.SOLVERS)
+    assert set(SOLVERS) == set(solvers.SOLVERS)
     assert WEIGHT_DECAY_FORMS == adamw.WEIGHT_DECAY_FORMS
     assert AUGMENTATIONS == augmentation.AUGMENTATIONS
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from lamb_keras.experiments.grids import SOLVERS_AND_GOYALS
+from lamb_keras.names import SOLVERS_AND_GOYALS
 
 # What was expected, for pydantic's types of errors; our own say it themselves.
 _EXPECTED = {

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import yaml
 
-from lamb_keras.experiments import SOLVERS, VOCABULARY, ParameterError, validate
+from lamb_keras.experiments import VOCABULARY, ParameterError, validate
+from lamb_keras.names import SOLVERS
 
 TABLE_7 = yaml.safe_load("""
 {notebook: lenet_mnist, table: 7, scale: laptop, dataset: digits,

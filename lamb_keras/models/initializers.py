@@ -66,7 +66,7 @@ class Drawn(keras.initializers.Initializer):
 
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
-class Filled(keras.initializers.Initializer):
+class Filled(keras.initializers.Constant):
     """One number everywhere.
 
     Example:
@@ -74,14 +74,8 @@ class Filled(keras.initializers.Initializer):
         [1.0, 1.0]
     """
 
-    def __init__(self, value: float):
-        self.value = value
-
     def __call__(self, shape, dtype=None):
         return _tensor(np.full(shape, self.value), dtype)
-
-    def get_config(self):
-        return {"value": self.value}
 
 
 def _tensor(array, dtype):

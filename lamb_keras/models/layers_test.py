@@ -6,8 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from lamb_keras.models.layers import BatchLastConv2D, BatchLastMaxPooling2D
-from lamb_keras.models.normalization import BatchNormalization, normalize
+from lamb_keras.models.layers import (
+    BatchLastConv2D,
+    BatchLastMaxPooling2D,
+    BatchNormalization,
+    normalize,
+)
 
 CONVOLUTIONS = [
     {"kernel_size": 1},

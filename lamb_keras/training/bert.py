@@ -1,6 +1,5 @@
 """The trials of the BERT experiment: two stages of pre-training, then fine-tunings."""
 
-import functools
 import itertools
 
 import jax
@@ -12,12 +11,11 @@ from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.models.precision import dtype_policy
 from lamb_keras.optimizers import solvers
-from lamb_keras.training.history import History
+from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.masked_lm import Batch, MaskedLM, held_out_batches
 from lamb_keras.training.question_answering import FineTuner
 from lamb_keras.training.sharding import Sharding
-from lamb_keras.training.step import Constants, Step, initial_weights, optimizer
-from lamb_keras.training.sweep import Sweep, run
+from lamb_keras.training.step import Constants, initial_weights
 from lamb_keras.training.trainer import (
     Period,
     Program,
@@ -36,7 +34,7 @@ def sweep(
     threads: int | None = None,
     width: int | None = None,
 ) -> Sweep:
-    """Pre-trains every trial, fine-tunes from it and evaluates it, as `sweep.run` says.
+    """Pre-trains every trial and fine-tunes from it, as `Trials.sweep` says.
 
     A batch is shared by all devices of all processes, of which each calls this alike. A
     diverged trial is not fine-tuned. A pre-training that was ended goes on from its
@@ -52,29 +50,20 @@ def sweep(
         lamb_keras.experiments.ParameterError, lamb_keras.data.DataError: for what the
             text or the questions do not allow, before anything trains.
     """
-    trials = functools.partial(BertTrials, width=width)
-    return run(trials, experiment, texts, threads)
+    return BertTrials(experiment, texts, width).sweep(threads)
 
 
 class BertTrials(Trials):
     """The trials of the BERT experiment on a text with questions.
 
     Several devices compute a part of every micro-batch that they can share alike. All
-    evaluations are on sequences of the first stage's length: one measure for both.
-
-    Args:
-        experiment, texts, cache, width: as of `Trials`.
+    evaluations are on sequences of the first stage's length: one measure for both. All
+    arguments are as of `sweep`.
     """
 
-    def __init__(
-        self,
-        experiment: BertExperiment,
-        texts: TextDataset,
-        cache,
-        width: int | None = None,
-    ):
+    def __init__(self, experiment, texts, width=None):
         sharding = Sharding() if len(jax.devices()) > 1 else None
-        super().__init__(experiment, texts, cache, width, sharding)
+        super().__init__(experiment, texts, width, sharding)
         self._stages = {t: experiment.stages(t) for t in experiment.trials()}
         self._all_stages = list(itertools.chain(*self._stages.values()))
 
@@ -84,12 +73,9 @@ class BertTrials(Trials):
     def width(self, solver):
         return 1 if self.experiment.preset else super().width(solver)
 
-    @once
-    def step(self, solver):
-        experiment = self.experiment
-        model = self._pretraining_model(experiment.seeds[0])
-        task = MaskedLM(model, self.data.vocabulary, experiment.masking_rate)
-        return Step(task, optimizer(experiment, solver), experiment.packed_update)
+    def task(self):
+        model = self._pretraining_model(self.experiment.seeds[0])
+        return MaskedLM(model, self.data.vocabulary, self.experiment.masking_rate)
 
     @once
     def initial(self, seed):
@@ -98,14 +84,11 @@ class BertTrials(Trials):
     def example(self):
         sizes = {(s.micro_batch, s.sequence_length) for s in self._all_stages}
         shape = max(sizes, key=lambda size: size[0] * size[1])
-        tokens, rows = (
-            jax.ShapeDtypeStruct(each, "int32") for each in (shape, shape[:1])
-        )
-        mask, number = (
-            jax.ShapeDtypeStruct(shape, "bool"),
-            jax.ShapeDtypeStruct((), "float32"),
-        )
-        return Batch(tokens, tokens, mask, rows, rows, number)
+        tokens = jax.ShapeDtypeStruct(shape, "int32")
+        rows = jax.ShapeDtypeStruct(shape[:1], "int32")
+        mask = jax.ShapeDtypeStruct(shape, "bool")
+        predictions = jax.ShapeDtypeStruct((), "float32")
+        return Batch(tokens, tokens, mask, rows, rows, predictions)
 
     # Pre-training
 
@@ -118,13 +101,7 @@ class BertTrials(Trials):
 
     def periods(self, trials, done):
         first, before = trials[0], 0
-        rates_and_decays = [
-            (
-                self.experiment.learning_rates_by_step(trial),
-                self.experiment.weight_decays_by_step(trial),
-            )
-            for trial in trials
-        ]
+        rates_and_decays = self.rates_and_decays(trials)
         for number, stage in enumerate(self.experiment.stages(first)):
             solver = solvers.base(first.solver)
             program = self.program(solver, number, stage.micro_batch)
@@ -142,16 +119,13 @@ class BertTrials(Trials):
                 length=length,
             )
             for (begin, end), batch in zip(bounds, batches, strict=True):
-                steps = slice(before + begin, before + end)
-                batch = self._placed(batch, stage)
+                batch, last = self._placed(batch, stage), before + end
                 inputs = [
-                    period_inputs(
-                        batch, steps.start, rates[steps], decays[steps], length
-                    )
-                    for rates, decays in rates_and_decays
+                    period_inputs(batch, before + begin, last, by_step, length)
+                    for by_step in rates_and_decays
                 ]
                 inputs = [program.together(inputs)]
-                yield Period(program, constants, inputs, steps.stop, number + 1)
+                yield Period(program, constants, inputs, last, number + 1)
             before += stage.steps
 
     def _bounds(self, number, stage):
@@ -292,53 +266,32 @@ class BertTrials(Trials):
 
     # Rows
 
-    def summary(self, history):
-        finished = history.outcome == "finished"
-        last = history.evaluations[-1] if history.evaluations else {}
-        held_out = last if finished else {}
+    def measured(self, history):
         about = {
-            **history.trial._asdict(),
-            "outcome": history.outcome,
-            "diverged_at_step": history.diverged_at_step,
-            "steps": sum(
-                stage.steps for stage in self.experiment.stages(history.trial)
-            ),
-            "peak_learning_rate": self.experiment.peak_learning_rate(history.trial),
-            "train_loss": last.get("train_loss"),
             "last_loss": history.last_loss,
             "last_step": history.last_step,
-            "validation_loss": held_out.get("validation_loss"),
-            "validation_accuracy": held_out.get("validation_accuracy"),
+            "validation_loss": history.held_out.get("validation_loss"),
             "minutes": history.training_seconds / 60,
-            "seconds": history.seconds,
-            "compilations": history.compilations,
         }
-        return [
-            {
-                **about,
-                "outcome": "diverged" if tuned.get("f1") is None else about["outcome"],
-                "finetuning_seed": tuned.get("finetuning_seed"),
-                "f1": tuned.get("f1"),
-                "exact_match": tuned.get("exact_match"),
-            }
+        names = ("finetuning_seed", "f1", "exact_match")
+        rows = [
+            about | {name: tuned.get(name) for name in names}
             for tuned in history.finetunings or [{}]
         ]
-
-    def lengths(self):
-        trials = {trial.batch_size: trial for trial in self._stages}
         return [
-            {
-                "batch_size": batch_size,
-                "sequences_per_step": first.sequences_per_step,
-                "second_sequences_per_step": second.sequences_per_step,
-                "steps": first.steps + second.steps,
-                "second_stage_steps": second.steps,
-                "warmup_steps": self.experiment.warmup_steps(trial),
-                "published_steps": self.experiment.published_steps(trial).total,
-            }
-            for batch_size, trial in trials.items()
-            for first, second in [self._stages[trial]]
+            row | {"outcome": "diverged"} if row["f1"] is None else row for row in rows
         ]
+
+    def length(self, trial):
+        first, second = self.experiment.stages(trial)
+        return {
+            "sequences_per_step": first.sequences_per_step,
+            "second_sequences_per_step": second.sequences_per_step,
+            "steps": first.steps + second.steps,
+            "second_stage_steps": second.steps,
+            "warmup_steps": self.experiment.warmup_steps(trial),
+            "published_steps": self.experiment.published_steps(trial).total,
+        }
 
 
 def _published(name, vocabulary_size, longest):

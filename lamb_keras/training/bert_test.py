@@ -14,7 +14,7 @@ from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.conftest import changed
 from lamb_keras.training.question_answering import answers
 from lamb_keras.training.sweep_test import outcome
-from lamb_keras.training.trial_cache import FOLDER_VARIABLE, TrialCache
+from lamb_keras.training.trial_cache import FOLDER_VARIABLE
 
 # At 512, 20 steps of 8 sequences, and at 1024 ten of 16: two micro-batches each.
 TWO = {
@@ -191,7 +191,7 @@ def test_an_accelerator_is_given_as_many_trials_as_its_memory_holds(
 ):
     monkeypatch.setattr(memory, "usable_bytes", lambda: usable)
     experiment = changed(**ALIKE)
-    trials = BertTrials(experiment, texts, TrialCache(experiment, texts))
+    trials = BertTrials(experiment, texts)
     monkeypatch.setattr(trials, "_width", None)  # as on an accelerator
     assert [len(group) for group in trials.groups(experiment.trials())] == widths
     assert trials.tuner().width == (3 if widths == [2] else 1)
@@ -200,7 +200,7 @@ def test_an_accelerator_is_given_as_many_trials_as_its_memory_holds(
 def test_whatever_pretrained_finetunings_spare_biases_and_norms_and_are_clipped(texts):
     pretraining = {"exclude_from_weight_decay": [], "global_clipnorm": {"lamb": None}}
     experiment = changed(**pretraining)
-    trials = BertTrials(experiment, texts, TrialCache(experiment, texts))
+    trials = BertTrials(experiment, texts)
     adamw = trials.tuner()._step._plain
     assert adamw.global_clipnorm == 1.0
     paths = trials.tuner()._step.layers

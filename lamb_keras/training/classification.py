@@ -1,6 +1,5 @@
 """Image classification: the task, and the trials of the image experiments."""
 
-import functools
 import itertools
 from collections.abc import Callable
 
@@ -14,18 +13,14 @@ from lamb_keras.models.precision import dtype_policy
 from lamb_keras.names import NORMALIZATION
 from lamb_keras.optimizers import solvers
 from lamb_keras.training.augmentation import augment
-from lamb_keras.training.order import order
+from lamb_keras.training.history import Sweep
 from lamb_keras.training.step import (
     Constants,
-    Step,
     Task,
     cross_entropy,
     initial_weights,
-    means,
-    optimizer,
 )
-from lamb_keras.training.sweep import Sweep, run
-from lamb_keras.training.trainer import Period, Program, padded, period_inputs
+from lamb_keras.training.trainer import Period, Program, order, padded, period_inputs
 from lamb_keras.training.trials import Trials, once
 
 # Images evaluated at once: bounds the memory of an evaluation.
@@ -39,7 +34,7 @@ def sweep(
     threads: int | None = None,
     width: int | None = None,
 ) -> Sweep:
-    """Trains every trial of an experiment and evaluates it, as `sweep.run` says.
+    """Trains every trial of an experiment and evaluates it, as `Trials.sweep` says.
 
     Images that are streamed are shared by all devices of all processes
     (`jax.distributed.initialize`), of which each calls this alike; a training goes on
@@ -51,8 +46,7 @@ def sweep(
         make_model: a function of (image_shape, classes, seed=) to a Keras model; the
             trials of one seed start from the same weights, whatever their solver. For
             streamed images it is given `form=` too, as `lamb_keras.models.resnet50` is.
-        threads: how many train at once on a CPU; by default what LAMB_KERAS_THREADS
-            says, else one a processor.
+        threads: how many train at once on a CPU.
         width: trials in one `vmap`; by default 1 on a CPU and for streamed images, else
             as many as fit, or a part of them where LAMB_KERAS_WIDTH_DIVISOR is set:
             half of them for 2.
@@ -63,11 +57,10 @@ def sweep(
         lamb_keras.training.Preempted: where a streamed training was asked to end
             (SIGTERM), and has saved what it needs to go on.
     """
-    streamed, kind = isinstance(images, Streamed), ImageTrials
-    if streamed:
+    kind = ImageTrials
+    if isinstance(images, Streamed):
         from lamb_keras.training.streamed_images import StreamedImageTrials as kind
-    trials = functools.partial(kind, make_model, width=width)
-    return run(trials, experiment, images, threads, streamed)
+    return kind(make_model, experiment, images, width).sweep(threads)
 
 
 class Classification(Task):
@@ -106,18 +99,14 @@ class Classification(Task):
         if self._augmentations:
             key = jax.random.fold_in(jax.random.key(constants.seed), number)
             images = augment(images, key, self._augmentations)
-        logits, non_trainable = self.model.stateless_call(
-            weights, non_trainable, images, training=True
-        )
+        logits, non_trainable = self.call(weights, non_trainable, images, True)
         losses = cross_entropy(logits, labels, self._label_smoothing)
         return jnp.mean(losses), non_trainable
 
     def outputs(self, weights, non_trainable, batch):
         """Sums over the images. The loss is without label smoothing."""
         images, labels = batch
-        logits, _ = self.model.stateless_call(
-            weights, non_trainable, self._normalize(images), training=False
-        )
+        logits, _ = self.call(weights, non_trainable, self._normalize(images))
         real = labels >= 0
         losses = jnp.where(real, cross_entropy(logits, labels), 0)
         of_label = jnp.take_along_axis(logits, labels[:, None], -1)
@@ -134,36 +123,18 @@ class Classification(Task):
             "count": jnp.sum(real),
         }
 
-    def metrics(self, outputs):
-        return means(outputs)
-
 
 class ImageTrials(Trials):
     """The trials of an image experiment on images that lie on the device.
 
     Batches are split into micro-batches of the smallest batch among the trials; a step
     adds up the gradients of its own. Batch normalization sees one micro-batch at a
-    time, as it sees one core's images on the paper's TPUs.
-
-    Args:
-        make_model: a function of (image_shape, classes, seed=) to a Keras model.
-        experiment, images, cache, width, sharding: as of `Trials`.
-
-    Raises:
-        lamb_keras.experiments.ParameterError: for trials that the data or the length of
-            the training does not allow.
+    time, as it sees one core's images on the paper's TPUs. Arguments, and what is
+    raised, are as of `sweep`.
     """
 
-    def __init__(
-        self,
-        make_model: Callable,
-        experiment: ImageExperiment,
-        images,
-        cache,
-        width: int | None = None,
-        sharding=None,
-    ):
-        super().__init__(experiment, images, cache, width, sharding)
+    def __init__(self, make_model, experiment, images, width=None, sharding=None):
+        super().__init__(experiment, images, width, sharding)
         self._augmentations = experiment.augmentations
         self._open(images)
         for trial in experiment.trials():
@@ -206,16 +177,10 @@ class ImageTrials(Trials):
     def alike(self, trial):
         return trial.batch_size
 
-    @once
-    def step(self, solver):
-        experiment = self.experiment
-        task = Classification(
-            self._traced,
-            self.data.normalize,
-            self._augmentations,
-            experiment.label_smoothing,
-        )
-        return Step(task, optimizer(experiment, solver), experiment.packed_update)
+    def task(self):
+        smoothing = self.experiment.label_smoothing
+        normalize = self.data.normalize
+        return Classification(self._traced, normalize, self._augmentations, smoothing)
 
     def example(self):
         images, labels = self.resident
@@ -241,13 +206,7 @@ class ImageTrials(Trials):
                 for t in trials
             ]
         )
-        rates_and_decays = [
-            (
-                self.experiment.learning_rates_by_step(trial, steps),
-                self.experiment.weight_decays_by_step(trial, steps),
-            )
-            for trial in trials
-        ]
+        rates_and_decays = self.rates_and_decays(trials, steps)
         for end, inputs in self._inputs(trials, rates_and_decays, program, done):
             yield Period(program, constants, inputs, end)
 
@@ -265,14 +224,12 @@ class ImageTrials(Trials):
                 period_inputs(
                     (its_rows.reshape(shape)[micro], number[micro]),
                     begin,
-                    rates[begin:end],
-                    decays[begin:end],
+                    end,
+                    by_step,
                     self._longest,
                     self._longest_micro,
                 )
-                for its_rows, (rates, decays) in zip(
-                    rows, rates_and_decays, strict=True
-                )
+                for its_rows, by_step in zip(rows, rates_and_decays, strict=True)
             ]
             yield end, [program.together(inputs)]
 
@@ -292,39 +249,23 @@ class ImageTrials(Trials):
             if history.outcome == "finished":
                 history.test_metrics = metrics
 
-    def summary(self, history):
-        last = history.evaluations[-1]
-        held_out = last if history.outcome == "finished" else {}
+    def measured(self, history):
         return [
             {
-                **history.trial._asdict(),
-                "outcome": history.outcome,
-                "diverged_at_step": history.diverged_at_step,
-                "peak_learning_rate": self.experiment.peak_learning_rate(history.trial),
-                "validation_accuracy": held_out.get("validation_accuracy"),
-                "validation_top5": held_out.get("validation_top5"),
+                "validation_top5": history.held_out.get("validation_top5"),
                 "test_accuracy": history.test_metrics.get("accuracy"),
                 "test_top5": history.test_metrics.get("top5"),
-                "train_loss": last["train_loss"],
-                "steps": self.steps(history.trial).total,
-                "seconds": history.seconds,
-                "compilations": history.compilations,
             }
         ]
 
-    def lengths(self):
-        trials = {trial.batch_size: trial for trial in self.experiment.trials()}
-        return [
-            {
-                "batch_size": batch_size,
-                "images_per_step": steps.images_per_step,
-                "steps": steps.total,
-                "warmup_steps": steps.warmup,
-                "published_steps": self.experiment.published_steps,
-            }
-            for batch_size, trial in trials.items()
-            for steps in [self.steps(trial)]
-        ]
+    def length(self, trial):
+        steps = self.steps(trial)
+        return {
+            "images_per_step": steps.images_per_step,
+            "steps": steps.total,
+            "warmup_steps": steps.warmup,
+            "published_steps": self.experiment.published_steps,
+        }
 
 
 def _chunks(images, labels, size):

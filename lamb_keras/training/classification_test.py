@@ -10,7 +10,6 @@ from lamb_keras import models
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import memory
 from lamb_keras.training.classification import Classification
-from lamb_keras.training.order import order
 from lamb_keras.training.step import (
     Constants,
     State,
@@ -18,6 +17,7 @@ from lamb_keras.training.step import (
     cross_entropy,
     initial_weights,
 )
+from lamb_keras.training.trainer import order
 
 
 class Says:

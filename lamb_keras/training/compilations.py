@@ -31,11 +31,6 @@ def counts() -> tuple[int, int, float]:
     return _counts.total, _counts.late, _counts.seconds
 
 
-def compilations() -> int:
-    """The number of programs that this thread has compiled."""
-    return _counts.total
-
-
 @contextlib.contextmanager
 def expected():
     """A context in which programs are compiled that trials share."""

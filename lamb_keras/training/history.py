@@ -1,4 +1,4 @@
-"""What is known of one trial, from its first evaluation to its outcome."""
+"""What is known of a trial, from its first evaluation on, and of a whole sweep."""
 
 import dataclasses
 import math
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from lamb_keras.store import environment, scraps
 
 
 @dataclass
@@ -48,6 +50,16 @@ class History:
     @property
     def outcome(self) -> str:
         return "finished" if self.diverged_at_step is None else "diverged"
+
+    @property
+    def last(self) -> dict:
+        """The last evaluation; empty before the first."""
+        return self.evaluations[-1] if self.evaluations else {}
+
+    @property
+    def held_out(self) -> dict:
+        """The last evaluation of a trial that finished; of another one none."""
+        return self.last if self.outcome == "finished" else {}
 
     def record(self, stage, step, losses, diverged_at_step, metrics, ratios):
         """Adds an evaluation, or finds that the trial diverged before it.
@@ -94,3 +106,93 @@ class History:
         if tuple(plain["trial"]) != tuple(trial):
             raise ValueError(f"that is the history of {plain['trial']}, not of {trial}")
         return cls(**plain | {"trial": trial})
+
+
+@dataclass
+class Sweep:
+    """All trials of an experiment, in its order, and then the confirmations.
+
+    Attributes:
+        histories: of the trials.
+        trials: a dict a trial, of BERT a trial and fine-tuning: what it was and what
+            came of it, and whether it is a `confirmation`, by one of the
+            `confirmation_seeds`.
+        steps: the lengths of the trainings, a dict a batch size.
+        references: what BERT's trials are to be compared with.
+        seconds: that it took, in earlier sessions too.
+        compile_seconds: of these, those of compiling, summed over threads.
+    """
+
+    histories: list[History]
+    trials: list[dict]
+    steps: list[dict]
+    references: dict
+    seconds: float
+    compile_seconds: float
+
+    @property
+    def late_compilations(self) -> int:
+        """Programs compiled by trials that should have found theirs compiled."""
+        return sum(history.late_compilations for history in self.histories)
+
+    def __str__(self):
+        lost = sum(history.outcome == "diverged" for history in self.histories)
+        return (
+            f"{len(self.histories)} trials in {self.seconds:.0f} s, {lost} diverged; "
+            f"of these, {self.compile_seconds:.0f} s compiling, summed over threads."
+        )
+
+    def glue(self, experiment, data, **more):
+        """Records in a notebook what the summary of all tables has to know of a run.
+
+        And last, that it ran to its end.
+        """
+        known = {
+            "parameters": dataclasses.asdict(experiment),
+            "dataset": data.describe(),
+            "environment": environment.describe(),
+            "steps": self.steps,
+            "trials": self.trials,
+            **({"references": self.references} if self.references else {}),
+            **more,
+            "finished": True,
+        }
+        for name, value in known.items():
+            scraps.glue(name, value)
+
+    def of(self, **setting) -> list:
+        """The trials whose fields have these values, in order.
+
+        `sweep.of(solver="lamb", learning_rate=0.01)[0]` is that setting's first seed.
+        """
+        return [
+            history.trial
+            for history in self.histories
+            if setting.items() <= history.trial._asdict().items()
+        ]
+
+    def curves(self, chosen: dict[str, dict] | None = None) -> list[dict]:
+        """A row a trial and evaluation, as `History.curve` gives them.
+
+        Args:
+            chosen: solver to setting: of these trials alone. None: of all.
+        """
+        return [
+            row
+            for history in self.histories
+            if chosen is None or _is_chosen(history.trial, chosen)
+            for row in history.curve()
+        ]
+
+    def trust_ratios(self, trial) -> list[dict]:
+        """A row an evaluation and layer: trust_ratio, weight_norm, update_norm.
+
+        Empty for solvers that have no trust ratio.
+        """
+        (history,) = (each for each in self.histories if each.trial == trial)
+        return history.trust_ratios()
+
+
+def _is_chosen(trial, chosen):
+    setting = chosen.get(trial.solver)
+    return setting is not None and setting.items() <= trial._asdict().items()

@@ -12,7 +12,7 @@ from lamb_keras.data.text import masking, stream
 from lamb_keras.data.text.pairs import PairData
 from lamb_keras.data.text.wordpiece import Vocabulary
 from lamb_keras.experiments.bert import Stage
-from lamb_keras.training.step import Task, cross_entropy, means
+from lamb_keras.training.step import Task, cross_entropy
 from lamb_keras.training.trainer import padded
 
 # Sequences evaluated at once.
@@ -80,9 +80,6 @@ class MaskedLM(Task):
             "count": jnp.sum(counted),
         }
 
-    def metrics(self, outputs):
-        return means(outputs)
-
     def hide(self, token_ids, numbers, seed):
         """What `masking.mask` hides of each sequence, by a key of its own."""
 
@@ -100,9 +97,7 @@ class MaskedLM(Task):
             "padding_mask": batch.padding_mask,
             "mask_positions": hidden.positions,
         }
-        return self.model.stateless_call(
-            weights, non_trainable, inputs, training=training
-        )
+        return self.call(weights, non_trainable, inputs, training)
 
     def micro_batches(
         self, sequences: PairData, stage: Stage, seed: int, bounds: list, length: int

@@ -22,7 +22,6 @@ from lamb_keras.training.masked_lm import (
 )
 from lamb_keras.training.step import Constants, initial_weights
 from lamb_keras.training.trainer import start, train
-from lamb_keras.training.trial_cache import TrialCache
 
 # 16 sequences a step, 10 steps. Of a gradient that is zero but for rounding, Adam would
 # make a whole step.
@@ -38,7 +37,7 @@ STEPS = {
 def pretrained(texts, micro_batch_size):
     """(the trained state, a history), evaluated by nothing."""
     experiment = changed(**STEPS, micro_batch_size=micro_batch_size)
-    trials = BertTrials(experiment, texts, TrialCache(experiment, texts))
+    trials = BertTrials(experiment, texts)
     group = experiment.trials()
     step, history = trials.step("momentum"), History(group[0], [])
     first = start(step, [trials.initial(0)], sharding=trials.sharding)

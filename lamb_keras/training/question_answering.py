@@ -13,7 +13,6 @@ from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import memory
 from lamb_keras.training.history import History
-from lamb_keras.training.order import order
 from lamb_keras.training.step import (
     Constants,
     Step,
@@ -25,6 +24,7 @@ from lamb_keras.training.trainer import (
     Evaluator,
     Period,
     Program,
+    order,
     padded,
     period_inputs,
     start,
@@ -82,9 +82,7 @@ class QuestionAnswering(Task):
     def _call(self, weights, non_trainable, inputs, training):
         names = ("token_ids", "segment_ids", "padding_mask")
         inputs = dict(zip(names, inputs, strict=True))
-        return self.model.stateless_call(
-            weights, non_trainable, inputs, training=training
-        )
+        return self.call(weights, non_trainable, inputs, training)
 
 
 class FineTuner:
@@ -96,11 +94,7 @@ class FineTuner:
     """
 
     def __init__(
-        self,
-        experiment: BertExperiment,
-        texts: TextDataset,
-        model,
-        width: int | None = 1,
+        self, experiment: BertExperiment, texts: TextDataset, model, width: int | None
     ):
         self._experiment, self._initial = experiment, initial_weights(model)
         windows = (
@@ -178,7 +172,7 @@ class FineTuner:
         rates = schedules.warmup_polynomial_decay(np.arange(steps), warmup, steps)
         rates = np.asarray(experiment.finetuning_learning_rate * rates, "float32")
         rows = order(seed, self._count, steps * size).reshape(steps, size)
-        return period_inputs(rows, 0, rates, rates * np.float32(_WEIGHT_DECAY))
+        return period_inputs(rows, 0, steps, (rates, rates * np.float32(_WEIGHT_DECAY)))
 
     def _bytes(self):
         """What one fine-tuning needs on the device."""

@@ -34,8 +34,9 @@ class Task:
     - `loss(weights, non_trainable, batch, constants)`: the loss in training without
       L2, and the new `non_trainable`;
     - `outputs(weights, non_trainable, batch)`: what an evaluation computes of a batch;
-    - `metrics(outputs)`: numbers by name, from the outputs of all batches. A `loss`
-      that is not finite counts as divergence.
+    - `metrics(outputs)`: numbers by name, from the outputs of all batches; unless it
+      is defined, sums over their `count`. A `loss` that is not finite counts as
+      divergence.
 
     Attributes:
         model: a Keras model; only its form counts, weights are passed in.
@@ -48,6 +49,15 @@ class Task:
     def __init__(self, model):
         self.model = model
         self.regularized = [False] * len(model.trainable_variables)
+
+    def metrics(self, outputs: list[dict]) -> dict[str, float]:
+        return means(outputs)
+
+    def call(self, weights, non_trainable, inputs, training=False):
+        """(what the model gives, its new `non_trainable`), with these weights."""
+        return self.model.stateless_call(
+            weights, non_trainable, inputs, training=training
+        )
 
 
 class Step:

@@ -29,10 +29,12 @@ class StreamedImageTrials(ImageTrials):
     All arguments are as of `ImageTrials`; `make_model` is given `form=` too.
     """
 
-    def __init__(self, make_model, experiment, images, cache, width=None):
+    streamed = True
+
+    def __init__(self, make_model, experiment, images, width=None):
         # The form that suits a batch which is shared by several devices.
         make_model = functools.partial(make_model, form=CHANNELS_LAST)
-        super().__init__(make_model, experiment, images, cache, 1, Sharding())
+        super().__init__(make_model, experiment, images, 1, Sharding())
         self.steps_between_checkpoints = STEPS_BETWEEN_CHECKPOINTS
 
     def _open(self, images):
@@ -69,9 +71,9 @@ class StreamedImageTrials(ImageTrials):
                 end = min(begin + every, total)
                 if end > done:
                     span = range(max(begin, done), end)
-                    yield end, self._calls(batches, *rates_and_decays[0], span)
+                    yield end, self._calls(batches, rates_and_decays[0], span)
 
-    def _calls(self, batches, rates, decays, numbers):
+    def _calls(self, batches, rates_and_decays, numbers):
         for number in numbers:
             images, labels = next(batches)
             micro = (
@@ -79,8 +81,7 @@ class StreamedImageTrials(ImageTrials):
                 self.sharding.own_rows(labels[None], axis=1),
                 np.array([number], "int32"),
             )
-            step = slice(number, number + 1)
-            yield period_inputs(micro, number, rates[step], decays[step])
+            yield period_inputs(micro, number, number + 1, rates_and_decays)
 
     def held_out(self, trial):
         return self._to_evaluate("validation", trial)

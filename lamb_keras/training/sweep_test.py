@@ -15,7 +15,7 @@ from lamb_keras.keras_schedules import WarmupPolynomialDecay
 from lamb_keras.optimizers import Lamb, Lars
 from lamb_keras.training import classification, sweep, trainer
 from lamb_keras.training.augmentation import augment
-from lamb_keras.training.order import order
+from lamb_keras.training.trainer import order
 
 EXPERIMENT = ImageExperiment(
     notebook="lenet_mnist",

@@ -47,11 +47,13 @@ class PeriodInputs(NamedTuple):
     steps: Any  # how many there are
 
 
-def period_inputs(micro, begin, rates, decays, length=0, micro_length=0):
+def period_inputs(micro, begin, end, by_step, length=0, micro_length=0):
     """The `PeriodInputs` of the steps after `begin`, filled up to such lengths.
 
-    Of length 0 they stay as long as they are.
+    `by_step` are the rate and the decay of each step of the training. Of length 0
+    they stay as long as they are.
     """
+    rates, decays = (each[begin:end] for each in by_step)
     steps = len(rates)
     number = np.arange(begin + 1, begin + steps + 1, dtype="int32")
     if micro_length:
@@ -350,3 +352,22 @@ def padded(rows: np.ndarray, length: int) -> np.ndarray:
     longer = np.zeros((length, *rows.shape[1:]), rows.dtype)
     longer[: len(rows)] = rows
     return longer
+
+
+def order(seed: int, images: int, count: int) -> np.ndarray:
+    """The first `count` places of a stream of shuffled epochs, int32.
+
+    Every epoch shows every image once, in an order of its own. The same seed gives the
+    same stream, on every machine and NumPy, and a longer one begins like a shorter one.
+
+    Example:
+        >>> stream = order(seed=0, images=5, count=12)
+        >>> sorted(stream[:5].tolist()), len(stream)
+        ([0, 1, 2, 3, 4], 12)
+    """
+    # RandomState's stream is frozen; default_rng's may change with NumPy's version.
+    random = np.random.RandomState(seed)
+    epochs = -(-count // images)
+    return np.concatenate(
+        [random.permutation(images).astype("int32") for _ in range(epochs)]
+    )[:count]

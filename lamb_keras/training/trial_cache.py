@@ -46,12 +46,13 @@ class TrialCache:
 
     @property
     def seconds(self) -> float:
-        """Of the earlier sessions, each up to its last finished trial."""
-        return sum(seconds for seconds, _ in self._spent.values())
+        """Of this session, and of earlier ones up to their last finished trial."""
+        now = time.perf_counter() - self._started
+        return now + sum(seconds for seconds, _ in self._spent.values())
 
     @property
     def compile_seconds(self) -> float:
-        """Likewise, of compiling."""
+        """Those of compiling, of the earlier sessions alone."""
         return sum(seconds for _, seconds in self._spent.values())
 
     def find(self, trials: list) -> dict:

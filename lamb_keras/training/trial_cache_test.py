@@ -14,8 +14,8 @@ from lamb_keras import data
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.training import sweep, trial_cache
 from lamb_keras.training.history import History
-from lamb_keras.training.sweep import run
 from lamb_keras.training.sweep_test import outcome
+from lamb_keras.training.trials import Trials
 
 EXPERIMENT = ImageExperiment(
     notebook="lenet_mnist",
@@ -88,7 +88,8 @@ def filled(digits, undisturbed, folder):
 def trained(monkeypatch):
     """The trials that sweeps of this test have trained."""
     trained = []
-    TrialCache = run.__globals__["TrialCache"]  # pytest may import a module anew
+    # pytest may import a module anew.
+    TrialCache = Trials.__init__.__globals__["TrialCache"]
     save = TrialCache.save
 
     def note(self, history, *arguments):

@@ -1,18 +1,25 @@
-"""What the trials of one experiment share: compiled programs, data, initial weights."""
+"""The training of all trials of an experiment, through few compiled programs."""
 
 import contextlib
 import functools
 import itertools
+import os
 import threading
 import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import jax
+from tqdm import tqdm
 
+from lamb_keras.cpu import processors
 from lamb_keras.optimizers import solvers
+from lamb_keras.results import statistics
+from lamb_keras.store import events
 from lamb_keras.training import compilations, memory
 from lamb_keras.training.checkpoints import Checkpoints
-from lamb_keras.training.history import History
+from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.sharding import Sharding
+from lamb_keras.training.step import Step, optimizer
 from lamb_keras.training.trainer import Evaluator, start, train
 from lamb_keras.training.trial_cache import TrialCache
 
@@ -43,44 +50,123 @@ class Trials:
 
     Subclasses say what an experiment trains, and on what:
 
-    - `step(solver)`: the `Step` of a solver; `initial(seed)`: the `initial_weights`;
+    - `task()`: the `Task`; `initial(seed)`: the `initial_weights`;
     - `alike(trial)`: what trials that train at once have in common but the solver;
     - `example()`: the shapes of the largest micro-batch, as `Task.loss` takes it;
     - `periods(trials, done)`: yields the `Period`s of alike trials after `done` steps;
     - `held_out(trial)`: the batches to evaluate on;
     - `complete(step, evaluator, progress, histories)`: adds what trained nets can do;
-    - `summary(history)`: rows about a trial; `lengths()`: of the trainings.
+    - `length(trial)`: of its training; `measured(history)`: what the rows of a trial,
+      of which it has one or several, tell besides what all experiments' do.
 
     `width` is that of one `vmap`, None for as many trials as an accelerator holds;
     devices of a `sharding` train one trial at a time. `histories` has those of finished
-    trials, by trial; `stopped` is to be set where one has failed and the others are to
-    end.
+    trials, by trial.
     """
 
+    # Whether data are read while it trains, one trial at a time.
+    streamed = False
     # Arrays that lie on the device for all programs: see `Task.batch`.
     resident = ()
     # Steps between two checkpoints; None: after evaluations.
     steps_between_checkpoints: int | None = None
 
-    def __init__(
-        self,
-        experiment,
-        data,
-        cache: TrialCache,
-        width: int | None = None,
-        sharding: Sharding | None = None,
-    ):
+    def __init__(self, experiment, data, width: int | None, sharding: Sharding | None):
         self.experiment, self.data, self.sharding = experiment, data, sharding
-        self.histories, self._cache = {}, cache
-        self.stopped = threading.Event()
+        self.histories, self._cache = {}, TrialCache(experiment, data, self.streamed)
+        self._stopped = threading.Event()  # where a trial failed, and all are to end
         on_cpu = jax.default_backend() == "cpu"
         self._width = 1 if width is None and (on_cpu or sharding) else width
         self.made, self.locks, self.making = {}, {}, threading.Lock()  # of `once`
         self._compile_seconds = []
 
-    @property
-    def compile_seconds(self) -> float:
-        return sum(self._compile_seconds)
+    def sweep(self, threads: int | None = None) -> Sweep:
+        """Trains every trial and evaluates it.
+
+        Each solver is compiled once. On the CPU several trials are trained at once, in
+        threads (XLA computes outside Python's lock); on an accelerator those that are
+        alike but for their numbers are one `vmap`, as many as its memory holds. A trial
+        whose loss is beyond use has diverged: it stops there and is recorded so.
+
+        Where there are `confirmation_seeds`, the setting of each solver and batch that
+        is best on held-out data is then trained with these seeds.
+
+        A sweep that was ended and is started again trains only what had not finished;
+        see `lamb_keras.training.trial_cache`.
+
+        Args:
+            threads: how many train at once on a CPU; by default what LAMB_KERAS_THREADS
+                says, else one a processor.
+        """
+        if threads is None:
+            threads = int(os.environ.get("LAMB_KERAS_THREADS", processors()))
+        if self.streamed or jax.default_backend() != "cpu" or jax.process_count() > 1:
+            threads = 1
+        planned, seeds = self.experiment.trials(), self.experiment.confirmation_seeds
+        groups, known = self.groups(planned), len(self.histories)
+        choices = statistics.grouped(planned, lambda t: (t.solver, t.batch_size))
+        total = len(planned) + len(choices) * len(seeds)
+        with _progress(total, known) as tell:
+
+            def run(groups, *first):
+                jobs = [functools.partial(self._run, group, tell) for group in groups]
+                return _in_threads(threads, [*first, *jobs], self._stopped)
+
+            references, *_ = run(groups, self.references)
+            best = [self._best(alike) for alike in choices.values()]
+            confirmations = [t._replace(seed=seed) for t in best for seed in seeds]
+            groups = self.groups(confirmations)
+            for trial in confirmations:
+                if trial in self.histories:
+                    tell(self.histories[trial])
+            run(groups)
+        self._cache.close()
+        histories = [self.histories[trial] for trial in (*planned, *confirmations)]
+        of_batches = {trial.batch_size: trial for trial in planned}
+        return Sweep(
+            histories,
+            [row for history in histories for row in self.rows(history)],
+            [{"batch_size": n, **self.length(t)} for n, t in of_batches.items()],
+            references,
+            self._cache.seconds,
+            self._cache.compile_seconds + sum(self._compile_seconds),
+        )
+
+    def _best(self, alike):
+        """A trial of the chosen one of these settings."""
+        rows = [row for trial in alike for row in self.rows(self.histories[trial])]
+        setting = statistics.choose(statistics.of_first_form(rows)).setting
+        return next(t for t in alike if setting.items() <= t._asdict().items())
+
+    def rows(self, history: History) -> list[dict]:
+        """What a trial was and what came of it, of BERT a row a fine-tuning."""
+        trial, held_out = history.trial, history.held_out
+        about = {
+            **trial._asdict(),
+            "outcome": history.outcome,
+            "diverged_at_step": history.diverged_at_step,
+            "peak_learning_rate": self.experiment.peak_learning_rate(trial),
+            "train_loss": history.last.get("train_loss"),
+            "validation_accuracy": held_out.get("validation_accuracy"),
+            "steps": self.length(trial)["steps"],
+            "seconds": history.seconds,
+            "compilations": history.compilations,
+            "confirmation": trial.seed in self.experiment.confirmation_seeds,
+        }
+        return [about | measured for measured in self.measured(history)]
+
+    @once
+    def step(self, solver: str) -> Step:
+        """The step of a solver, which all its trials take."""
+        experiment = self.experiment
+        of_solver = optimizer(experiment, solver)
+        return Step(self.task(), of_solver, experiment.packed_update)
+
+    def rates_and_decays(self, trials: list, *steps) -> list[tuple]:
+        """Of each trial, the learning rate and the weight decay of every step."""
+        rates = self.experiment.learning_rates_by_step
+        decays = self.experiment.weight_decays_by_step
+        return [(rates(trial, *steps), decays(trial, *steps)) for trial in trials]
 
     def groups(self, trials: list) -> list[list]:
         """Those of the trials that are left, as they train at once.
@@ -120,8 +206,8 @@ class Trials:
             every.setdefault(self.alike(trial), []).append(trial)
         return {solver: list(every.values()) for solver, every in found.items()}
 
-    def run(self, group: list) -> list[History]:
-        """Trains some trials at once, and saves what came of them."""
+    def _run(self, group, tell):
+        """Trains some trials at once, saves what came of them and tells of it."""
         started, before = time.perf_counter(), compilations.counts()
         histories = self.trained(group)
         counts = zip(compilations.counts(), before, strict=True)
@@ -131,9 +217,10 @@ class Trials:
             history.seconds += (time.perf_counter() - started) / len(group)
             history.compilations, history.late_compilations = total, late
             self.histories[history.trial] = history
-            self._cache.save(history, self.compile_seconds)
+            self._cache.save(history, sum(self._compile_seconds))
         self._cache.forget_checkpoints(group)
-        return histories
+        for history in histories:
+            tell(history)
 
     def trained(self, group: list) -> list[History]:
         """What came of some trials that train at once."""
@@ -173,7 +260,7 @@ class Trials:
 
     def go_on(self):
         """Raises `Stopped` where this thread is to end."""
-        if self.stopped.is_set():
+        if self._stopped.is_set():
             raise Stopped
 
     @once
@@ -210,3 +297,47 @@ def round_robin(groups_of_solvers) -> list:
     """
     rounds = itertools.zip_longest(*groups_of_solvers)
     return [group for each in rounds for group in each if group is not None]
+
+
+def _in_threads(threads, jobs, stopped):
+    """What the jobs return; where one fails the others are stopped."""
+    if threads == 1:  # where signals come, and an error is seen at once
+        return [job() for job in jobs]
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(job) for job in jobs]
+        try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:
+            # The other threads stop at their next evaluation; nothing new is begun.
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def _progress(total: int, done: int):
+    """A bar of finished trials; gives the function to tell it of each one's history.
+
+    In a batch, which shows a status of its own, events say it instead.
+    """
+    device = jax.devices()[0].device_kind
+    events.emit("trials planned", total=total, done=done, device=device)
+    watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
+    shown = {"unit": "trial", "mininterval": 1, "disable": watched}
+    with tqdm(total=total, initial=done, **shown) as bar:
+
+        def tell(history):
+            bar.set_postfix_str(str(history.trial), refresh=False)
+            bar.update()
+            events.emit(
+                "trial finished",
+                done=next(numbers),
+                total=total,
+                label=str(history.trial),
+                outcome=history.outcome,
+                seconds=history.seconds,
+            )
+
+        yield tell
