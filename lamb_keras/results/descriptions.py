@@ -26,7 +26,7 @@ def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
         ['Best first, the paper: lamb, adam; ours: adam, lamb.']
     """
     judged_by = ("test_accuracy", "f1")
-    columns = [c for c in table.results if table.column(c).metric in judged_by]
+    columns = [c for c in table.results if table.columns[c].metric in judged_by]
     cells = [r for r in results if r.column in columns and r.measured]
     if len(cells) < 2:
         return []
@@ -45,11 +45,11 @@ def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
     for side in ("published", "ours"):
         values = [getattr(cell, side) for cell in cells]
         rows[side] = pd.to_numeric(pd.Series(values).where(rows[side]))
-    return [*_told(table, table.column(columns[0]), rows)]
+    return [*_told(table, table.columns[columns[0]], rows)]
 
 
 def _name(table, cell):
-    batch = table.column(cell.column).holds.get("batch_size")
+    batch = table.columns[cell.column].holds.get("batch_size")
     return table.entry(cell.row, cell.column) + (f" at {batch:,}" if batch else "")
 
 

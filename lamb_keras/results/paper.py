@@ -94,9 +94,6 @@ class Table:
     solver: str | None = None
     notes: str = ""
 
-    def column(self, name: str) -> Column:
-        return self.columns[name]
-
     def label(self, row: Mapping) -> str:
         """The name of a row: its keys, joined, "0.0001, 1e-05, default (0.01)"."""
         return ", ".join(str(row[key]) for key in self.keys)
@@ -107,7 +104,7 @@ class Table:
 
     def setting(self, row: Mapping) -> dict:
         """The numbers that name a row, as a trial calls them."""
-        keys = map(self.column, self.keys)
+        keys = [self.columns[name] for name in self.keys]
         return {key.field: key.number(row[key.name]) for key in keys if key.field}
 
     def label_of(self, trial: Mapping) -> str:
@@ -118,7 +115,7 @@ class Table:
             ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
             '0.5, 0, disable'
         """
-        keys = [*map(self.column, self.keys)]
+        keys = [self.columns[name] for name in self.keys]
         numbers = [trial[key.field] for key in keys]
         for label, row in self.labeled_rows().items():
             # By number, for YAML and people may write 1 for the paper's 1.0.
@@ -129,9 +126,10 @@ class Table:
 
     def numbers_of(self, row: str, column: str) -> dict:
         """The numbers of a cell's trials: its solver's, its row's, its column's."""
-        solver = {"solver": self.solver} if self.solver else {}
+        called = {name: solver for solver, name in self.solver_rows.items()}
+        solver = self.solver or called.get(row, self.entry(row, column))
         of_row = self.setting(self.labeled_rows()[row])
-        return solver | of_row | self.columns[column].holds
+        return {"solver": solver} | of_row | self.columns[column].holds
 
     def entry(self, row: str, column: str) -> str:
         """The solver of a cell in a table of solvers: Goyal's recipe adds a "+"."""

@@ -47,7 +47,7 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
             place = {"table": published.number, "row": row, "column": column}
             if own.solver and len(set(map(_setting, group))) == 1:
                 group = statistics.of_sweep(group)  # a row of settings
-            cell = place | _cell(group, published.column(column).metric)
+            cell = place | _cell(group, published.columns[column].metric)
             if cell["settings_tried"] > 1:
                 cell["chosen"] |= _peak(cell["chosen"], group)
             else:
@@ -137,7 +137,7 @@ def _places(trials, table, own):
     places = {}
     for trial in statistics.of_first_form(trials):
         row = table.label_of(trial) + _besides(trial, own, trials)
-        for column in map(table.column, table.results):
+        for column in (table.columns[name] for name in table.results):
             if column.holds.items() <= trial.items():
                 places.setdefault((row, column.name), []).append(trial)
     return places

@@ -4,8 +4,6 @@ Scales that fit everyone's machine have their verdicts there. The figure is of t
 of them: the one whose data are of the paper's kind, where that has been run.
 """
 
-import hashlib
-import io
 import re
 from collections import Counter
 from pathlib import Path
@@ -26,7 +24,7 @@ FIGURE = "claims.png"
 def update(path: Path, outputs: Path) -> bool:
     """Puts the claims between their marks in a README; whether anything changed.
 
-    The figure is written beside the trials of which it is, unless it is there already.
+    The figure, which the text tells in words, is drawn again when the text changes.
     """
     text = path.read_text(encoding="utf-8")
     if not BLOCK.search(text):
@@ -36,9 +34,15 @@ def update(path: Path, outputs: Path) -> bool:
         )
     found = trials(outputs)
     changed = BLOCK.sub(lambda _: block(found), text)
-    if changed != text:
+    renew = changed != text
+    for scale, of_scale in [*found.items()][-1:]:
+        drawn, figure = points(of_scale), outputs / scale / FIGURE
+        if drawn and (renew or not figure.exists()):
+            atomic.write_bytes(figure, _png(drawn))
+            renew = True
+    if renew:
         atomic.write(path, changed)
-    return _update_figure(found, outputs) or changed != text
+    return renew
 
 
 def block(found: dict[str, pd.DataFrame]) -> str:
@@ -67,29 +71,6 @@ def block(found: dict[str, pd.DataFrame]) -> str:
     )
 
 
-def drawn_of(png: bytes) -> str | None:
-    """The mark of the points that a figure was drawn of; None of any other picture."""
-    from PIL import Image
-
-    return Image.open(io.BytesIO(png)).info.get("points") if png else None
-
-
-def _update_figure(found, outputs):
-    for name, of_scale in list(found.items())[-1:]:
-        file, drawn = outputs / name / FIGURE, points(of_scale)
-        known = file.exists() and drawn_of(file.read_bytes()) == mark(drawn)
-        if drawn and not known:
-            atomic.write_bytes(file, _png(drawn))
-            return True
-    return False
-
-
-def mark(points) -> str:
-    """What tells these points from others, to six digits."""
-    shown = [[f"{x:.6g}" if type(x) is float else x for x in point] for point in points]
-    return hashlib.sha256(repr(shown).encode()).hexdigest()
-
-
 def trials(outputs: Path) -> dict[str, pd.DataFrame]:
     """The committed trials of each scale that the README shows."""
     files = {scale: outputs / scale / "trials.csv" for scale in SCALES}
@@ -104,15 +85,9 @@ def points(trials: pd.DataFrame) -> list:
 
 
 def _png(points):
-    from PIL import Image, PngImagePlugin
-
     from lamb_keras.results.figures import over_batches
 
-    about, picture = PngImagePlugin.PngInfo(), io.BytesIO()
-    about.add_text("points", mark(points))
-    plain = Image.open(io.BytesIO(scraps.png(over_batches(points))))
-    plain.save(picture, "png", optimize=True, pnginfo=about)
-    return picture.getvalue()
+    return scraps.png(over_batches(points))
 
 
 def _in_words(points):

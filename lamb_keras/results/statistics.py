@@ -240,7 +240,7 @@ def _rows(trials, published):
         | _cell(choose(group, column.metric, tuned=()), group, column.metric)
         | {"settings": len(groups)}
         for row, group in groups.items()
-        for column in map(published.column, published.results)
+        for column in (published.columns[name] for name in published.results)
     ]
 
 
@@ -249,7 +249,7 @@ def _row(trial, first, published):
     solver, name = trial["solver"], published.label_of(trial)
     if solver != published.solver:
         name += f", {solver}"
-    keys = {published.column(key).field for key in published.keys}
+    keys = {published.columns[key].field for key in published.keys}
     for number in SETTING:
         if number not in keys and trial.get(number) != first[solver].get(number):
             name += f", {number.replace('_', ' ')} {trial[number]}"

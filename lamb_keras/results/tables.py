@@ -90,7 +90,7 @@ def _lines(table, cells):
     return [
         {
             "cell": cell,
-            "column": table.column(cell.column),
+            "column": table.columns[cell.column],
             "row": rows.get(cell.row, {table.keys[0]: cell.row}),
             "plot": _plot(cell, [c for c in cells if c.column == cell.column]),
         }
@@ -142,7 +142,7 @@ def _forms(table, own):
     _, *others = results.items()  # what the first gives is the table itself
     return {
         "names": list(trials),
-        "column": table.column(table.results[0]),
+        "column": table.columns[table.results[0]],
         "rows": [(row, cells) for row, cells in rows if any(cells)],
         "sentences": [
             (form, descriptions.sentences(table, [*of_form.values()]))
