@@ -131,17 +131,21 @@ def _judged(claim, trials):
     return evidence.judge(compared, claim.get("by", -margin), high)
 
 
-def _of(trials, side):
-    """The trials of a side: those with all its numbers."""
-    named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
+def matching(trials: pd.DataFrame, side: dict) -> pd.DataFrame:
+    """The trials of a side of a claim: those with all its numbers."""
     for name, wanted in side.items():
         wanted = wanted if isinstance(wanted, list) else [wanted]
         # As text: of a file with a batch of "65536/32768" every batch is read as text.
         of_it = trials.get(name, pd.Series(index=trials.index)).astype(str)
         trials = trials[of_it.isin(map(str, wanted))]
-    if trials.empty:
-        raise _NoEvidence(f"no trial of {named}")
     return trials
+
+
+def _of(trials, side):
+    named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
+    if (found := matching(trials, side)).empty:
+        raise _NoEvidence(f"no trial of {named}")
+    return found
 
 
 def _check_decay(rows, claim):

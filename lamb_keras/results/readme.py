@@ -5,12 +5,11 @@ of them: the one whose data are of the paper's kind, where that has been run.
 """
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
-from lamb_keras.results import claims, evidence, html, sections
+from lamb_keras.results import claims, html, sections
 from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic, scraps
 
@@ -26,6 +25,8 @@ def update(path: Path, outputs: Path) -> bool:
 
     The figure, which the text tells in words, is drawn again when the text changes.
     """
+    from lamb_keras.results.figures import batches
+
     text = path.read_text(encoding="utf-8")
     if not BLOCK.search(text):
         raise ReportError(
@@ -36,9 +37,9 @@ def update(path: Path, outputs: Path) -> bool:
     changed = BLOCK.sub(lambda _: block(found), text)
     renew = changed != text
     for scale, of_scale in [*found.items()][-1:]:
-        drawn, figure = points(of_scale), outputs / scale / FIGURE
+        drawn, figure = batches.points(of_scale), outputs / scale / FIGURE
         if drawn and (renew or not figure.exists()):
-            atomic.write_bytes(figure, _png(drawn))
+            atomic.write_bytes(figure, scraps.png(batches.over_batches(drawn)))
             renew = True
     if renew:
         atomic.write(path, changed)
@@ -47,27 +48,23 @@ def update(path: Path, outputs: Path) -> bool:
 
 def block(found: dict[str, pd.DataFrame]) -> str:
     """The text between the marks, of the trials of each scale."""
+    from lamb_keras.results.figures import batches
+
     if not found:
         return "No claim has been tested yet.\n"
     scales = []
     for name, of_scale in found.items():
         verdicts = sections.by_claim(claims.verdicts(of_scale), name)
-        counts = Counter(told["verdict"] for told in verdicts.values())
-        scales.append(
-            {
-                "name": name,
-                "data": of_scale.dataset.dropna().unique(),
-                "verdicts": verdicts,
-                "counts": {v: counts[v] for v in evidence.VERDICTS if counts[v]},
-            }
-        )
-    drawn = points(of_scale)
+        about = {"name": name, "data": of_scale.dataset.dropna().unique()}
+        about |= {"verdicts": verdicts, "counts": sections.counts(verdicts)}
+        scales.append(about)
+    drawn = batches.points(of_scale)
     return html.render(
         "readme.md",
         scales=scales,
         claims=claims.claims(),
         figure=drawn and f"outputs/{name}/{FIGURE}",
-        alt=_in_words(drawn),
+        alt=batches.in_words(drawn),
     )
 
 
@@ -75,34 +72,3 @@ def trials(outputs: Path) -> dict[str, pd.DataFrame]:
     """The committed trials of each scale that the README shows."""
     files = {scale: outputs / scale / "trials.csv" for scale in SCALES}
     return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
-
-
-def points(trials: pd.DataFrame) -> list:
-    """The points of the figure; see `figures.batches`."""
-    from lamb_keras.results.figures import batches
-
-    return batches.points(trials)
-
-
-def _png(points):
-    from lamb_keras.results.figures import over_batches
-
-    return scraps.png(over_batches(points))
-
-
-def _in_words(points):
-    """What the figure shows, for those who cannot see it."""
-    from lamb_keras.results.figures import batches
-
-    told = []
-    for number, (title, metric, _) in enumerate(batches.PANELS):
-        own = [
-            f"{p.solver} at {p.batch_size:,} "
-            + (f"{p.mean:.3g}" if p.trained else "did not train")
-            + (f" ({p.low:.3g} to {p.high:.3g})" if p.trained and p.n > 1 else "")
-            for p in points
-            if p.panel == number
-        ]
-        if own:
-            told.append(f"{title}, {batches.LABELS[metric]}: {', '.join(own)}.")
-    return " ".join(told)

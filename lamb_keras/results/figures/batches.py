@@ -83,6 +83,22 @@ def _point(group, panel, metric, solver, batch):
     return Point(panel, solver, batch, mean, mean - reach, mean + reach, n, trained)
 
 
+def in_words(points: Sequence[Point]) -> str:
+    """What the figure shows, for those who cannot see it."""
+    told = []
+    for number, (title, metric, _) in enumerate(PANELS):
+        own = [
+            f"{p.solver} at {p.batch_size:,} "
+            + (f"{p.mean:.3g}" if p.trained else "did not train")
+            + (f" ({p.low:.3g} to {p.high:.3g})" if p.trained and p.n > 1 else "")
+            for p in points
+            if p.panel == number
+        ]
+        if own:
+            told.append(f"{title}, {LABELS[metric]}: {', '.join(own)}.")
+    return " ".join(told)
+
+
 @style.figure
 def over_batches(points: Sequence[Point]):
     """Means over seeds by batch size, or by solver, with 95 % intervals.
