@@ -7,11 +7,9 @@ say in the choice, and what is left is compared over seeds.
 """
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from lamb_keras.results import comparisons, evidence, paper, statistics
 from lamb_keras.results.comparisons import Failures, Means, Nothing, Pairs
@@ -30,8 +28,7 @@ def claims() -> dict[int, dict]:
         >>> claims()[6]["test"], claims()[6]["margin"]
         ('alike', 0.02)
     """
-    text = Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8")
-    return {claim["number"]: claim for claim in yaml.safe_load(text)}
+    return {claim["number"]: claim for claim in paper.read("claims.yaml")}
 
 
 def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
@@ -82,19 +79,16 @@ def _verdict(claim, trials):
 
 def _plain(trials):
     """The same trials whether they come from runs or were read from a file."""
-    trials = trials.reset_index(drop=True)
     told = {"failed": evidence.failed_to_train(trials), "confirmation": False}
     if "confirmation" in trials:
         told["confirmation"] = trials.confirmation.eq(True)
     if "batch_size" in trials:
         # Beside "65536/32768" a reader of files takes all batches for text.
         sizes = trials.batch_size.astype(object)
-        told["batch_size"] = sizes.map(_batch_size, na_action="ignore")
-    return trials.assign(**told)
-
-
-def _batch_size(size):
-    return size if "/" in str(size) else int(size)
+        told["batch_size"] = sizes.map(
+            lambda size: size if "/" in str(size) else int(size), na_action="ignore"
+        )
+    return trials.assign(**told).reset_index(drop=True)
 
 
 def _judged(claim, trials):
@@ -104,7 +98,8 @@ def _judged(claim, trials):
     alive = first[~first.failed]
     if claim["test"] == "fails":
         _check_decay(first, claim)
-        return evidence.judge_shares(*_failed(first), *_trained(*others))
+        lost, controls = _failed(*others)
+        return evidence.judge_shares(*_failed(first), controls - lost, controls)
     if claim["test"] == "weak":
         both = alive.reindex(columns=claim["metric"])
         return evidence.judge_correlation(*both.T.to_numpy(float), claim["below"])
@@ -263,8 +258,3 @@ def _failed(rows):
     """How many settings failed with every seed, and of how many."""
     settings = rows.failed.groupby(_settings(rows)).all()
     return int(settings.sum()), len(settings)
-
-
-def _trained(rows):
-    failed, of = _failed(rows)
-    return of - failed, of

@@ -127,13 +127,12 @@ class Means:
         return None
 
     def p_above(self, bound: float) -> float:
-        beyond = self.estimate - bound
-        if self.error == 0:
-            return 0.0 if beyond > 0 else 1.0
-        return float(stats.t.sf(beyond / self.error, self.df))
+        return self._p_positive(self.estimate - bound)
 
     def p_below(self, bound: float) -> float:
-        beyond = bound - self.estimate
+        return self._p_positive(bound - self.estimate)
+
+    def _p_positive(self, beyond):
         if self.error == 0:
             return 0.0 if beyond > 0 else 1.0
         return float(stats.t.sf(beyond / self.error, self.df))
@@ -164,12 +163,10 @@ class Failures:
     def __init__(self, failed: int, of: int, second_failed: int, second_of: int):
         self.table = [[second_failed, failed], [second_of - second_failed, of - failed]]
         self.n = min(of, second_of)
-        self.words = f"{second_failed} of {second_of} failed to train, and "
-        if failed > second_failed:
-            self.words = f"{failed} of {of} failed to train, and "
-            failed, of = second_failed, second_of
-        self.words += f"{failed} of {of}"
-        self.estimate = math.copysign(math.inf, self.table[0][0] - self.table[0][1])
+        sides = sorted([(failed, of), (second_failed, second_of)], key=lambda s: -s[0])
+        (most, of_most), (least, of_least) = sides
+        self.words = f"{most} of {of_most} failed to train, and {least} of {of_least}"
+        self.estimate = math.copysign(math.inf, second_failed - failed)
 
     @property
     def why(self) -> str | None:

@@ -22,11 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lamb_keras.results.comparisons import (
-    ALPHA,
-    Comparison,
-    Failures,
-)
+from lamb_keras.results.comparisons import ALPHA, Comparison, Failures
 from lamb_keras.results.statistics import CHANCE_BAND
 
 # With this chance the further seeds that are asked for decide a claim.
@@ -104,9 +100,8 @@ def holm(values: Sequence[float]) -> list[float]:
     values = np.nan_to_num(values, nan=1.0)
     order = np.argsort(values)
     steps = values[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(value) for value in adjusted]
+    values[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return values.tolist()
 
 
 def judge(
@@ -135,11 +130,8 @@ def judge(
     if len(known) < len(comparisons) and not contradicted:
         unknown = next(each for each in comparisons if each.why)
         return Verdict(NOT_TESTED, unknown.why, unknown.n)
-
-    def badness(i):
-        return inside[i], -_slack(known[i], low, high)
-
-    worst = known[max(range(len(known)), key=badness)]
+    slack = [_slack(each, low, high) for each in known]
+    worst = known[max(range(len(known)), key=lambda i: (inside[i], -slack[i]))]
     told = _told(worst)
     if contradicted:
         return Verdict(CONTRADICTED, *told)
@@ -170,10 +162,8 @@ def _told(comparison):
     if isinstance(comparison, Failures):
         return comparison.words, comparison.n
     estimate, (low, high) = comparison.estimate, comparison.interval()
-    words = (
-        f"{estimate:+.4g} ({low:+.4g} to {high:+.4g}) over {comparison.n} "
-        f"{comparison.unit}"
-    )
+    reach = f"{estimate:+.4g} ({low:+.4g} to {high:+.4g})"
+    words = f"{reach} over {comparison.n} {comparison.unit}"
     return words, comparison.n, estimate, low, high
 
 
@@ -200,17 +190,15 @@ def judge_shares(failed: int, of: int, trained: int, controls: int) -> Verdict:
     """
     if of < 2 or controls < 2:
         return Verdict(NOT_TESTED, "there are fewer than two settings to compare")
-    words = (
-        f"{failed} of {of} settings came to nothing, "
-        f"{controls - trained} of {controls} of the controls"
-    )
-    if _mostly(controls - trained, controls):
+    lost = controls - trained
+    words = f"{failed} of {of} settings came to nothing, "
+    words += f"{lost} of {controls} of the controls"
+    if _mostly(lost, controls):
         return Verdict(NOT_TESTED, f"the controls did not train either: {words}")
+    verdict = CONTRADICTED if _mostly(of - failed, of) else INCONCLUSIVE
     if _mostly(failed, of) and _mostly(trained, controls):
-        return Verdict(SUPPORTED, words, of)
-    if _mostly(of - failed, of):
-        return Verdict(CONTRADICTED, words, of)
-    return Verdict(INCONCLUSIVE, words, of)
+        verdict = SUPPORTED
+    return Verdict(verdict, words, of)
 
 
 def _mostly(k, n):
@@ -238,17 +226,13 @@ def judge_correlation(
         squares = (x**2).sum(axis) * (y**2).sum(axis)
         return np.abs((x * y).sum(axis)) / np.sqrt(squares)
 
-    if (estimate := float(size(*pairs))) > 1 - 1e-9:
-        low = high = estimate
-    else:
-        drawn = stats.bootstrap(
-            tuple(pairs), size, paired=True, n_resamples=RESAMPLES, rng=0
-        )
+    low = high = estimate = float(size(*pairs))
+    if estimate <= 1 - 1e-9:  # of equal ranks every resample is equal too
+        drawn = stats.bootstrap(pairs, size, paired=True, n_resamples=RESAMPLES, rng=0)
         low, high = map(float, drawn.confidence_interval)
     words = f"|ρ| = {estimate:.2f} ({low:.2f} to {high:.2f}) over {n} trials"
-    verdict = (
-        SUPPORTED if high < below else CONTRADICTED if low > below else INCONCLUSIVE
-    )
+    within = SUPPORTED if high < below else INCONCLUSIVE
+    verdict = CONTRADICTED if low > below else within
     return Verdict(verdict, words, n, estimate, low, high)
 
 
@@ -273,11 +257,15 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
     drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
     counts = drawn.astype(float)  # whose products are fifty times as fast
     once = np.ones((1, n))
+
+    def ahead(counts, other, less=1):
+        mine, its = (_explained(ranks, counts, each, less) for each in (first, other))
+        return mine - its
+
     found = []
     for other in others:
-        share = _explained(ranks, once, first) - _explained(ranks, once, other)
-        plain = _explained(ranks, once, first, 0) - _explained(ranks, once, other, 0)
-        again = _explained(ranks, counts, first) - _explained(ranks, counts, other)
+        share, plain = ahead(once, other), ahead(once, other, 0)
+        again = ahead(counts, other)
         low, high = share - np.quantile(again - plain, (1 - EXPLAINS, EXPLAINS))
         found.append((float(share[0]), float(low), float(high)))
     # Of several, each could be above by chance.
@@ -288,10 +276,8 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
         f"the variance of ranks, {estimate:+.2f} ({low:+.2f} to {high:+.2f}) against "
         f"what explains most beside it, over {n} trials"
     )
-    if all(low > 0 for _, low, _ in found):
-        verdict = SUPPORTED
-    else:
-        verdict = CONTRADICTED if high < 0 else INCONCLUSIVE
+    verdict = CONTRADICTED if high < 0 else INCONCLUSIVE
+    verdict = SUPPORTED if all(low > 0 for _, low, _ in found) else verdict
     return Verdict(verdict, words, n, estimate, low, high)
 
 

@@ -1,18 +1,13 @@
 """How a scale was made: the sizes of the paper's training and of ours, the rates."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import yaml
-
-from lamb_keras.results import paper, statistics
+from lamb_keras.results import paper
 from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
 
 
-@functools.cache
 def decisions() -> dict[str, list[dict]]:
     """What the paper leaves open, and what was chosen after looking at results.
 
@@ -20,8 +15,7 @@ def decisions() -> dict[str, list[dict]]:
         >>> sorted(decisions())
         ['after_looking', 'left_open']
     """
-    text = Path(__file__).with_name("decisions.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return paper.read("decisions.yaml")
 
 
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
@@ -47,22 +41,17 @@ def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     return images, bert
 
 
-def multipliers(run: Run) -> dict[str, float]:
-    """What the published learning rate of each solver of a run was multiplied by."""
-    given = run.parameters.get("learning_rate_multiplier") or 1.0
-    solvers = run.parameters.get("solvers") or ()
-    if isinstance(given, Mapping):
-        return {solver: given.get(solver, 1.0) for solver in solvers}
-    return dict.fromkeys(solvers, given)
-
-
 def _rates(run):
     """What a run's published rates were multiplied by, in words."""
-    told = statistics.grouped(multipliers(run).items(), lambda each: each[1])
-    words = {f"× {used:.4g}": [name for name, _ in each] for used, each in told.items()}
-    if len(words) < 2:
-        return next(iter(words), "–")
-    return "; ".join(f"{', '.join(names)} {used}" for used, names in words.items())
+    given = run.parameters.get("learning_rate_multiplier") or 1.0
+    solvers = run.parameters.get("solvers") or ()
+    told = {}
+    for solver in solvers:
+        used = given.get(solver, 1.0) if isinstance(given, Mapping) else given
+        told.setdefault(f"× {used:.4g}", []).append(solver)
+    if len(told) < 2:
+        return next(iter(told), "–")
+    return "; ".join(f"{', '.join(names)} {used}" for used, names in told.items())
 
 
 def _images(run, known):
@@ -80,14 +69,11 @@ def _images(run, known):
         "epochs": (epochs, epochs and epochs / (divisor or 1)),
         "width": (known.width, run.parameters.get("width")),
     }
+    told = [row for row in steps if row.get("published_steps")]
+    factors = [row["published_steps"] / row["steps"] for row in told]
     per_step = any(t.get("weight_decay_form") == "per_step" for t in run.trials)
-    factors = [
-        row["published_steps"] / row["steps"]
-        for row in steps
-        if row.get("published_steps") and per_step
-    ]
+    decay = f"× {span(factors)}" if factors and per_step else "–"
     warmup = _warmup(steps, run.parameters.get("solvers") or [])
-    decay = f"× {span(factors)}" if factors else "–"
     return sizes, {"warm-up": warmup, "decay a step": decay}
 
 
