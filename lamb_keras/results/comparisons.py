@@ -78,12 +78,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: pd.Series, settings: pd.Series) -> Spread:
-    """The variance of seeds, pooled over the settings that they are of.
-
-    Example:
-        >>> spread(pd.Series([1.0, 3.0, 5.0, 5.0]), pd.Series([0, 0, 1, 1]))
-        Spread(variance=1.0, df=2)
-    """
+    """The variance of seeds, pooled over the settings that they are of."""
     residuals = values - values.groupby(settings).transform("mean")
     df = len(values) - settings.nunique()
     return Spread(float((residuals**2).sum() / df) if df else math.nan, df)
@@ -95,12 +90,6 @@ class Means:
     Each mean has the `Spread` of its solver, of which it is assumed that it is the same
     in all the solver's settings that are pooled; of two solvers the spreads may differ
     (Welch). Pairing is not used: seeds that move both alike make the test stricter.
-
-    Example:
-        >>> like = Spread(variance=1.0, df=14)
-        >>> found = Means([5.0, 6.0, 7.0], [1.0, 2.0, 3.0], like, like)
-        >>> found.estimate, found.df, found.p_above(0) < 0.001
-        (4.0, 14.0, True)
     """
 
     unit = "seeds of each"
@@ -153,8 +142,6 @@ class Failures:
     Example:
         >>> Failures(failed=0, of=4, second_failed=4, second_of=4).p_above(0) < 0.015
         True
-        >>> Failures(0, 3, 3, 3).why
-        'an exact test needs 4 seeds of each where 3 of 3 failed to train, and 0 of 3'
     """
 
     unit = "seeds of each"

@@ -32,19 +32,15 @@ def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
         return []
     known = paper.experiments()[table.experiment].classes
     chance = CHANCE_BAND / known if known else 0
-    rows = pd.DataFrame(
-        {"name": _name(table, cell)}
-        | table.numbers_of(cell.row, cell.column)
-        | {
-            # What did not train has no value, in the paper as in ours.
-            "published": is_finite(cell.published) and cell.published >= chance,
-            "ours": cell.status == "run" and is_finite(cell.ours),
-        }
-        for cell in cells
-    )
-    for side in ("published", "ours"):
-        values = [getattr(cell, side) for cell in cells]
-        rows[side] = pd.to_numeric(pd.Series(values).where(rows[side]))
+    rows = []
+    for cell in cells:
+        # What did not train has no value, in the paper as in ours.
+        theirs = is_finite(cell.published) and cell.published >= chance
+        ours = cell.status == "run" and is_finite(cell.ours)
+        values = {"published": cell.published if theirs else None}
+        values |= {"ours": cell.ours if ours else None, "name": _name(table, cell)}
+        rows.append(table.numbers_of(cell.row, cell.column) | values)
+    rows = pd.DataFrame(rows).astype({"published": float, "ours": float})
     return [*_told(table, table.columns[columns[0]], rows)]
 
 

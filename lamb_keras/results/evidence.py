@@ -36,12 +36,9 @@ RESAMPLES = 999
 # sweep, would be wrong in up to nine of a hundred.
 EXPLAINS = 0.005
 
-VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = (
-    "supported",
-    "contradicted",
-    "inconclusive",
-    "not tested here",
-)
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested here"
+VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED
 
 
 class Verdict(NamedTuple):
@@ -181,12 +178,6 @@ def judge_shares(failed: int, of: int, trained: int, controls: int) -> Verdict:
     """Whether settings come to nothing of which it is claimed, while controls train.
 
     Both by a binomial test against one half, of settings each of which counts once.
-
-    Example:
-        >>> judge_shares(failed=10, of=10, trained=10, controls=10).verdict
-        'supported'
-        >>> judge_shares(failed=3, of=3, trained=3, controls=3).verdict
-        'inconclusive'
     """
     if of < 2 or controls < 2:
         return Verdict(NOT_TESTED, "there are fewer than two settings to compare")
@@ -208,12 +199,7 @@ def _mostly(k, n):
 def judge_correlation(
     first: Sequence[float], second: Sequence[float], below: float
 ) -> Verdict:
-    """Whether the size of a rank correlation is below a bound, by bootstrap.
-
-    Example:
-        >>> judge_correlation(range(30), range(30), below=0.8).verdict
-        'contradicted'
-    """
+    """Whether the size of a rank correlation is below a bound, by bootstrap."""
     pairs = np.asarray([first, second], float)
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     n = pairs.shape[1]
@@ -243,11 +229,6 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
     between its levels, less what as many levels would seem to explain by chance. The
     first number's share is compared with that of every other one; the interval is a
     bootstrap of 99 %, of the error of a share about that of the trials drawn from.
-
-    Example:
-        >>> rate, decay = np.divmod(np.arange(64), 8)
-        >>> judge_explained(rate + 0.01 * decay, {"rate": rate, "decay": decay}).verdict
-        'supported'
     """
     ranks, n = stats.rankdata(values), len(values)
     every = [pd.factorize(np.asarray(of))[0] for of in factors.values()]

@@ -108,13 +108,7 @@ class Table:
         return {key.field: key.number(row[key.name]) for key in keys if key.field}
 
     def label_of(self, trial: Mapping) -> str:
-        """The name of the row that a trial belongs to, or would if the paper had it.
-
-        Example:
-            >>> tables()[13].label_of(
-            ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
-            '0.5, 0, disable'
-        """
+        """The name of the row that a trial belongs to, or would if the paper had it."""
         keys = [self.columns[name] for name in self.keys]
         numbers = [trial[key.field] for key in keys]
         for label, row in self.labeled_rows().items():
@@ -148,13 +142,7 @@ class Table:
 
 @functools.cache
 def tables() -> dict[int, Table]:
-    """The 25 tables by number, in the paper's order.
-
-    Example:
-        >>> tables()[7].cells()[-1]
-        Cell(table=7, row='lamb', column='mean_accuracy_5_runs', published=0.9945, \
-extra=False)
-    """
+    """The 25 tables by number, in the paper's order."""
     layout = read("layout.yaml")
     return {
         number: _table(known | layout["tables"][number], layout["columns"])

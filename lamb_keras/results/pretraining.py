@@ -37,11 +37,7 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
     """
     own, made = paper.tables()[table], []
     for published in (own, *(paper.tables()[number] for number in own.fills)):
-        places = {
-            place: group
-            for place, group in _places(trials, published, own).items()
-            if published is own or place[0] in published.labeled_rows()
-        }
+        places = _places(trials, published, own)
         rows = len({row for row, _ in places})
         for (row, column), group in places.items():
             place = {"table": published.number, "row": row, "column": column}
@@ -90,12 +86,15 @@ def worth(trials: Sequence[dict], references: dict) -> list[str]:
     losses = sorted(filter(is_finite, (t.get("validation_loss") for t in every)))
     if losses and is_finite(entropy):
         low, high = losses[0], losses[-1]
-        ends = f"at {low:.3f}, {_nats(entropy - low)}"
+        below, least = (
+            f"{abs(n):.3f} nats {'below' if n >= 0 else 'above'}"
+            for n in (entropy - low, entropy - high)
+        )
+        ends = f"at {low:.3f}, {below}"
         if len(losses) > 1:
             ends = (
                 f"between {low:.3f} and {high:.3f} ({len(losses)} of {len(every)} "
-                f"pre-trainings came through), from {_nats(entropy - low)} to "
-                f"{_nats(entropy - high)}"
+                f"pre-trainings came through), from {below} to {least}"
             )
         sentences.append(
             f"The held-out loss on masked words ends {ends} the {entropy:.3f} of "
@@ -118,10 +117,6 @@ def worth(trials: Sequence[dict], references: dict) -> list[str]:
     return sentences
 
 
-def _nats(below):
-    return f"{abs(below):.3f} nats {'below' if below >= 0 else 'above'}"
-
-
 def _mean(values):
     spread = statistics.spread(values)
     shown = "" if spread is None else f" ± {spread:.3f}"
@@ -137,9 +132,10 @@ def _places(trials, table, own):
     places = {}
     for trial in statistics.of_first_form(trials):
         row = table.label_of(trial) + _besides(trial, own, trials)
-        for column in (table.columns[name] for name in table.results):
-            if column.holds.items() <= trial.items():
-                places.setdefault((row, column.name), []).append(trial)
+        if table is own or row in table.labeled_rows():
+            for name in table.results:
+                if table.columns[name].holds.items() <= trial.items():
+                    places.setdefault((row, name), []).append(trial)
     return places
 
 
@@ -164,8 +160,8 @@ def _cell(trials, metric):
         return statistics.best(trials, metric)
     # The last step as the paper prints it, also where training diverged.
     lines = [f"loss={t['last_loss']:.5f}, step={t['last_step']}" for t in trials]
-    value = {"value": "; ".join(lines), "spread": None, "n": len(lines)}
-    return value | {"status": "run"} | statistics.tried(trials)
+    told = statistics.cell(statistics.Choice({}, "run", [], 1), trials, metric)
+    return told | {"value": "; ".join(lines), "n": len(lines)}
 
 
 def _peak(setting, trials):

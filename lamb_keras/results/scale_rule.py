@@ -9,12 +9,7 @@ from lamb_keras.results.runs import Run
 
 
 def decisions() -> dict[str, list[dict]]:
-    """What the paper leaves open, and what was chosen after looking at results.
-
-    Example:
-        >>> sorted(decisions())
-        ['after_looking', 'left_open']
-    """
+    """What the paper leaves open, and what was chosen after looking at results."""
     return paper.read("decisions.yaml")
 
 
@@ -25,20 +20,15 @@ def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     paper's and ours, and `notes` what else there is to say. What a run did not record
     is None or a dash.
     """
-    images, bert = [], []
+    rows = [], []
     for run in found:
         if run.succeeded:
             known = paper.experiments().get(run.notebook, paper.Experiment(""))
             sizes, notes = (_two_stages if known.sizes else _images)(run, known)
-            row = {
-                "run": run,
-                "rates": _rates(run),
-                "data": (known.data, run.dataset.get("title")),
-                "sizes": sizes,
-                "notes": notes,
-            }
-            (bert if known.sizes else images).append(row)
-    return images, bert
+            row = {"run": run, "rates": _rates(run), "sizes": sizes, "notes": notes}
+            row["data"] = known.data, run.dataset.get("title")
+            rows[bool(known.sizes)].append(row)
+    return rows
 
 
 def _rates(run):
@@ -103,8 +93,5 @@ def _two_stages(run, known):
     for name, size in known.sizes.items():
         heading = name.replace("sequence_lengths", "tokens of a sequence")
         sizes[heading] = size, parameters.get(name)
-    second = [row["second_stage_steps"] / row["steps"] for row in steps]
-    return sizes, {
-        "second stage": percent(second),
-        "warm-up steps": span(each("warmup_steps")),
-    }
+    second = percent([row["second_stage_steps"] / row["steps"] for row in steps])
+    return sizes, {"second stage": second, "warm-up steps": span(each("warmup_steps"))}

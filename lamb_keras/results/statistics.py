@@ -9,6 +9,7 @@ and what the choice is worth is told by them alone.
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -52,9 +53,8 @@ def grouped(rows: Iterable, key: str | Callable) -> dict:
     """The rows of each value of a key (a name, or a function), in their order."""
     groups = {}
     for row in rows:
-        groups.setdefault(row[key] if isinstance(key, str) else key(row), []).append(
-            row
-        )
+        group = row[key] if isinstance(key, str) else key(row)
+        groups.setdefault(group, []).append(row)
     return groups
 
 
@@ -123,12 +123,9 @@ def choose(
     speaking = fresh if fresh and len(settings) > 1 else of_best
     finished = [trial for trial in speaking if _finished(trial, by)]
     failed = all(trial["outcome"] == "failed" for trial in trials)
-    return Choice(
-        dict(zip(tuned, best, strict=True)),
-        "run" if finished else "failed" if failed else "diverged",
-        finished,
-        len(settings),
-    )
+    status = "run" if finished else "failed" if failed else "diverged"
+    setting = dict(zip(tuned, best, strict=True))
+    return Choice(setting, status, finished, len(settings))
 
 
 def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str, dict]:
@@ -211,21 +208,22 @@ def best(
         for name, value in choice.setting.items()
         if name == "learning_rate" or len({trial.get(name) for trial in trials}) > 1
     }
-    return _cell(choice, trials, metric) | {"chosen": told}
+    return cell(choice, trials, metric) | {"chosen": told}
 
 
-def tried(trials: Sequence[dict], settings: int = 1) -> dict:
-    """What a cell says of the trials that it took."""
-    diverged = sum(trial["outcome"] == "diverged" for trial in trials)
-    of_it = {"chosen": {}, "settings_tried": settings, "trials": len(trials)}
-    return of_it | {"diverged": diverged}
-
-
-def _cell(choice, trials, metric):
+def cell(choice: Choice, trials: Sequence[dict], metric: str) -> dict:
+    """What a cell says of a metric of the chosen trials, and of all that were tried."""
     values = [trial[metric] for trial in choice.trials]
-    value = {"value": mean(values) if values else None, "spread": spread(values)}
-    value |= {"n": len(values), "status": choice.status}
-    return value | tried(trials, choice.settings_tried)
+    return {
+        "value": mean(values) if values else None,
+        "spread": spread(values),
+        "n": len(values),
+        "status": choice.status,
+        "chosen": {},
+        "settings_tried": choice.settings_tried,
+        "trials": len(trials),
+        "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
+    }
 
 
 def _rows(trials, published):
@@ -233,15 +231,15 @@ def _rows(trials, published):
     trials = of_sweep(of_first_form(trials))
     first = {trial["solver"]: trial for trial in reversed(trials)}
     groups = grouped(trials, lambda trial: _row(trial, first, published))
+    made = []
     for row, group in groups.items():
         _check_seeds(group, f"table {published.number}, row {row}")
-    return [
-        {"table": published.number, "row": row, "column": column.name}
-        | _cell(choose(group, column.metric, tuned=()), group, column.metric)
-        | {"settings": len(groups)}
-        for row, group in groups.items()
-        for column in (published.columns[name] for name in published.results)
-    ]
+        for name in published.results:
+            place = {"table": published.number, "row": row, "column": name}
+            metric = published.columns[name].metric
+            of_it = cell(choose(group, metric, tuned=()), group, metric)
+            made.append(place | of_it | {"settings": len(groups)})
+    return made
 
 
 def _row(trial, first, published):
@@ -262,12 +260,12 @@ def _by_solver(trials):
 
 def _check_seeds(trials, what):
     # A pre-training that was fine-tuned several times is as many trials.
-    seeds = [(trial["seed"], trial.get("finetuning_seed")) for trial in trials]
-    if len(set(seeds)) < len(seeds):
-        twice, finetuning = next(each for each in seeds if seeds.count(each) > 1)
+    seeds = Counter((trial["seed"], trial.get("finetuning_seed")) for trial in trials)
+    (seed, finetuning), times = seeds.most_common(1)[0]
+    if times > 1:
         finetuned = "" if finetuning is None else f" and finetuning_seed {finetuning}"
         raise ValueError(
-            f"two trials have {what} and seed {twice}{finetuned}; expected one, so "
+            f"two trials have {what} and seed {seed}{finetuned}; expected one, so "
             "name whatever tells them apart in `tuned`."
         )
 

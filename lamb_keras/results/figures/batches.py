@@ -41,16 +41,6 @@ def points(trials: pd.DataFrame) -> list[Point]:
     is taken, and its mean is that of the seeds that had no say in the choice, if there
     are any. Fine-tunings of one pre-training are averaged: they are no further seeds.
     Mixed batches are left out.
-
-    Example:
-        >>> trials = pd.DataFrame(
-        ...     {"table": 5, "solver": "lamb", "batch_size": 512, "learning_rate": 0.04,
-        ...      "seed": seed, "outcome": "finished", "classes": 10,
-        ...      "validation_accuracy": 0.9, "test_accuracy": accuracy}
-        ...     for seed, accuracy in enumerate([0.9, 0.92]))
-        >>> (point,) = points(trials)
-        >>> point.solver, round(point.mean, 3), point.n, point.trained
-        ('lamb', 0.91, 2, True)
     """
     trials = trials.assign(failed=evidence.failed_to_train(trials))
     trials["batch"] = pd.to_numeric(trials.batch_size, errors="coerce")
