@@ -42,24 +42,15 @@ VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED
 
 
 class Verdict(NamedTuple):
-    """What data say of a claim.
-
-    Attributes:
-        why: the numbers behind it in a sentence, or why there are none.
-        n: pairs of the comparison that has fewest.
-        estimate, low, high: of the comparison that is worst for the claim, the mean
-            difference and its 95 % interval.
-        more_seeds: of an inconclusive one, how many further seeds would decide it;
-            None where more than `SEEDS` would be needed.
-    """
+    """What data say of a claim, by the comparison that is worst for it."""
 
     verdict: str
-    why: str = ""
-    n: int | None = None
-    estimate: float | None = None
+    why: str = ""  # the numbers behind it in a sentence, or why there are none
+    n: int | None = None  # seeds, trials or settings of each side
+    estimate: float | None = None  # the mean difference, and its 95 % interval
     low: float | None = None
     high: float | None = None
-    more_seeds: int | None = None
+    more_seeds: int | None = None  # that would decide it; None of more than `SEEDS`
 
 
 def failed_to_train(rows: pd.DataFrame) -> pd.Series:
@@ -107,10 +98,8 @@ def judge(
     """Whether the true difference of every comparison lies between two bounds.
 
     (0, ∞) is the claim to be ahead, (-margin, ∞) not to be worse by more than a margin,
-    (-margin, margin) to be alike: two one-sided tests.
-
-    A comparison without evidence keeps a claim from being supported, and not from being
-    contradicted by another one.
+    (-margin, margin) to be alike: two one-sided tests. A comparison without evidence
+    keeps a claim from being supported, and not from being contradicted by another one.
 
     Example:
         >>> from lamb_keras.results.comparisons import Nothing, Pairs
@@ -120,34 +109,29 @@ def judge(
         'not tested here'
     """
     known = [each for each in comparisons if not each.why]
-    inside = [_p_inside(each, low, high) for each in known]
-    outside = [_p_outside(each, low, high) for each in known]
-    outside += [1.0] * (len(comparisons) - len(known))
+    chances = [_chances(each, low, high) for each in known]
+    outside = [p for _, p in chances] + [1.0] * (len(comparisons) - len(known))
     contradicted = min(holm(outside)) <= ALPHA
     if len(known) < len(comparisons) and not contradicted:
         unknown = next(each for each in comparisons if each.why)
         return Verdict(NOT_TESTED, unknown.why, unknown.n)
     slack = [_slack(each, low, high) for each in known]
-    worst = known[max(range(len(known)), key=lambda i: (inside[i], -slack[i]))]
+    worst = known[max(range(len(known)), key=lambda i: (chances[i][0], -slack[i]))]
     told = _told(worst)
     if contradicted:
         return Verdict(CONTRADICTED, *told)
-    if all(p <= ALPHA for p in inside):
+    if all(inside <= ALPHA for inside, _ in chances):
         return Verdict(SUPPORTED, *told)
     return Verdict(INCONCLUSIVE, *told, _more_seeds(worst, low, high))
 
 
-def _p_inside(comparison, low, high):
-    above = comparison.p_above(low)
-    return max(above, comparison.p_below(high)) if math.isfinite(high) else above
-
-
-def _p_outside(comparison, low, high):
-    below = comparison.p_below(low)
-    if not math.isfinite(high):
-        return below
-    # Beyond either bound; two tests need twice the evidence.
-    return min(1.0, 2 * min(below, comparison.p_above(high)))
+def _chances(comparison, low, high):
+    """The p-values of the true difference being inside the bounds, and outside."""
+    inside, outside = comparison.p_above(low), comparison.p_below(low)
+    if math.isfinite(high):  # beyond either bound: two tests need twice the evidence
+        inside = max(inside, comparison.p_below(high))
+        outside = min(1.0, 2 * min(outside, comparison.p_above(high)))
+    return inside, outside
 
 
 def _slack(comparison, low, high):
@@ -236,8 +220,7 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
     if n < max(TRIALS, 2 * len(set(first))) or len(set(first)) < 2 or not others:
         return Verdict(NOT_TESTED, f"{n} trials are too few to tell numbers apart", n)
     drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    counts = drawn.astype(float)  # whose products are fifty times as fast
-    once = np.ones((1, n))
+    counts, once = drawn.astype(float), np.ones((1, n))  # products of floats are faster
 
     def ahead(counts, other, less=1):
         mine, its = (_explained(ranks, counts, each, less) for each in (first, other))

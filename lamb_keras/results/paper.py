@@ -69,7 +69,7 @@ class Table:
 
     The fields are those of `tables.yaml` and `layout.yaml`, which explain them. A row
     is a dict by column name, with None where the paper prints nothing; `best_of` goes
-    from (row, column) to tables; `experiment` is the name of its notebook.
+    from (row, column) to tables.
     """
 
     number: int
@@ -115,8 +115,8 @@ class Table:
             # By number, for YAML and people may write 1 for the paper's 1.0.
             if [*self.setting(row).values()] == numbers:
                 return label
-        pairs = zip(keys, numbers, strict=True)
-        return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
+        shown = (k.words.get(n, n) for k, n in zip(keys, numbers, strict=True))
+        return ", ".join(map(str, shown))
 
     def numbers_of(self, row: str, column: str) -> dict:
         """The numbers of a cell's trials: its solver's, its row's, its column's."""
@@ -144,11 +144,8 @@ class Table:
 def tables() -> dict[int, Table]:
     """The 25 tables by number, in the paper's order."""
     layout = read("layout.yaml")
-    return {
-        number: _table(known | layout["tables"][number], layout["columns"])
-        for known in read("tables.yaml")
-        for number in [known["number"]]
-    }
+    found = {known["number"]: known for known in read("tables.yaml")}
+    return {n: _table(found[n] | layout["tables"][n], layout["columns"]) for n in found}
 
 
 def cells() -> list[Cell]:

@@ -21,19 +21,6 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
     accuracy in predicting masked words of held-out text. F1 is the mean over all
     fine-tunings, minutes over the pre-trainings. Rows of other tables that the paper
     does not have are left out.
-
-    Example:
-        >>> trial = {"solver": "lamb", "batch_size": 512, "learning_rate": 0.005,
-        ...          "seed": 0, "outcome": "finished", "validation_accuracy": 0.4,
-        ...          "minutes": 1.5}
-        >>> trials = [trial | {"finetuning_seed": 0, "f1": 60.0},
-        ...           trial | {"finetuning_seed": 1, "f1": 62.0}]
-        >>> for cell in cells(trials, table=4):
-        ...     print(cell["table"], cell["row"], cell["column"], cell["value"])
-        4 512 f1 61.0
-        1 LAMB, 512 f1_dev 61.0
-        1 LAMB, 512 time_minutes 1.5
-        2 LAMB 512 61.0
     """
     own, made = paper.tables()[table], []
     for published in (own, *(paper.tables()[number] for number in own.fills)):

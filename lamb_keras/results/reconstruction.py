@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lamb_keras.results import evidence, paper, statistics, trials
 from lamb_keras.results.runs import Run
-from lamb_keras.results.statistics import is_finite
 from lamb_keras.store import atomic
 
 CSV_COLUMNS = (
@@ -50,12 +49,6 @@ class Result:
     @property
     def done(self) -> bool:
         return self.status in ("run", "diverged", UNTRAINED)
-
-    @property
-    def measured(self) -> bool:
-        """Whether there is a number, or that it diverged, beside a published value."""
-        known = is_finite(self.ours) or self.status == "diverged"
-        return self.published is not None and known
 
     @property
     def difference(self) -> float | None:
@@ -132,8 +125,8 @@ def _best(sources, runs, column):
     number = statistics.choose(trials, tuned=TUNED).setting["table"]
     found = statistics.best(trials, column.metric, tuned=TUNED)
     # The choice names its table even where there was only one to choose from.
-    chosen = {"table": number} | found["chosen"]
-    return found | {"chosen": chosen} | _made_by(runs[number])
+    found["chosen"] = {"table": number} | found["chosen"]
+    return found | _made_by(runs[number])
 
 
 def table_status(results: Sequence[Result]) -> str:

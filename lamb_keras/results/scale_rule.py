@@ -8,11 +8,6 @@ from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
 
 
-def decisions() -> dict[str, list[dict]]:
-    """What the paper leaves open, and what was chosen after looking at results."""
-    return paper.read("decisions.yaml")
-
-
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     """A row a run that succeeded: of those on images, and of those that pre-train.
 
@@ -51,10 +46,9 @@ def _images(run, known):
     images = (epochs or 0) * (known.images or 0)
     published = [math.ceil(images / row["batch_size"]) or None for row in steps]
     sizes = {
-        "images a step": (
-            [row["batch_size"] for row in steps],
-            [row["images_per_step"] for row in steps],
-        ),
+        "images a step": [
+            [row[name] for row in steps] for name in ("batch_size", "images_per_step")
+        ],
         "steps": (published, [row["steps"] for row in steps]),
         "epochs": (epochs, epochs and epochs / (divisor or 1)),
         "width": (known.width, run.parameters.get("width")),
@@ -63,18 +57,12 @@ def _images(run, known):
     factors = [row["published_steps"] / row["steps"] for row in told]
     per_step = any(t.get("weight_decay_form") == "per_step" for t in run.trials)
     decay = f"× {span(factors)}" if factors and per_step else "–"
-    warmup = _warmup(steps, run.parameters.get("solvers") or [])
-    return sizes, {"warm-up": warmup, "decay a step": decay}
-
-
-def _warmup(steps, solvers):
-    """The part of our training with a rising rate; solvers with + have Goyal's."""
-    plain = [solver for solver in solvers if not solver.endswith("+")]
-    words = ["Goyal’s"] if len(plain) < len(solvers) else []
-    fractions = [row["warmup_steps"] / row["steps"] for row in steps if plain]
-    if fractions or not words:
-        words.append(percent(fractions))
-    return ", ".join(words)
+    # Solvers with + have Goyal's warm-up.
+    goyals = {solver.endswith("+") for solver in run.parameters.get("solvers") or ()}
+    warmup = ["Goyal’s"] if True in goyals else []
+    if steps and goyals != {True} or not warmup:
+        warmup.append(percent([row["warmup_steps"] / row["steps"] for row in steps]))
+    return sizes, {"warm-up": ", ".join(warmup), "decay a step": decay}
 
 
 def _two_stages(run, known):

@@ -97,7 +97,7 @@ def overview(results: Sequence[Result]) -> Html:
 def scale_rule(found: Sequence[Run], scale: str) -> Html:
     """How a scale was made: its rule, each table's numbers, what was seen before."""
     images, bert = sizes.rows(found)
-    looked = sizes.decisions()["after_looking"]
+    looked = paper.read("decisions.yaml")["after_looking"]
     looked = [each for each in looked if scale in each.get("scales", [scale])]
     return html.render(
         "scale_rule.html", rows=images, bert=bert, after_looking=looked, scale=scale

@@ -18,13 +18,8 @@ from lamb_keras.results import paper
 # What tells one setting of a solver from another. Of equally good settings, the one
 # whose first number here is smaller is chosen, then the next.
 SETTING = (
-    "learning_rate",
-    "weight_decay",
-    "l2_regularization",
-    "batch_size",
-    "weight_decay_form",
-    "warmup_fraction",
-    "rewarmup",
+    *("learning_rate", "weight_decay", "l2_regularization", "batch_size"),
+    *("weight_decay_form", "warmup_fraction", "rewarmup"),
 )
 # At chance is what gets less than this many times what guessing does.
 CHANCE_BAND = 2
@@ -164,11 +159,9 @@ def cells(
 
     In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
     in `column` (by default the table's first). In a table whose rows are settings, one
-    a setting and result column, with nothing to choose or to confirm; trials of a
-    setting or solver that the paper has no row for have rows of their own, named by
-    what is different.
-
-    Where no trial finished, a cell's value is None and its status "diverged".
+    a setting and result column, with nothing to choose or to confirm; what the paper
+    has no row for has one of its own, named by what is different. Where no trial
+    finished, a cell's value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",

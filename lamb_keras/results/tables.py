@@ -10,7 +10,6 @@ from lamb_keras.results import (
     descriptions,
     paper,
     reconstruction,
-    scale_rule,
     statistics,
 )
 from lamb_keras.results.html import Html, render
@@ -45,7 +44,7 @@ def tables(
         links=links,
         claims=claims.claims(),
         verdicts=told,
-        left_open=scale_rule.decisions()["left_open"],
+        left_open=paper.read("decisions.yaml")["left_open"],
     )
 
 

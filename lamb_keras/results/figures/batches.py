@@ -45,14 +45,15 @@ def points(trials: pd.DataFrame) -> list[Point]:
     trials = trials.assign(failed=evidence.failed_to_train(trials))
     trials["batch"] = pd.to_numeric(trials.batch_size, errors="coerce")
     trials = trials[trials.batch.notna() & ~_tuned_lamb(trials)]
-    made = []
-    for number, (_, metric, tables) in enumerate(PANELS):
-        rows = trials[trials.table.isin(tables)]
-        for (solver, batch), group in rows.groupby(["solver", "batch"]):
-            made.append(_point(group, number, metric, solver, int(batch)))
+    made = [
+        _point(group, number, metric, solver, int(batch))
+        for number, (_, metric, tables) in enumerate(PANELS)
+        for (solver, batch), group in trials[trials.table.isin(tables)].groupby(
+            ["solver", "batch"]
+        )
+    ]
     order = [name for solver in style.SOLVERS for name in (solver, f"{solver}+")]
-    made.sort(key=lambda point: (point.panel, order.index(point.solver), point[2]))
-    return made
+    return sorted(made, key=lambda p: (p.panel, order.index(p.solver), p.batch_size))
 
 
 def _tuned_lamb(trials):

@@ -135,14 +135,13 @@ def _ours(trials, table):
 
 def _theirs(table):
     """The paper's points, NaN where it prints "diverged"."""
-    metrics = {name: table.columns[name].metric for name in table.results}
     return pd.DataFrame(
         table.numbers_of(cell.row, cell.column)
         | {"value": pd.to_numeric(cell.published, errors="coerce")}
         | {"metric": label, "extra": cell.extra}
         for metric, label in METRICS.items()
         for cell in table.cells()
-        if metrics[cell.column] == metric
+        if table.columns[cell.column].metric == metric
     )
 
 
