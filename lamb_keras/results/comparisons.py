@@ -138,10 +138,6 @@ class Failures:
     not, is itself what "falls behind" says, if it happens to seeds enough: of 4 and 4,
     all and none have a chance of 1 in 70. Whoever compares sees to it that the solver
     trains elsewhere: one that never does was run wrongly.
-
-    Example:
-        >>> Failures(failed=0, of=4, second_failed=4, second_of=4).p_above(0) < 0.015
-        True
     """
 
     unit = "seeds of each"

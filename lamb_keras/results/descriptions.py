@@ -17,15 +17,7 @@ NAMED = 3  # Up to so many settings that came to nothing are told by name.
 
 
 def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
-    """What there is to tell of a table's cells beside the published ones.
-
-    Example:
-        >>> about = {"column": "mean_accuracy_5_runs", "status": "run"}
-        >>> cells = [Result(7, "adam", published=0.9936, ours=0.98, **about),
-        ...          Result(7, "lamb", published=0.9945, ours=0.97, **about)]
-        >>> sentences(paper.tables()[7], cells)
-        ['Best first, the paper: lamb, adam; ours: adam, lamb.']
-    """
+    """What there is to tell of a table's cells beside the published ones."""
     known = paper.experiments()[table.experiment].classes
     chance, rows = CHANCE_BAND / known if known else 0, []
     for cell in results:

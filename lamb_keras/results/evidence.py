@@ -154,8 +154,8 @@ def _more_seeds(comparison, low, high):
     if not slack or not sd > 0:
         return None
     z = stats.norm.isf(ALPHA) + stats.norm.isf(1 - POWER)
-    needed = max(math.ceil((z * sd / slack) ** 2), comparison.least, n + 1)
-    return needed - n if needed - n <= SEEDS else None
+    more = max(math.ceil((z * sd / slack) ** 2), comparison.least, n + 1) - n
+    return more if more <= SEEDS else None
 
 
 def judge_shares(failed: int, of: int, trained: int, controls: int) -> Verdict:

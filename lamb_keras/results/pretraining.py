@@ -74,8 +74,8 @@ def worth(trials: Sequence[dict], references: dict) -> list[str]:
     if losses and is_finite(entropy):
         low, high = losses[0], losses[-1]
         below, least = (
-            f"{abs(n):.3f} nats {'below' if n >= 0 else 'above'}"
-            for n in (entropy - low, entropy - high)
+            f"{abs(entropy - n):.3f} nats {'below' if n <= entropy else 'above'}"
+            for n in (low, high)
         )
         ends = f"at {low:.3f}, {below}"
         if len(losses) > 1:

@@ -147,13 +147,6 @@ def write_csv(results: Iterable[Result], path: Path) -> Path:
     Numbers are written so that they read back equal; what is not known is empty. A
     line whose values are those of the file that was there keeps its commit and date:
     they tell since when the result has been what it is.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "results.csv"
-        >>> print(write_csv(reconstruct([])[:1], path).read_text().strip())
-        table,row,column,published,ours,spread,n,status,dataset,run,commit,date
-        1,"Baseline, 512",f1_dev,90.395,,,,not run,,,,
     """
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     since = {tuple(line[:-2]): line[-2:] for line in csv.reader(io.StringIO(before))}

@@ -48,11 +48,8 @@ def claims(verdicts: pd.DataFrame, found: Sequence[Run], scale: str) -> Html:
 def by_claim(verdicts: pd.DataFrame, scale: str) -> dict[int, dict]:
     """The verdict of every claim at a scale; where nothing was run, none is tested."""
     nothing = evidence.Verdict(evidence.NOT_TESTED, "nothing was run")._asdict()
-    told = {number: dict(nothing) for number in known.claims()}
-    for (of_scale, number), row in verdicts.iterrows():
-        if of_scale == scale:
-            told[number] = row.astype(object).where(row.notna(), None).to_dict()
-    return told
+    plain = verdicts.astype(object).where(verdicts.notna(), None).to_dict("index")
+    return {number: plain.get((scale, number), nothing) for number in known.claims()}
 
 
 def counts(told: dict[int, dict]) -> dict[str, int]:
@@ -120,16 +117,11 @@ def runs(found: Sequence[Run], links: str = ".") -> Html:
     for run in found:
         pictures, beside = run.pictures(), shown.figures_of(run.table)
         new = {n: p for n, p in pictures.items() if n not in beside}
-        shown_with = {n: first.setdefault(p.png, run) for n, p in new.items()}
-        entries.append(
-            {
-                "run": run,
-                "tried": _tried(run),
-                "beside": any(name in beside for name in pictures),
-                "pictures": {n: p for n, p in new.items() if shown_with[n] is run},
-                "as_with": {n: r for n, r in shown_with.items() if r is not run},
-            }
-        )
+        with_run = {n: first.setdefault(p.png, run) for n, p in new.items()}
+        about = {"run": run, "tried": _tried(run), "beside": len(new) < len(pictures)}
+        about["pictures"] = {n: p for n, p in new.items() if with_run[n] is run}
+        about["as_with"] = {n: r for n, r in with_run.items() if r is not run}
+        entries.append(about)
     return html.render("runs.html", entries=entries, links=links)
 
 
@@ -160,10 +152,9 @@ def _rests_on(trials):
 def _stand_ins(done):
     """The data sets used, each with the paper's data sets in whose place it was."""
     originals = {}
-    for run in done:
-        if run.dataset:
-            of_it = originals.setdefault(run.dataset["title"], {})
-            of_it |= {run.stands_in_for: None} if run.stands_in_for else {}
+    for run in filter(lambda run: run.dataset, done):
+        of_it = originals.setdefault(run.dataset["title"], {})
+        of_it |= {run.stands_in_for: None} if run.stands_in_for else {}
     return originals
 
 

@@ -127,7 +127,7 @@ def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str,
     """The best setting of each solver: the solver and all that tells settings apart."""
     return {
         solver: {"solver": solver, **choose(group, by).setting}
-        for solver, group in _by_solver(trials).items()
+        for solver, group in grouped(of_first_form(trials), "solver").items()
     }
 
 
@@ -138,8 +138,8 @@ def of_sweep(trials: Sequence[dict]) -> list[dict]:
 
 def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
     """The trials of each form of weight decay, in the order in which the forms come."""
-    with_form = [trial for trial in trials if trial.get("weight_decay_form")]
-    return grouped(with_form, "weight_decay_form")
+    forms = grouped(trials, lambda trial: trial.get("weight_decay_form"))
+    return {form: group for form, group in forms.items() if form}
 
 
 def of_first_form(trials: Sequence[dict]) -> list[dict]:
@@ -176,7 +176,7 @@ def cells(
     if published.solver:
         return _rows(trials, published)
     made = []
-    for solver, group in _by_solver(trials).items():
+    for solver, group in grouped(of_first_form(trials), "solver").items():
         row = published.solver_rows.get(solver, solver)
         place = {"table": table, "row": row, "column": column or published.results[0]}
         made.append(place | best(group, metric, by))
@@ -245,10 +245,6 @@ def _row(trial, first, published):
         if number not in keys and trial.get(number) != first[solver].get(number):
             name += f", {number.replace('_', ' ')} {trial[number]}"
     return name
-
-
-def _by_solver(trials):
-    return grouped(of_first_form(trials), "solver")
 
 
 def _check_seeds(trials, what):

@@ -50,11 +50,9 @@ def tables(
 
 def figures_of(number: int) -> tuple[str, ...]:
     """The names of the figures that stand with a table, and not with its run again."""
-    table = paper.tables().get(number)
-    if table is None:
-        return ()  # a run may name a table that is none
-    of_settings = ("sweep", "weight_decay_forms") if table.solver else ()
-    return ("f1_by_batch", *of_settings)
+    table = paper.tables().get(number)  # a run may name a table that is none
+    of_settings = ("sweep", "weight_decay_forms") if table and table.solver else ()
+    return ("f1_by_batch", *of_settings) if table else ()
 
 
 def _section(table, cells, found):
