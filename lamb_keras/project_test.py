@@ -82,8 +82,6 @@ def test_the_readmes_claims_are_what_the_command_makes_of_the_committed_trials()
     assert readme.BLOCK.search(text)[0] == readme.block(trials)
     figure = outputs / [*trials][-1] / readme.FIGURE
     assert figure.stat().st_size < 120_000
-    points = readme.points([*trials.values()][-1])
-    assert readme.drawn_of(figure.read_bytes()) == readme.mark(points)
 
 
 def test_the_readme_is_short_and_opens_with_the_claims():

@@ -82,9 +82,9 @@ def write(found: Iterable[Run], folder: Path) -> Path:
         if run.succeeded:
             about = {name: getattr(run, name, None) for name in FIELDS}
             if not run.archived:
+                pictures = run.pictures().items()
                 about["figures"] = {
-                    name: (_hash(picture.png), picture.width, picture.alt)
-                    for name, picture in run.pictures().items()
+                    n: (_hash(p.png), p.width, p.alt) for n, p in pictures
                 }
             lines.append(json.dumps(scraps.encode(about), ensure_ascii=False) + "\n")
     return atomic.write(folder / FILE, "".join(lines))

@@ -7,42 +7,25 @@ say in the choice, and what is left is compared over seeds.
 """
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from lamb_keras.results import comparisons, evidence, paper, statistics
 from lamb_keras.results.comparisons import Failures, Means, Nothing, Pairs
 from lamb_keras.results.evidence import NOT_TESTED, Verdict
 
-# What a setting is chosen by: never what is compared.
-HELD_OUT = "validation_accuracy"
-OUTCOMES = {True: "failed", False: "finished"}
-
 
 @functools.cache
 def claims() -> dict[int, dict]:
-    """The claims by number, in the order of `claims.yaml`.
-
-    Example:
-        >>> claims()[6]["test"], claims()[6]["margin"]
-        ('alike', 0.02)
-    """
-    text = Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8")
-    return {claim["number"]: claim for claim in yaml.safe_load(text)}
+    """The claims by number, in the order of `claims.yaml`, which tells their fields."""
+    return {claim["number"]: claim for claim in paper.read("claims.yaml")}
 
 
 def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
     """The verdict of each claim at each scale: a row each, with the numbers behind it.
 
-    Args:
-        trials: a row a trial, as `trials.frame` makes them, or as `pandas.read_csv`
-            reads them from `trials.csv`: scale, table, solver, the numbers of its
-            setting, seed (and finetuning_seed), confirmation, outcome and metrics;
-            unigram_entropy of text or classes of images, which say what guessing comes
-            to.
+    Trials are those of `trials.frame`, or as `pandas.read_csv` reads `trials.csv`.
 
     Example:
         >>> trials = pd.DataFrame(
@@ -75,26 +58,22 @@ def _verdict(claim, trials):
         found = _judged(claim, trials)
     except _NoEvidence as why:
         found = Verdict(NOT_TESTED, str(why))
-    if found.verdict == NOT_TESTED:
-        return found._replace(why=f"{found.why}; needs {claim['needs']}")
-    return found
+    lacking = f"; needs {claim['needs']}" if found.verdict == NOT_TESTED else ""
+    return found._replace(why=found.why + lacking)
 
 
 def _plain(trials):
     """The same trials whether they come from runs or were read from a file."""
-    trials = trials.reset_index(drop=True)
     told = {"failed": evidence.failed_to_train(trials), "confirmation": False}
     if "confirmation" in trials:
         told["confirmation"] = trials.confirmation.eq(True)
     if "batch_size" in trials:
         # Beside "65536/32768" a reader of files takes all batches for text.
         sizes = trials.batch_size.astype(object)
-        told["batch_size"] = sizes.map(_batch_size, na_action="ignore")
-    return trials.assign(**told)
-
-
-def _batch_size(size):
-    return size if "/" in str(size) else int(size)
+        told["batch_size"] = sizes.map(
+            lambda size: size if "/" in str(size) else int(size), na_action="ignore"
+        )
+    return trials.assign(**told).reset_index(drop=True)
 
 
 def _judged(claim, trials):
@@ -104,7 +83,10 @@ def _judged(claim, trials):
     alive = first[~first.failed]
     if claim["test"] == "fails":
         _check_decay(first, claim)
-        return evidence.judge_shares(*_failed(first), *_trained(*others))
+        (lost, of), (idle, controls) = (
+            _lost(side, _settings(side)) for side in (first, *others)
+        )
+        return evidence.judge_shares(lost, of, controls - idle, controls)
     if claim["test"] == "weak":
         both = alive.reindex(columns=claim["metric"])
         return evidence.judge_correlation(*both.T.to_numpy(float), claim["below"])
@@ -131,17 +113,21 @@ def _judged(claim, trials):
     return evidence.judge(compared, claim.get("by", -margin), high)
 
 
-def _of(trials, side):
-    """The trials of a side: those with all its numbers."""
-    named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
+def matching(trials: pd.DataFrame, side: dict) -> pd.DataFrame:
+    """The trials of a side of a claim: those with all its numbers."""
     for name, wanted in side.items():
         wanted = wanted if isinstance(wanted, list) else [wanted]
         # As text: of a file with a batch of "65536/32768" every batch is read as text.
         of_it = trials.get(name, pd.Series(index=trials.index)).astype(str)
         trials = trials[of_it.isin(map(str, wanted))]
-    if trials.empty:
-        raise _NoEvidence(f"no trial of {named}")
     return trials
+
+
+def _of(trials, side):
+    named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
+    if (found := matching(trials, side)).empty:
+        raise _NoEvidence(f"no trial of {named}")
+    return found
 
 
 def _check_decay(rows, claim):
@@ -167,16 +153,17 @@ def _compared(claim, trials, *sides):
     """
     try:
         rows = [_chosen(side) for side in sides]
-        (failed, of), (second_failed, second_of) = counts = [*map(_seeds, rows)]
-        first_lost, second_lost = (lost >= n / 2 for lost, n in counts)
-        if first_lost or second_lost:
-            lost = rows[0] if first_lost else rows[1]
-            told = _told(lost)
-            if first_lost and second_lost or not _trains(lost, trials):
-                return Nothing(told)
-            if second_lost and claim["test"] != "ahead":
+        (failed, of), (second_failed, second_of) = (_lost(r, r.seed) for r in rows)
+        lost = [failed >= of / 2, second_failed >= second_of / 2]
+        if any(lost):
+            row = rows[lost.index(True)]
+            n = statistics.count(len(row), "trial")
+            why = Nothing(f"{row.failed.sum()} of {n} of {_name(row)} failed to train")
+            if all(lost) or not _trains(row, trials):
+                return why
+            if lost[1] and claim["test"] != "ahead":
                 same = rows[0].solver.iloc[0] == rows[1].solver.iloc[0]
-                return None if same and claim["test"] == "not_worse" else Nothing(told)
+                return None if same and claim["test"] == "not_worse" else why
             return Failures(failed, of, second_failed, second_of)
         metric = claim["metric"]
         first, second = (_by_seed(each, metric) for each in rows)
@@ -199,10 +186,11 @@ def _chosen(rows):
     rows = rows.assign(setting=_settings(rows))
     if rows.setting.nunique() == 1:
         return rows
-    tuning = rows[~rows.confirmation].assign(outcome=rows.failed.map(OUTCOMES))
+    rows["outcome"] = np.where(rows.failed, "failed", "finished")
+    tuning = rows[~rows.confirmation]
     if tuning.empty:
         raise _NoEvidence(f"of {_name(rows)} there are confirmations alone")
-    best = statistics.choose(tuning.to_dict("records"), HELD_OUT, ["setting"])
+    best = statistics.choose(tuning.to_dict("records"), tuned=["setting"])
     fresh = rows[(rows.setting == best.setting["setting"]) & rows.confirmation]
     if fresh.empty:
         raise _NoEvidence(f"the best setting of {_name(rows)} has no fresh seeds")
@@ -226,9 +214,9 @@ def _spread(rows, metric):
     return comparisons.spread(values[metric], values.setting)
 
 
-def _seeds(rows):
-    """How many seeds failed to train, and of how many."""
-    lost = rows.failed.groupby(rows.seed).all()
+def _lost(rows, groups):
+    """How many groups of trials (seeds, settings) failed to train, and of how many."""
+    lost = rows.failed.groupby(groups).all()
     return int(lost.sum()), len(lost)
 
 
@@ -244,23 +232,7 @@ def _name(rows):
     return f"{rows.solver.iloc[0]} of table {rows.table.iloc[0]}"
 
 
-def _told(rows):
-    failed = f"{rows.failed.sum()} of {statistics.count(len(rows), 'trial')}"
-    return f"{failed} of {_name(rows)} failed to train"
-
-
 def _settings(rows):
     """A number of each row's setting: the same hyperparameters of the same table."""
     names = [name for name in ("solver", *statistics.SETTING, "table") if name in rows]
     return rows.groupby(names, dropna=False).ngroup()
-
-
-def _failed(rows):
-    """How many settings failed with every seed, and of how many."""
-    settings = rows.failed.groupby(_settings(rows)).all()
-    return int(settings.sum()), len(settings)
-
-
-def _trained(rows):
-    failed, of = _failed(rows)
-    return of - failed, of

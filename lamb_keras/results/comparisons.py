@@ -78,12 +78,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: pd.Series, settings: pd.Series) -> Spread:
-    """The variance of seeds, pooled over the settings that they are of.
-
-    Example:
-        >>> spread(pd.Series([1.0, 3.0, 5.0, 5.0]), pd.Series([0, 0, 1, 1]))
-        Spread(variance=1.0, df=2)
-    """
+    """The variance of seeds, pooled over the settings that they are of."""
     residuals = values - values.groupby(settings).transform("mean")
     df = len(values) - settings.nunique()
     return Spread(float((residuals**2).sum() / df) if df else math.nan, df)
@@ -95,12 +90,6 @@ class Means:
     Each mean has the `Spread` of its solver, of which it is assumed that it is the same
     in all the solver's settings that are pooled; of two solvers the spreads may differ
     (Welch). Pairing is not used: seeds that move both alike make the test stricter.
-
-    Example:
-        >>> like = Spread(variance=1.0, df=14)
-        >>> found = Means([5.0, 6.0, 7.0], [1.0, 2.0, 3.0], like, like)
-        >>> found.estimate, found.df, found.p_above(0) < 0.001
-        (4.0, 14.0, True)
     """
 
     unit = "seeds of each"
@@ -127,13 +116,12 @@ class Means:
         return None
 
     def p_above(self, bound: float) -> float:
-        beyond = self.estimate - bound
-        if self.error == 0:
-            return 0.0 if beyond > 0 else 1.0
-        return float(stats.t.sf(beyond / self.error, self.df))
+        return self._p_positive(self.estimate - bound)
 
     def p_below(self, bound: float) -> float:
-        beyond = bound - self.estimate
+        return self._p_positive(bound - self.estimate)
+
+    def _p_positive(self, beyond):
         if self.error == 0:
             return 0.0 if beyond > 0 else 1.0
         return float(stats.t.sf(beyond / self.error, self.df))
@@ -150,12 +138,6 @@ class Failures:
     not, is itself what "falls behind" says, if it happens to seeds enough: of 4 and 4,
     all and none have a chance of 1 in 70. Whoever compares sees to it that the solver
     trains elsewhere: one that never does was run wrongly.
-
-    Example:
-        >>> Failures(failed=0, of=4, second_failed=4, second_of=4).p_above(0) < 0.015
-        True
-        >>> Failures(0, 3, 3, 3).why
-        'an exact test needs 4 seeds of each where 3 of 3 failed to train, and 0 of 3'
     """
 
     unit = "seeds of each"
@@ -164,12 +146,10 @@ class Failures:
     def __init__(self, failed: int, of: int, second_failed: int, second_of: int):
         self.table = [[second_failed, failed], [second_of - second_failed, of - failed]]
         self.n = min(of, second_of)
-        self.words = f"{second_failed} of {second_of} failed to train, and "
-        if failed > second_failed:
-            self.words = f"{failed} of {of} failed to train, and "
-            failed, of = second_failed, second_of
-        self.words += f"{failed} of {of}"
-        self.estimate = math.copysign(math.inf, self.table[0][0] - self.table[0][1])
+        sides = sorted([(failed, of), (second_failed, second_of)], key=lambda s: -s[0])
+        (most, of_most), (least, of_least) = sides
+        self.words = f"{most} of {of_most} failed to train, and {least} of {of_least}"
+        self.estimate = math.copysign(math.inf, second_failed - failed)
 
     @property
     def why(self) -> str | None:

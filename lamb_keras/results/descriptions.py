@@ -12,45 +12,31 @@ from lamb_keras.results import html, paper
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.statistics import CHANCE_BAND, count, is_finite
 
+SIDES = "published", "ours"
 NAMED = 3  # Up to so many settings that came to nothing are told by name.
 
 
 def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
-    """What there is to tell of a table's cells beside the published ones.
-
-    Example:
-        >>> about = {"column": "mean_accuracy_5_runs", "status": "run"}
-        >>> cells = [Result(7, "adam", published=0.9936, ours=0.98, **about),
-        ...          Result(7, "lamb", published=0.9945, ours=0.97, **about)]
-        >>> sentences(paper.tables()[7], cells)
-        ['Best first, the paper: lamb, adam; ours: adam, lamb.']
-    """
-    judged_by = ("test_accuracy", "f1")
-    columns = [c for c in table.results if table.column(c).metric in judged_by]
-    cells = [r for r in results if r.column in columns and r.measured]
-    if len(cells) < 2:
-        return []
+    """What there is to tell of a table's cells beside the published ones."""
     known = paper.experiments()[table.experiment].classes
-    chance = CHANCE_BAND / known if known else 0
-    rows = pd.DataFrame(
-        {"name": _name(table, cell)}
-        | table.numbers_of(cell.row, cell.column)
-        | {
-            # What did not train has no value, in the paper as in ours.
-            "published": is_finite(cell.published) and cell.published >= chance,
-            "ours": cell.status == "run" and is_finite(cell.ours),
-        }
-        for cell in cells
-    )
-    for side in ("published", "ours"):
-        values = [getattr(cell, side) for cell in cells]
-        rows[side] = pd.to_numeric(pd.Series(values).where(rows[side]))
-    return [*_told(table, table.column(columns[0]), rows)]
-
-
-def _name(table, cell):
-    batch = table.column(cell.column).holds.get("batch_size")
-    return table.entry(cell.row, cell.column) + (f" at {batch:,}" if batch else "")
+    chance, rows = CHANCE_BAND / known if known else 0, []
+    for cell in results:
+        column = table.columns[cell.column]
+        judged = cell.published is not None and column.metric in ("test_accuracy", "f1")
+        if not judged or not (is_finite(cell.ours) or cell.status == "diverged"):
+            continue
+        batch = column.holds.get("batch_size")
+        name = table.entry(cell.row, cell.column) + (f" at {batch:,}" if batch else "")
+        # What did not train has no value, in the paper as in ours.
+        theirs = is_finite(cell.published) and cell.published >= chance
+        ours = cell.status == "run" and is_finite(cell.ours)
+        values = {"published": cell.published if theirs else None}
+        values |= {"ours": cell.ours if ours else None, "name": name, "column": column}
+        rows.append(table.numbers_of(cell.row, cell.column) | values)
+    if len(rows) < 2:
+        return []
+    rows = pd.DataFrame(rows).astype({"published": float, "ours": float})
+    return [*_told(table, rows.column[0], rows)]
 
 
 def _told(table, column, rows) -> Iterator[str]:
@@ -60,19 +46,40 @@ def _told(table, column, rows) -> Iterator[str]:
             if len(line) > 1:
                 yield _falls(solver, column, line)
     elif not table.solver:
-        order = (_ranked(column, rows, side) for side in ("published", "ours"))
+        order = (_ranked(column, rows, side) for side in SIDES)
         yield "Best first, the paper: {}; ours: {}.".format(*order)
     elif rows.published.any() and rows.ours.any():
         yield _highest(table, column, rows)
-        yield from _correlation(rows)
-    yield from _nothing(rows)
+        sides = [rows[side].fillna(0) for side in SIDES]
+        if min(side.nunique() for side in sides) > 1:  # among equals there is no order
+            # Of ranks; pandas's own "spearman" would import all of scipy.stats.
+            value = round(sides[0].rank().corr(sides[1].rank()), 2) + 0.0
+            yield (
+                f"Rank correlation (Spearman) of the {len(rows)} settings with the "
+                "paper's, those that came to nothing counted as equal: "
+                f"{'−' if value < 0 else ''}{abs(value):.2f}."
+            )
+    theirs, ours = rows.published.isna(), rows.ours.isna()
+    if (theirs | ours).any():
+        lost, both, others = (
+            _named(rows.name[each]) for each in (theirs, theirs & ours, ~theirs & ours)
+        )
+        yield (
+            f"Came to nothing, of {len(rows)}: {lost} in the paper; of these {both} in "
+            f"ours, of the others {others}."
+        )
+
+
+def _named(names):
+    few = 0 < len(names) <= NAMED
+    return f"{len(names)} ({'; '.join(names)})" if few else len(names) or "none"
 
 
 def _falls(solver, column, line):
     """How far the worst batch lies behind the best, of those that trained."""
     theirs, ours = (
         column.write(line[side].max() - line[side].min()) if line[side].any() else None
-        for side in ("published", "ours")
+        for side in SIDES
     )
     metric = "F1" if column.metric == "f1" else column.metric.replace("_", " ")
     behind = f"ours by {ours}" if ours else "none of ours trained"
@@ -104,33 +111,3 @@ def _highest(table, column, rows):
         return f"{where} ({column.write(float(row[side]))}{tie})"
 
     return f"Highest in the paper at {place('published')}, in ours at {place('ours')}."
-
-
-def _correlation(rows):
-    """Spearman's rank correlation, all that came to nothing counting as equal."""
-    sides = [rows[side].fillna(0) for side in ("published", "ours")]
-    if min(side.nunique() for side in sides) > 1:  # among equals there is no order
-        # Of ranks; pandas's own "spearman" would import all of scipy.stats, a second.
-        value = sides[0].rank().corr(sides[1].rank())
-        shown = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
-        yield (
-            f"Rank correlation (Spearman) of the {len(rows)} settings with the paper's,"
-            f" those that came to nothing counted as equal: {shown}."
-        )
-
-
-def _nothing(rows):
-    """What diverged, or ended at chance or above the entropy of single words."""
-    theirs, ours = rows.published.isna(), rows.ours.isna()
-
-    def named(lost):
-        names = rows.name[lost]
-        if 0 < len(names) <= NAMED:
-            return f"{len(names)} ({'; '.join(names)})"
-        return len(names) or "none"
-
-    if (theirs | ours).any():
-        yield (
-            f"Came to nothing, of {len(rows)}: {named(theirs)} in the paper; of these "
-            f"{named(theirs & ours)} in ours, of the others {named(~theirs & ours)}."
-        )

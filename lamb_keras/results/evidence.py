@@ -22,11 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lamb_keras.results.comparisons import (
-    ALPHA,
-    Comparison,
-    Failures,
-)
+from lamb_keras.results.comparisons import ALPHA, Comparison, Failures
 from lamb_keras.results.statistics import CHANCE_BAND
 
 # With this chance the further seeds that are asked for decide a claim.
@@ -40,33 +36,21 @@ RESAMPLES = 999
 # sweep, would be wrong in up to nine of a hundred.
 EXPLAINS = 0.005
 
-VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = (
-    "supported",
-    "contradicted",
-    "inconclusive",
-    "not tested here",
-)
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested here"
+VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED
 
 
 class Verdict(NamedTuple):
-    """What data say of a claim.
-
-    Attributes:
-        why: the numbers behind it in a sentence, or why there are none.
-        n: pairs of the comparison that has fewest.
-        estimate, low, high: of the comparison that is worst for the claim, the mean
-            difference and its 95 % interval.
-        more_seeds: of an inconclusive one, how many further seeds would decide it;
-            None where more than `SEEDS` would be needed.
-    """
+    """What data say of a claim, by the comparison that is worst for it."""
 
     verdict: str
-    why: str = ""
-    n: int | None = None
-    estimate: float | None = None
+    why: str = ""  # the numbers behind it in a sentence, or why there are none
+    n: int | None = None  # seeds, trials or settings of each side
+    estimate: float | None = None  # the mean difference, and its 95 % interval
     low: float | None = None
     high: float | None = None
-    more_seeds: int | None = None
+    more_seeds: int | None = None  # that would decide it; None of more than `SEEDS`
 
 
 def failed_to_train(rows: pd.DataFrame) -> pd.Series:
@@ -104,9 +88,8 @@ def holm(values: Sequence[float]) -> list[float]:
     values = np.nan_to_num(values, nan=1.0)
     order = np.argsort(values)
     steps = values[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(value) for value in adjusted]
+    values[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return values.tolist()
 
 
 def judge(
@@ -115,10 +98,8 @@ def judge(
     """Whether the true difference of every comparison lies between two bounds.
 
     (0, ∞) is the claim to be ahead, (-margin, ∞) not to be worse by more than a margin,
-    (-margin, margin) to be alike: two one-sided tests.
-
-    A comparison without evidence keeps a claim from being supported, and not from being
-    contradicted by another one.
+    (-margin, margin) to be alike: two one-sided tests. A comparison without evidence
+    keeps a claim from being supported, and not from being contradicted by another one.
 
     Example:
         >>> from lamb_keras.results.comparisons import Nothing, Pairs
@@ -128,37 +109,29 @@ def judge(
         'not tested here'
     """
     known = [each for each in comparisons if not each.why]
-    inside = [_p_inside(each, low, high) for each in known]
-    outside = [_p_outside(each, low, high) for each in known]
-    outside += [1.0] * (len(comparisons) - len(known))
+    chances = [_chances(each, low, high) for each in known]
+    outside = [p for _, p in chances] + [1.0] * (len(comparisons) - len(known))
     contradicted = min(holm(outside)) <= ALPHA
     if len(known) < len(comparisons) and not contradicted:
         unknown = next(each for each in comparisons if each.why)
         return Verdict(NOT_TESTED, unknown.why, unknown.n)
-
-    def badness(i):
-        return inside[i], -_slack(known[i], low, high)
-
-    worst = known[max(range(len(known)), key=badness)]
+    slack = [_slack(each, low, high) for each in known]
+    worst = known[max(range(len(known)), key=lambda i: (chances[i][0], -slack[i]))]
     told = _told(worst)
     if contradicted:
         return Verdict(CONTRADICTED, *told)
-    if all(p <= ALPHA for p in inside):
+    if all(inside <= ALPHA for inside, _ in chances):
         return Verdict(SUPPORTED, *told)
     return Verdict(INCONCLUSIVE, *told, _more_seeds(worst, low, high))
 
 
-def _p_inside(comparison, low, high):
-    above = comparison.p_above(low)
-    return max(above, comparison.p_below(high)) if math.isfinite(high) else above
-
-
-def _p_outside(comparison, low, high):
-    below = comparison.p_below(low)
-    if not math.isfinite(high):
-        return below
-    # Beyond either bound; two tests need twice the evidence.
-    return min(1.0, 2 * min(below, comparison.p_above(high)))
+def _chances(comparison, low, high):
+    """The p-values of the true difference being inside the bounds, and outside."""
+    inside, outside = comparison.p_above(low), comparison.p_below(low)
+    if math.isfinite(high):  # beyond either bound: two tests need twice the evidence
+        inside = max(inside, comparison.p_below(high))
+        outside = min(1.0, 2 * min(outside, comparison.p_above(high)))
+    return inside, outside
 
 
 def _slack(comparison, low, high):
@@ -170,10 +143,8 @@ def _told(comparison):
     if isinstance(comparison, Failures):
         return comparison.words, comparison.n
     estimate, (low, high) = comparison.estimate, comparison.interval()
-    words = (
-        f"{estimate:+.4g} ({low:+.4g} to {high:+.4g}) over {comparison.n} "
-        f"{comparison.unit}"
-    )
+    reach = f"{estimate:+.4g} ({low:+.4g} to {high:+.4g})"
+    words = f"{reach} over {comparison.n} {comparison.unit}"
     return words, comparison.n, estimate, low, high
 
 
@@ -183,34 +154,26 @@ def _more_seeds(comparison, low, high):
     if not slack or not sd > 0:
         return None
     z = stats.norm.isf(ALPHA) + stats.norm.isf(1 - POWER)
-    needed = max(math.ceil((z * sd / slack) ** 2), comparison.least, n + 1)
-    return needed - n if needed - n <= SEEDS else None
+    more = max(math.ceil((z * sd / slack) ** 2), comparison.least, n + 1) - n
+    return more if more <= SEEDS else None
 
 
 def judge_shares(failed: int, of: int, trained: int, controls: int) -> Verdict:
     """Whether settings come to nothing of which it is claimed, while controls train.
 
     Both by a binomial test against one half, of settings each of which counts once.
-
-    Example:
-        >>> judge_shares(failed=10, of=10, trained=10, controls=10).verdict
-        'supported'
-        >>> judge_shares(failed=3, of=3, trained=3, controls=3).verdict
-        'inconclusive'
     """
     if of < 2 or controls < 2:
         return Verdict(NOT_TESTED, "there are fewer than two settings to compare")
-    words = (
-        f"{failed} of {of} settings came to nothing, "
-        f"{controls - trained} of {controls} of the controls"
-    )
-    if _mostly(controls - trained, controls):
+    lost = controls - trained
+    words = f"{failed} of {of} settings came to nothing, "
+    words += f"{lost} of {controls} of the controls"
+    if _mostly(lost, controls):
         return Verdict(NOT_TESTED, f"the controls did not train either: {words}")
+    verdict = CONTRADICTED if _mostly(of - failed, of) else INCONCLUSIVE
     if _mostly(failed, of) and _mostly(trained, controls):
-        return Verdict(SUPPORTED, words, of)
-    if _mostly(of - failed, of):
-        return Verdict(CONTRADICTED, words, of)
-    return Verdict(INCONCLUSIVE, words, of)
+        verdict = SUPPORTED
+    return Verdict(verdict, words, of)
 
 
 def _mostly(k, n):
@@ -220,12 +183,7 @@ def _mostly(k, n):
 def judge_correlation(
     first: Sequence[float], second: Sequence[float], below: float
 ) -> Verdict:
-    """Whether the size of a rank correlation is below a bound, by bootstrap.
-
-    Example:
-        >>> judge_correlation(range(30), range(30), below=0.8).verdict
-        'contradicted'
-    """
+    """Whether the size of a rank correlation is below a bound, by bootstrap."""
     pairs = np.asarray([first, second], float)
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     n = pairs.shape[1]
@@ -238,17 +196,13 @@ def judge_correlation(
         squares = (x**2).sum(axis) * (y**2).sum(axis)
         return np.abs((x * y).sum(axis)) / np.sqrt(squares)
 
-    if (estimate := float(size(*pairs))) > 1 - 1e-9:
-        low = high = estimate
-    else:
-        drawn = stats.bootstrap(
-            tuple(pairs), size, paired=True, n_resamples=RESAMPLES, rng=0
-        )
+    low = high = estimate = float(size(*pairs))
+    if estimate <= 1 - 1e-9:  # of equal ranks every resample is equal too
+        drawn = stats.bootstrap(pairs, size, paired=True, n_resamples=RESAMPLES, rng=0)
         low, high = map(float, drawn.confidence_interval)
     words = f"|ρ| = {estimate:.2f} ({low:.2f} to {high:.2f}) over {n} trials"
-    verdict = (
-        SUPPORTED if high < below else CONTRADICTED if low > below else INCONCLUSIVE
-    )
+    within = SUPPORTED if high < below else INCONCLUSIVE
+    verdict = CONTRADICTED if low > below else within
     return Verdict(verdict, words, n, estimate, low, high)
 
 
@@ -259,11 +213,6 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
     between its levels, less what as many levels would seem to explain by chance. The
     first number's share is compared with that of every other one; the interval is a
     bootstrap of 99 %, of the error of a share about that of the trials drawn from.
-
-    Example:
-        >>> rate, decay = np.divmod(np.arange(64), 8)
-        >>> judge_explained(rate + 0.01 * decay, {"rate": rate, "decay": decay}).verdict
-        'supported'
     """
     ranks, n = stats.rankdata(values), len(values)
     every = [pd.factorize(np.asarray(of))[0] for of in factors.values()]
@@ -271,13 +220,16 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
     if n < max(TRIALS, 2 * len(set(first))) or len(set(first)) < 2 or not others:
         return Verdict(NOT_TESTED, f"{n} trials are too few to tell numbers apart", n)
     drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    counts = drawn.astype(float)  # whose products are fifty times as fast
-    once = np.ones((1, n))
+    counts, once = drawn.astype(float), np.ones((1, n))  # products of floats are faster
+
+    def ahead(counts, other, less=1):
+        mine, its = (_explained(ranks, counts, each, less) for each in (first, other))
+        return mine - its
+
     found = []
     for other in others:
-        share = _explained(ranks, once, first) - _explained(ranks, once, other)
-        plain = _explained(ranks, once, first, 0) - _explained(ranks, once, other, 0)
-        again = _explained(ranks, counts, first) - _explained(ranks, counts, other)
+        share, plain = ahead(once, other), ahead(once, other, 0)
+        again = ahead(counts, other)
         low, high = share - np.quantile(again - plain, (1 - EXPLAINS, EXPLAINS))
         found.append((float(share[0]), float(low), float(high)))
     # Of several, each could be above by chance.
@@ -288,10 +240,8 @@ def judge_explained(values: Sequence[float], factors: dict[str, Sequence]) -> Ve
         f"the variance of ranks, {estimate:+.2f} ({low:+.2f} to {high:+.2f}) against "
         f"what explains most beside it, over {n} trials"
     )
-    if all(low > 0 for _, low, _ in found):
-        verdict = SUPPORTED
-    else:
-        verdict = CONTRADICTED if high < 0 else INCONCLUSIVE
+    verdict = CONTRADICTED if high < 0 else INCONCLUSIVE
+    verdict = SUPPORTED if all(low > 0 for _, low, _ in found) else verdict
     return Verdict(verdict, words, n, estimate, low, high)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import itertools
 from datetime import datetime
 from pathlib import Path
 
@@ -50,11 +51,6 @@ def duration(seconds: float | None) -> str:
     return "{} h {} min".format(*divmod(minutes, 60))
 
 
-def mark(verdict: str) -> str:
-    """The mark that stands before a verdict."""
-    return MARKS.get(verdict, "–")
-
-
 def words(name: str) -> str:
     """The name of a parameter as people read it."""
     return name.replace("_", " ").replace("l2", "L2")
@@ -72,12 +68,7 @@ def line(value) -> str:
 
 
 def span(values) -> str:
-    """A number, or the least and greatest of several; a dash where there is none.
-
-    Example:
-        >>> span([512, 32768, None]), span(0.5), span([])
-        ('512 to 32,768', '0.5', '–')
-    """
+    """A number, or "512 to 32,768" of several; a dash where there is none."""
     values = values if isinstance(values, list | tuple) else [values]
     known = sorted({value for value in values if value is not None})
     ends = [f"{v:,}" if isinstance(v, int) else f"{v:,.4g}" for v in known]
@@ -85,20 +76,11 @@ def span(values) -> str:
 
 
 def listed(numbers: list[int]) -> str:
-    """Rising numbers as people list them.
-
-    Example:
-        >>> listed([3, 5, 9, 10, 11]), listed([7]), listed([1, 2])
-        ('3, 5 and 9 to 11', '7', '1 and 2')
-    """
-    runs = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    """Rising numbers as people list them: "3, 5 and 9 to 11"."""
     words = []
-    for run in runs:
+    # Those of a run differ from their places by the same.
+    for _, run in itertools.groupby(enumerate(numbers), lambda each: each[1] - each[0]):
+        run = [number for _, number in run]
         words += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
@@ -126,6 +108,7 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, duration, mark, words, line, span, listed, percent, signed)
-    environment.filters |= {each.__name__: each for each in (*filters, data_uri)}
+    filters = (moment, duration, words, line, span, listed, percent, signed, data_uri)
+    environment.filters |= {each.__name__: each for each in filters}
+    environment.globals["marks"] = MARKS
     return environment

@@ -82,8 +82,7 @@ def _body(notebook, code):
             if not output.get("data") or set(output.data) & set(SHOWN)
         ]
     resources = {"metadata": {"path": str(notebook.parent)}}
-    body, _ = _exporter().from_notebook_node(content, resources)
-    return body
+    return _exporter().from_notebook_node(content, resources)[0]
 
 
 @functools.cache
@@ -93,14 +92,10 @@ def _exporter():
     from traitlets.config import Config
 
     # Which cell made something is of no use to a reader who does not see the code.
+    plain = ("exclude_input_prompt", "exclude_output_prompt", "exclude_anchor_links")
+    options = dict.fromkeys((*plain, "embed_images"), True)
     config = Config(
-        HTMLExporter={
-            "template_name": "basic",
-            "exclude_input_prompt": True,
-            "exclude_output_prompt": True,
-            "exclude_anchor_links": True,
-            "embed_images": True,
-        },
+        HTMLExporter=options | {"template_name": "basic"},
         NbConvertBase={"display_data_priority": list(SHOWN)},
     )
     return HTMLExporter(config=config)
@@ -110,10 +105,8 @@ def _exporter():
 def _style():
     from pygments.formatters import HtmlFormatter
 
-    styles = [
-        (html.TEMPLATES / name).read_text(encoding="utf-8")
-        for name in ("page.css", html.STYLE)
-    ]
+    sheets = [html.TEMPLATES / name for name in ("page.css", html.STYLE)]
+    styles = [sheet.read_text(encoding="utf-8") for sheet in sheets]
     for scheme, name in (("light", "friendly"), ("dark", "github-dark")):
         rules = HtmlFormatter(style=name).get_style_defs(".highlight")
         # The page has a background of its own.

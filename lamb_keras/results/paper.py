@@ -69,7 +69,7 @@ class Table:
 
     The fields are those of `tables.yaml` and `layout.yaml`, which explain them. A row
     is a dict by column name, with None where the paper prints nothing; `best_of` goes
-    from (row, column) to tables; `experiment` is the name of its notebook.
+    from (row, column) to tables.
     """
 
     number: int
@@ -94,9 +94,6 @@ class Table:
     solver: str | None = None
     notes: str = ""
 
-    def column(self, name: str) -> Column:
-        return self.columns[name]
-
     def label(self, row: Mapping) -> str:
         """The name of a row: its keys, joined, "0.0001, 1e-05, default (0.01)"."""
         return ", ".join(str(row[key]) for key in self.keys)
@@ -107,31 +104,26 @@ class Table:
 
     def setting(self, row: Mapping) -> dict:
         """The numbers that name a row, as a trial calls them."""
-        keys = map(self.column, self.keys)
+        keys = [self.columns[name] for name in self.keys]
         return {key.field: key.number(row[key.name]) for key in keys if key.field}
 
     def label_of(self, trial: Mapping) -> str:
-        """The name of the row that a trial belongs to, or would if the paper had it.
-
-        Example:
-            >>> tables()[13].label_of(
-            ...     {"learning_rate": 0.5, "weight_decay": 0, "l2_regularization": 0})
-            '0.5, 0, disable'
-        """
-        keys = [*map(self.column, self.keys)]
+        """The name of the row that a trial belongs to, or would if the paper had it."""
+        keys = [self.columns[name] for name in self.keys]
         numbers = [trial[key.field] for key in keys]
         for label, row in self.labeled_rows().items():
             # By number, for YAML and people may write 1 for the paper's 1.0.
             if [*self.setting(row).values()] == numbers:
                 return label
-        pairs = zip(keys, numbers, strict=True)
-        return ", ".join(str(key.words.get(number, number)) for key, number in pairs)
+        shown = (k.words.get(n, n) for k, n in zip(keys, numbers, strict=True))
+        return ", ".join(map(str, shown))
 
     def numbers_of(self, row: str, column: str) -> dict:
         """The numbers of a cell's trials: its solver's, its row's, its column's."""
-        solver = {"solver": self.solver} if self.solver else {}
+        called = {name: solver for solver, name in self.solver_rows.items()}
+        solver = self.solver or called.get(row, self.entry(row, column))
         of_row = self.setting(self.labeled_rows()[row])
-        return solver | of_row | self.columns[column].holds
+        return {"solver": solver} | of_row | self.columns[column].holds
 
     def entry(self, row: str, column: str) -> str:
         """The solver of a cell in a table of solvers: Goyal's recipe adds a "+"."""
@@ -150,20 +142,10 @@ class Table:
 
 @functools.cache
 def tables() -> dict[int, Table]:
-    """The 25 tables by number, in the paper's order.
-
-    Example:
-        >>> tables()[7].cells()[-1]
-        Cell(table=7, row='lamb', column='mean_accuracy_5_runs', published=0.9945, \
-extra=False)
-    """
-    layout = _load("layout.yaml")
-    return {
-        read["number"]: _table(
-            read | layout["tables"][read["number"]], layout["columns"]
-        )
-        for read in _load("tables.yaml")
-    }
+    """The 25 tables by number, in the paper's order."""
+    layout = read("layout.yaml")
+    found = {known["number"]: known for known in read("tables.yaml")}
+    return {n: _table(found[n] | layout["tables"][n], layout["columns"]) for n in found}
 
 
 def cells() -> list[Cell]:
@@ -174,7 +156,7 @@ def cells() -> list[Cell]:
 @functools.cache
 def experiments() -> dict[str, Experiment]:
     """The four experiments behind the tables, by the name of their notebook."""
-    known = _load("layout.yaml")["experiments"]
+    known = read("layout.yaml")["experiments"]
     return {name: Experiment(**about) for name, about in known.items()}
 
 
@@ -197,7 +179,9 @@ def _table(known, columns):
     return Table(**{f.name: known[f.name] for f in fields(Table) if f.name in known})
 
 
-def _load(name):
+@functools.cache
+def read(name: str):
+    """What a YAML file beside this module says."""
     # The C loader takes 10 ms instead of 100; not every build of PyYAML has it.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.load((HERE / name).read_text(encoding="utf-8"), Loader=loader)

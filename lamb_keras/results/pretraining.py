@@ -21,33 +21,16 @@ def cells(trials: Sequence[dict], table: int) -> list[dict]:
     accuracy in predicting masked words of held-out text. F1 is the mean over all
     fine-tunings, minutes over the pre-trainings. Rows of other tables that the paper
     does not have are left out.
-
-    Example:
-        >>> trial = {"solver": "lamb", "batch_size": 512, "learning_rate": 0.005,
-        ...          "seed": 0, "outcome": "finished", "validation_accuracy": 0.4,
-        ...          "minutes": 1.5}
-        >>> trials = [trial | {"finetuning_seed": 0, "f1": 60.0},
-        ...           trial | {"finetuning_seed": 1, "f1": 62.0}]
-        >>> for cell in cells(trials, table=4):
-        ...     print(cell["table"], cell["row"], cell["column"], cell["value"])
-        4 512 f1 61.0
-        1 LAMB, 512 f1_dev 61.0
-        1 LAMB, 512 time_minutes 1.5
-        2 LAMB 512 61.0
     """
     own, made = paper.tables()[table], []
     for published in (own, *(paper.tables()[number] for number in own.fills)):
-        places = {
-            place: group
-            for place, group in _places(trials, published, own).items()
-            if published is own or place[0] in published.labeled_rows()
-        }
+        places = _places(trials, published, own)
         rows = len({row for row, _ in places})
         for (row, column), group in places.items():
             place = {"table": published.number, "row": row, "column": column}
             if own.solver and len(set(map(_setting, group))) == 1:
                 group = statistics.of_sweep(group)  # a row of settings
-            cell = place | _cell(group, published.column(column).metric)
+            cell = place | _cell(group, published.columns[column].metric)
             if cell["settings_tried"] > 1:
                 cell["chosen"] |= _peak(cell["chosen"], group)
             else:
@@ -90,12 +73,15 @@ def worth(trials: Sequence[dict], references: dict) -> list[str]:
     losses = sorted(filter(is_finite, (t.get("validation_loss") for t in every)))
     if losses and is_finite(entropy):
         low, high = losses[0], losses[-1]
-        ends = f"at {low:.3f}, {_nats(entropy - low)}"
+        below, least = (
+            f"{abs(entropy - n):.3f} nats {'below' if n <= entropy else 'above'}"
+            for n in (low, high)
+        )
+        ends = f"at {low:.3f}, {below}"
         if len(losses) > 1:
             ends = (
                 f"between {low:.3f} and {high:.3f} ({len(losses)} of {len(every)} "
-                f"pre-trainings came through), from {_nats(entropy - low)} to "
-                f"{_nats(entropy - high)}"
+                f"pre-trainings came through), from {below} to {least}"
             )
         sentences.append(
             f"The held-out loss on masked words ends {ends} the {entropy:.3f} of "
@@ -118,10 +104,6 @@ def worth(trials: Sequence[dict], references: dict) -> list[str]:
     return sentences
 
 
-def _nats(below):
-    return f"{abs(below):.3f} nats {'below' if below >= 0 else 'above'}"
-
-
 def _mean(values):
     spread = statistics.spread(values)
     shown = "" if spread is None else f" ± {spread:.3f}"
@@ -137,9 +119,10 @@ def _places(trials, table, own):
     places = {}
     for trial in statistics.of_first_form(trials):
         row = table.label_of(trial) + _besides(trial, own, trials)
-        for column in map(table.column, table.results):
-            if column.holds.items() <= trial.items():
-                places.setdefault((row, column.name), []).append(trial)
+        if table is own or row in table.labeled_rows():
+            for name in table.results:
+                if table.columns[name].holds.items() <= trial.items():
+                    places.setdefault((row, name), []).append(trial)
     return places
 
 
@@ -164,8 +147,8 @@ def _cell(trials, metric):
         return statistics.best(trials, metric)
     # The last step as the paper prints it, also where training diverged.
     lines = [f"loss={t['last_loss']:.5f}, step={t['last_step']}" for t in trials]
-    value = {"value": "; ".join(lines), "spread": None, "n": len(lines)}
-    return value | {"status": "run"} | statistics.tried(trials)
+    told = statistics.cell(statistics.Choice({}, "run", [], 1), trials, metric)
+    return told | {"value": "; ".join(lines), "n": len(lines)}
 
 
 def _peak(setting, trials):

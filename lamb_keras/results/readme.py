@@ -4,15 +4,12 @@ Scales that fit everyone's machine have their verdicts there. The figure is of t
 of them: the one whose data are of the paper's kind, where that has been run.
 """
 
-import hashlib
-import io
 import re
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
-from lamb_keras.results import claims, evidence, html, sections
+from lamb_keras.results import claims, html, sections
 from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic, scraps
 
@@ -26,8 +23,10 @@ FIGURE = "claims.png"
 def update(path: Path, outputs: Path) -> bool:
     """Puts the claims between their marks in a README; whether anything changed.
 
-    The figure is written beside the trials of which it is, unless it is there already.
+    The figure, which the text tells in words, is drawn again when the text changes.
     """
+    from lamb_keras.results.figures import batches
+
     text = path.read_text(encoding="utf-8")
     if not BLOCK.search(text):
         raise ReportError(
@@ -36,98 +35,40 @@ def update(path: Path, outputs: Path) -> bool:
         )
     found = trials(outputs)
     changed = BLOCK.sub(lambda _: block(found), text)
-    if changed != text:
+    renew = changed != text
+    for scale, of_scale in [*found.items()][-1:]:
+        drawn, figure = batches.points(of_scale), outputs / scale / FIGURE
+        if drawn and (renew or not figure.exists()):
+            atomic.write_bytes(figure, scraps.png(batches.over_batches(drawn)))
+            renew = True
+    if renew:
         atomic.write(path, changed)
-    return _update_figure(found, outputs) or changed != text
+    return renew
 
 
 def block(found: dict[str, pd.DataFrame]) -> str:
     """The text between the marks, of the trials of each scale."""
+    from lamb_keras.results.figures import batches
+
     if not found:
         return "No claim has been tested yet.\n"
     scales = []
     for name, of_scale in found.items():
         verdicts = sections.by_claim(claims.verdicts(of_scale), name)
-        counts = Counter(told["verdict"] for told in verdicts.values())
-        scales.append(
-            {
-                "name": name,
-                "data": of_scale.dataset.dropna().unique(),
-                "verdicts": verdicts,
-                "counts": {v: counts[v] for v in evidence.VERDICTS if counts[v]},
-            }
-        )
-    drawn = points(of_scale)
+        about = {"name": name, "data": of_scale.dataset.dropna().unique()}
+        about |= {"verdicts": verdicts, "counts": sections.counts(verdicts)}
+        scales.append(about)
+    drawn = batches.points(of_scale)
     return html.render(
         "readme.md",
         scales=scales,
         claims=claims.claims(),
         figure=drawn and f"outputs/{name}/{FIGURE}",
-        alt=_in_words(drawn),
+        alt=batches.in_words(drawn),
     )
-
-
-def drawn_of(png: bytes) -> str | None:
-    """The mark of the points that a figure was drawn of; None of any other picture."""
-    from PIL import Image
-
-    return Image.open(io.BytesIO(png)).info.get("points") if png else None
-
-
-def _update_figure(found, outputs):
-    for name, of_scale in list(found.items())[-1:]:
-        file, drawn = outputs / name / FIGURE, points(of_scale)
-        known = file.exists() and drawn_of(file.read_bytes()) == mark(drawn)
-        if drawn and not known:
-            atomic.write_bytes(file, _png(drawn))
-            return True
-    return False
-
-
-def mark(points) -> str:
-    """What tells these points from others, to six digits."""
-    shown = [[f"{x:.6g}" if type(x) is float else x for x in point] for point in points]
-    return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 
 def trials(outputs: Path) -> dict[str, pd.DataFrame]:
     """The committed trials of each scale that the README shows."""
     files = {scale: outputs / scale / "trials.csv" for scale in SCALES}
     return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
-
-
-def points(trials: pd.DataFrame) -> list:
-    """The points of the figure; see `figures.batches`."""
-    from lamb_keras.results.figures import batches
-
-    return batches.points(trials)
-
-
-def _png(points):
-    from PIL import Image, PngImagePlugin
-
-    from lamb_keras.results.figures import over_batches
-
-    about, picture = PngImagePlugin.PngInfo(), io.BytesIO()
-    about.add_text("points", mark(points))
-    plain = Image.open(io.BytesIO(scraps.png(over_batches(points))))
-    plain.save(picture, "png", optimize=True, pnginfo=about)
-    return picture.getvalue()
-
-
-def _in_words(points):
-    """What the figure shows, for those who cannot see it."""
-    from lamb_keras.results.figures import batches
-
-    told = []
-    for number, (title, metric, _) in enumerate(batches.PANELS):
-        own = [
-            f"{p.solver} at {p.batch_size:,} "
-            + (f"{p.mean:.3g}" if p.trained else "did not train")
-            + (f" ({p.low:.3g} to {p.high:.3g})" if p.trained and p.n > 1 else "")
-            for p in points
-            if p.panel == number
-        ]
-        if own:
-            told.append(f"{title}, {batches.LABELS[metric]}: {', '.join(own)}.")
-    return " ".join(told)

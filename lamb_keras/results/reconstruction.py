@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lamb_keras.results import evidence, paper, statistics, trials
 from lamb_keras.results.runs import Run
-from lamb_keras.results.statistics import is_finite
 from lamb_keras.store import atomic
 
 CSV_COLUMNS = (
@@ -52,39 +51,36 @@ class Result:
         return self.status in ("run", "diverged", UNTRAINED)
 
     @property
-    def measured(self) -> bool:
-        """Whether there is a number, or that it diverged, beside a published value."""
-        known = is_finite(self.ours) or self.status == "diverged"
-        return self.published is not None and known
-
-    @property
     def difference(self) -> float | None:
         """Ours minus published, where both are numbers."""
         both = self.ours, self.published
-        if all(isinstance(value, float | int) for value in both):
-            return self.ours - self.published
-        return None
+        numbers = all(isinstance(value, float | int) for value in both)
+        return self.ours - self.published if numbers else None
 
 
 def reconstruct(runs: Iterable[Run]) -> list[Result]:
     """Every cell of the 25 tables, in the paper's order, with our result.
 
-    A cell whose trials all ended no better than guessing (`evidence.failed_to_train`)
-    did not train, whatever value it has.
-
     A cell that several runs fill takes it from the run of its own table, else from
     the latest. A cell of a table whose run failed is "failed"; of one that no run
     filled, "not run". Cells that are the best of other tables come from the runs of
     these, and from nowhere else (`best_of`). Cells that the paper does not have, of a
-    solver added by hand, say, follow those of their table.
+    solver added by hand, say, follow those of their table. A cell whose trials all
+    ended no better than guessing did not train, whatever value it has.
     """
     runs = list(runs)
-    measured = _measured(runs)
-    for place, cell in best_of(runs).items():
-        measured[place] = _ours(cell) if cell else {}
-    failed = _failed_to_train(runs)
-    for place, ours in measured.items():
-        if ours.get("status") == "run" and _all_failed(place, ours, failed):
+    cells = [(run, cell) for run in runs for cell in run.scraps.get("cells", ())]
+    # The last one stands.
+    cells.sort(key=lambda each: (each[0].table == each[1]["table"], each[0].started))
+    measured = {
+        (cell["table"], cell["row"], cell["column"]): cell | _made_by(run)
+        for run, cell in cells
+    } | best_of(runs)
+    by_run = {run.name: _with_failures(run) for run in runs if run.trials}
+    for place, cell in measured.items():
+        measured[place] = ours = _ours(cell) if cell else {}
+        of_run = by_run.get(ours.get("run"), ())
+        if ours.get("status") == "run" and _all_failed(place, ours, of_run):
             ours["status"] = UNTRAINED
     lost = [run for run in runs if not run.succeeded]
     no_run = {run.table: {"status": "failed", "run": run.name} for run in lost}
@@ -106,19 +102,16 @@ def best_of(runs: Iterable[Run]) -> dict[tuple, dict | None]:
     None where one of the tables has no run that succeeded: the best of a part is no
     result.
     """
-    latest = {
-        run.table: run
-        for run in sorted(runs, key=lambda run: run.started)
-        if run.succeeded and run.trials
-    }
+    started = sorted(runs, key=lambda run: run.started)
+    latest = {run.table: run for run in started if run.trials}
     return {
-        (table.number, row, column): _best(sources, latest, table.column(column).metric)
+        (table.number, row, column): _best(sources, latest, table.columns[column])
         for table in paper.tables().values()
         for (row, column), sources in table.best_of.items()
     }
 
 
-def _best(sources, runs, metric):
+def _best(sources, runs, column):
     # Of further solvers and forms, which someone tried besides, no table is made.
     trials = [
         trial | {"table": number}
@@ -130,10 +123,10 @@ def _best(sources, runs, metric):
     if not trials or not set(sources) <= set(runs):
         return None
     number = statistics.choose(trials, tuned=TUNED).setting["table"]
-    found = statistics.best(trials, metric, tuned=TUNED)
+    found = statistics.best(trials, column.metric, tuned=TUNED)
     # The choice names its table even where there was only one to choose from.
-    chosen = {"table": number} | found["chosen"]
-    return found | {"chosen": chosen} | _made_by(runs[number])
+    found["chosen"] = {"table": number} | found["chosen"]
+    return found | _made_by(runs[number])
 
 
 def table_status(results: Sequence[Result]) -> str:
@@ -154,74 +147,17 @@ def write_csv(results: Iterable[Result], path: Path) -> Path:
     Numbers are written so that they read back equal; what is not known is empty. A
     line whose values are those of the file that was there keeps its commit and date:
     they tell since when the result has been what it is.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "results.csv"
-        >>> print(write_csv(reconstruct([])[:1], path).read_text().strip())
-        table,row,column,published,ours,spread,n,status,dataset,run,commit,date
-        1,"Baseline, 512",f1_dev,90.395,,,,not run,,,,
     """
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    *values, _, _ = CSV_COLUMNS
-    since = {
-        tuple(line[: len(values)]): line for line in csv.reader(io.StringIO(before))
-    }
+    since = {tuple(line[:-2]): line[-2:] for line in csv.reader(io.StringIO(before))}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for result in results:
-        line = [getattr(result, column) for column in CSV_COLUMNS]
-        line = ["" if value is None else str(value) for value in line]
-        same = since.get(tuple(line[: len(values)]), [])
-        writer.writerow(same if len(same) == len(line) else line)
+        values = (getattr(result, column) for column in CSV_COLUMNS)
+        *line, commit, date = ("" if v is None else str(v) for v in values)
+        writer.writerow([*line, *since.get(tuple(line), (commit, date))])
     return atomic.write(path, text.getvalue())
-
-
-def _measured(runs):
-    """What the succeeded runs say of each cell, by (table, row, column)."""
-    done = (run for run in runs if run.succeeded)
-    cells = [(run, cell) for run in done for cell in run.scraps.get("cells", ())]
-    # The last one stands.
-    cells.sort(key=lambda each: (each[0].table == each[1]["table"], each[0].started))
-    measured = {}
-    for run, cell in cells:
-        place = cell["table"], cell["row"], cell["column"]
-        measured[place] = _ours(cell | _made_by(run))
-    return measured
-
-
-def _failed_to_train(runs):
-    """The trials of each run by its name, each with whether it came to nothing."""
-    return {
-        run.name: [
-            trial | {"failed": lost}
-            for trial, lost in zip(
-                run.trials, evidence.failed_to_train(trials.frame([run])), strict=True
-            )
-        ]
-        for run in runs
-        if run.succeeded and run.trials
-    }
-
-
-def _all_failed(place, ours, failed):
-    """Whether every trial that a cell is made of came to nothing."""
-    number, row, column = place
-    table = paper.tables()[number]
-    if row not in table.labeled_rows() or table.column(column).metric == "minutes":
-        return False
-    called = {name: solver for solver, name in table.solver_rows.items()}
-    solver = {"solver": called.get(row, table.entry(row, column))}
-    numbers = solver | table.numbers_of(row, column) | ours.get("chosen", {})
-    numbers.pop("table", None)
-    group = [
-        trial["failed"]
-        for trial in statistics.of_first_form(failed.get(ours["run"], ()))
-        if all(trial.get(name) == value for name, value in numbers.items())
-        and trial.get("rewarmup") is not False
-    ]
-    return bool(group) and all(group)
 
 
 def _made_by(run):
@@ -233,3 +169,26 @@ def _ours(cell):
     """What a run's cell says of a `Result`."""
     known = {each.name for each in fields(Result)} - {*paper.Cell._fields}
     return {"ours": cell["value"]} | {n: cell[n] for n in known if n in cell}
+
+
+def _with_failures(run):
+    """The trials of a run, each with whether it came to nothing."""
+    failed = evidence.failed_to_train(trials.frame([run]))
+    return [t | {"failed": lost} for t, lost in zip(run.trials, failed, strict=True)]
+
+
+def _all_failed(place, ours, trials):
+    """Whether every trial that a cell is made of came to nothing."""
+    number, row, column = place
+    table = paper.tables()[number]
+    if row not in table.labeled_rows() or table.columns[column].metric == "minutes":
+        return False
+    numbers = table.numbers_of(row, column) | ours.get("chosen", {})
+    numbers.pop("table", None)
+    group = [
+        trial["failed"]
+        for trial in statistics.of_first_form(trials)
+        if all(trial.get(name) == value for name, value in numbers.items())
+        and trial.get("rewarmup") is not False
+    ]
+    return bool(group) and all(group)

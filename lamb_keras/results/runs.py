@@ -64,10 +64,10 @@ class Run:
         """
         experiment = paper.experiments().get(self.notebook)
         # As parameters write names: "CIFAR-10" is "cifar10".
-        used, plain = self.dataset.get("name"), str.maketrans("", "", "-")
+        used = str(self.dataset.get("name") or "").lower().replace("-", "")
         if used and experiment:
-            own = experiment.data.lower().translate(plain), *experiment.datasets
-            if used.lower().translate(plain) not in own:
+            own = experiment.data.lower().replace("-", ""), *experiment.datasets
+            if used not in own:
                 return experiment.data
         return self.dataset.get("stands_in_for")
 

@@ -1,27 +1,11 @@
 """How a scale was made: the sizes of the paper's training and of ours, the rates."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import yaml
-
-from lamb_keras.results import paper, statistics
+from lamb_keras.results import paper
 from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
-
-
-@functools.cache
-def decisions() -> dict[str, list[dict]]:
-    """What the paper leaves open, and what was chosen after looking at results.
-
-    Example:
-        >>> sorted(decisions())
-        ['after_looking', 'left_open']
-    """
-    text = Path(__file__).with_name("decisions.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
 
 
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
@@ -31,38 +15,28 @@ def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     paper's and ours, and `notes` what else there is to say. What a run did not record
     is None or a dash.
     """
-    images, bert = [], []
+    rows = [], []
     for run in found:
         if run.succeeded:
             known = paper.experiments().get(run.notebook, paper.Experiment(""))
             sizes, notes = (_two_stages if known.sizes else _images)(run, known)
-            row = {
-                "run": run,
-                "rates": _rates(run),
-                "data": (known.data, run.dataset.get("title")),
-                "sizes": sizes,
-                "notes": notes,
-            }
-            (bert if known.sizes else images).append(row)
-    return images, bert
-
-
-def multipliers(run: Run) -> dict[str, float]:
-    """What the published learning rate of each solver of a run was multiplied by."""
-    given = run.parameters.get("learning_rate_multiplier") or 1.0
-    solvers = run.parameters.get("solvers") or ()
-    if isinstance(given, Mapping):
-        return {solver: given.get(solver, 1.0) for solver in solvers}
-    return dict.fromkeys(solvers, given)
+            row = {"run": run, "rates": _rates(run), "sizes": sizes, "notes": notes}
+            row["data"] = known.data, run.dataset.get("title")
+            rows[bool(known.sizes)].append(row)
+    return rows
 
 
 def _rates(run):
     """What a run's published rates were multiplied by, in words."""
-    told = statistics.grouped(multipliers(run).items(), lambda each: each[1])
-    words = {f"× {used:.4g}": [name for name, _ in each] for used, each in told.items()}
-    if len(words) < 2:
-        return next(iter(words), "–")
-    return "; ".join(f"{', '.join(names)} {used}" for used, names in words.items())
+    given = run.parameters.get("learning_rate_multiplier") or 1.0
+    solvers = run.parameters.get("solvers") or ()
+    told = {}
+    for solver in solvers:
+        used = given.get(solver, 1.0) if isinstance(given, Mapping) else given
+        told.setdefault(f"× {used:.4g}", []).append(solver)
+    if len(told) < 2:
+        return next(iter(told), "–")
+    return "; ".join(f"{', '.join(names)} {used}" for used, names in told.items())
 
 
 def _images(run, known):
@@ -72,33 +46,23 @@ def _images(run, known):
     images = (epochs or 0) * (known.images or 0)
     published = [math.ceil(images / row["batch_size"]) or None for row in steps]
     sizes = {
-        "images a step": (
-            [row["batch_size"] for row in steps],
-            [row["images_per_step"] for row in steps],
-        ),
+        "images a step": [
+            [row[name] for row in steps] for name in ("batch_size", "images_per_step")
+        ],
         "steps": (published, [row["steps"] for row in steps]),
         "epochs": (epochs, epochs and epochs / (divisor or 1)),
         "width": (known.width, run.parameters.get("width")),
     }
+    told = [row for row in steps if row.get("published_steps")]
+    factors = [row["published_steps"] / row["steps"] for row in told]
     per_step = any(t.get("weight_decay_form") == "per_step" for t in run.trials)
-    factors = [
-        row["published_steps"] / row["steps"]
-        for row in steps
-        if row.get("published_steps") and per_step
-    ]
-    warmup = _warmup(steps, run.parameters.get("solvers") or [])
-    decay = f"× {span(factors)}" if factors else "–"
-    return sizes, {"warm-up": warmup, "decay a step": decay}
-
-
-def _warmup(steps, solvers):
-    """The part of our training with a rising rate; solvers with + have Goyal's."""
-    plain = [solver for solver in solvers if not solver.endswith("+")]
-    words = ["Goyal’s"] if len(plain) < len(solvers) else []
-    fractions = [row["warmup_steps"] / row["steps"] for row in steps if plain]
-    if fractions or not words:
-        words.append(percent(fractions))
-    return ", ".join(words)
+    decay = f"× {span(factors)}" if factors and per_step else "–"
+    # Solvers with + have Goyal's warm-up.
+    goyals = {solver.endswith("+") for solver in run.parameters.get("solvers") or ()}
+    warmup = ["Goyal’s"] if True in goyals else []
+    if steps and goyals != {True} or not warmup:
+        warmup.append(percent([row["warmup_steps"] / row["steps"] for row in steps]))
+    return sizes, {"warm-up": ", ".join(warmup), "decay a step": decay}
 
 
 def _two_stages(run, known):
@@ -117,8 +81,5 @@ def _two_stages(run, known):
     for name, size in known.sizes.items():
         heading = name.replace("sequence_lengths", "tokens of a sequence")
         sizes[heading] = size, parameters.get(name)
-    second = [row["second_stage_steps"] / row["steps"] for row in steps]
-    return sizes, {
-        "second stage": percent(second),
-        "warm-up steps": span(each("warmup_steps")),
-    }
+    second = percent([row["second_stage_steps"] / row["steps"] for row in steps])
+    return sizes, {"second stage": second, "warm-up steps": span(each("warmup_steps"))}

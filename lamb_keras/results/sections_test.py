@@ -13,7 +13,6 @@ from lamb_keras.results import (
     paper,
     reconstruction,
     runs,
-    scale_rule,
     sections,
     trials,
 )
@@ -242,7 +241,7 @@ def test_what_rates_were_multiplied_by_is_told(imitated, table, used, told):
 
 
 def test_choices_made_after_looking_are_told_where_they_were_made():
-    choices = scale_rule.decisions()["after_looking"]
+    choices = paper.read("decisions.yaml")["after_looking"]
     for scale in ("laptop", "paper"):
         text = text_of(sections.scale_rule([], scale))
         for choice in choices:
@@ -252,7 +251,9 @@ def test_choices_made_after_looking_are_told_where_they_were_made():
 
 
 def test_every_decision_names_tables_of_the_paper():
-    for each in (each for kind in scale_rule.decisions().values() for each in kind):
+    for each in (
+        each for kind in paper.read("decisions.yaml").values() for each in kind
+    ):
         assert set(each["tables"]) <= set(paper.tables())
         assert html.listed(each["tables"])
 

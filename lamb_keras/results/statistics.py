@@ -9,6 +9,7 @@ and what the choice is worth is told by them alone.
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -17,13 +18,8 @@ from lamb_keras.results import paper
 # What tells one setting of a solver from another. Of equally good settings, the one
 # whose first number here is smaller is chosen, then the next.
 SETTING = (
-    "learning_rate",
-    "weight_decay",
-    "l2_regularization",
-    "batch_size",
-    "weight_decay_form",
-    "warmup_fraction",
-    "rewarmup",
+    *("learning_rate", "weight_decay", "l2_regularization", "batch_size"),
+    *("weight_decay_form", "warmup_fraction", "rewarmup"),
 )
 # At chance is what gets less than this many times what guessing does.
 CHANCE_BAND = 2
@@ -52,9 +48,8 @@ def grouped(rows: Iterable, key: str | Callable) -> dict:
     """The rows of each value of a key (a name, or a function), in their order."""
     groups = {}
     for row in rows:
-        groups.setdefault(row[key] if isinstance(key, str) else key(row), []).append(
-            row
-        )
+        group = row[key] if isinstance(key, str) else key(row)
+        groups.setdefault(group, []).append(row)
     return groups
 
 
@@ -123,19 +118,16 @@ def choose(
     speaking = fresh if fresh and len(settings) > 1 else of_best
     finished = [trial for trial in speaking if _finished(trial, by)]
     failed = all(trial["outcome"] == "failed" for trial in trials)
-    return Choice(
-        dict(zip(tuned, best, strict=True)),
-        "run" if finished else "failed" if failed else "diverged",
-        finished,
-        len(settings),
-    )
+    status = "run" if finished else "failed" if failed else "diverged"
+    setting = dict(zip(tuned, best, strict=True))
+    return Choice(setting, status, finished, len(settings))
 
 
 def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str, dict]:
     """The best setting of each solver: the solver and all that tells settings apart."""
     return {
         solver: {"solver": solver, **choose(group, by).setting}
-        for solver, group in _by_solver(trials).items()
+        for solver, group in grouped(of_first_form(trials), "solver").items()
     }
 
 
@@ -146,8 +138,8 @@ def of_sweep(trials: Sequence[dict]) -> list[dict]:
 
 def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
     """The trials of each form of weight decay, in the order in which the forms come."""
-    with_form = [trial for trial in trials if trial.get("weight_decay_form")]
-    return grouped(with_form, "weight_decay_form")
+    forms = grouped(trials, lambda trial: trial.get("weight_decay_form"))
+    return {form: group for form, group in forms.items() if form}
 
 
 def of_first_form(trials: Sequence[dict]) -> list[dict]:
@@ -167,11 +159,9 @@ def cells(
 
     In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
     in `column` (by default the table's first). In a table whose rows are settings, one
-    a setting and result column, with nothing to choose or to confirm; trials of a
-    setting or solver that the paper has no row for have rows of their own, named by
-    what is different.
-
-    Where no trial finished, a cell's value is None and its status "diverged".
+    a setting and result column, with nothing to choose or to confirm; what the paper
+    has no row for has one of its own, named by what is different. Where no trial
+    finished, a cell's value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -186,7 +176,7 @@ def cells(
     if published.solver:
         return _rows(trials, published)
     made = []
-    for solver, group in _by_solver(trials).items():
+    for solver, group in grouped(of_first_form(trials), "solver").items():
         row = published.solver_rows.get(solver, solver)
         place = {"table": table, "row": row, "column": column or published.results[0]}
         made.append(place | best(group, metric, by))
@@ -211,21 +201,22 @@ def best(
         for name, value in choice.setting.items()
         if name == "learning_rate" or len({trial.get(name) for trial in trials}) > 1
     }
-    return _cell(choice, trials, metric) | {"chosen": told}
+    return cell(choice, trials, metric) | {"chosen": told}
 
 
-def tried(trials: Sequence[dict], settings: int = 1) -> dict:
-    """What a cell says of the trials that it took."""
-    diverged = sum(trial["outcome"] == "diverged" for trial in trials)
-    of_it = {"chosen": {}, "settings_tried": settings, "trials": len(trials)}
-    return of_it | {"diverged": diverged}
-
-
-def _cell(choice, trials, metric):
+def cell(choice: Choice, trials: Sequence[dict], metric: str) -> dict:
+    """What a cell says of a metric of the chosen trials, and of all that were tried."""
     values = [trial[metric] for trial in choice.trials]
-    value = {"value": mean(values) if values else None, "spread": spread(values)}
-    value |= {"n": len(values), "status": choice.status}
-    return value | tried(trials, choice.settings_tried)
+    return {
+        "value": mean(values) if values else None,
+        "spread": spread(values),
+        "n": len(values),
+        "status": choice.status,
+        "chosen": {},
+        "settings_tried": choice.settings_tried,
+        "trials": len(trials),
+        "diverged": sum(trial["outcome"] == "diverged" for trial in trials),
+    }
 
 
 def _rows(trials, published):
@@ -233,15 +224,15 @@ def _rows(trials, published):
     trials = of_sweep(of_first_form(trials))
     first = {trial["solver"]: trial for trial in reversed(trials)}
     groups = grouped(trials, lambda trial: _row(trial, first, published))
+    made = []
     for row, group in groups.items():
         _check_seeds(group, f"table {published.number}, row {row}")
-    return [
-        {"table": published.number, "row": row, "column": column.name}
-        | _cell(choose(group, column.metric, tuned=()), group, column.metric)
-        | {"settings": len(groups)}
-        for row, group in groups.items()
-        for column in map(published.column, published.results)
-    ]
+        for name in published.results:
+            place = {"table": published.number, "row": row, "column": name}
+            metric = published.columns[name].metric
+            of_it = cell(choose(group, metric, tuned=()), group, metric)
+            made.append(place | of_it | {"settings": len(groups)})
+    return made
 
 
 def _row(trial, first, published):
@@ -249,25 +240,21 @@ def _row(trial, first, published):
     solver, name = trial["solver"], published.label_of(trial)
     if solver != published.solver:
         name += f", {solver}"
-    keys = {published.column(key).field for key in published.keys}
+    keys = {published.columns[key].field for key in published.keys}
     for number in SETTING:
         if number not in keys and trial.get(number) != first[solver].get(number):
             name += f", {number.replace('_', ' ')} {trial[number]}"
     return name
 
 
-def _by_solver(trials):
-    return grouped(of_first_form(trials), "solver")
-
-
 def _check_seeds(trials, what):
     # A pre-training that was fine-tuned several times is as many trials.
-    seeds = [(trial["seed"], trial.get("finetuning_seed")) for trial in trials]
-    if len(set(seeds)) < len(seeds):
-        twice, finetuning = next(each for each in seeds if seeds.count(each) > 1)
+    seeds = Counter((trial["seed"], trial.get("finetuning_seed")) for trial in trials)
+    (seed, finetuning), times = seeds.most_common(1)[0]
+    if times > 1:
         finetuned = "" if finetuning is None else f" and finetuning_seed {finetuning}"
         raise ValueError(
-            f"two trials have {what} and seed {twice}{finetuned}; expected one, so "
+            f"two trials have {what} and seed {seed}{finetuned}; expected one, so "
             "name whatever tells them apart in `tuned`."
         )
 

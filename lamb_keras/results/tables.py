@@ -10,7 +10,6 @@ from lamb_keras.results import (
     descriptions,
     paper,
     reconstruction,
-    scale_rule,
     statistics,
 )
 from lamb_keras.results.html import Html, render
@@ -45,17 +44,15 @@ def tables(
         links=links,
         claims=claims.claims(),
         verdicts=told,
-        left_open=scale_rule.decisions()["left_open"],
+        left_open=paper.read("decisions.yaml")["left_open"],
     )
 
 
 def figures_of(number: int) -> tuple[str, ...]:
     """The names of the figures that stand with a table, and not with its run again."""
-    table = paper.tables().get(number)
-    if table is None:
-        return ()  # a run may name a table that is none
-    of_settings = ("sweep", "weight_decay_forms") if table.solver else ()
-    return ("f1_by_batch", *of_settings)
+    table = paper.tables().get(number)  # a run may name a table that is none
+    of_settings = ("sweep", "weight_decay_forms") if table and table.solver else ()
+    return ("f1_by_batch", *of_settings) if table else ()
 
 
 def _section(table, cells, found):
@@ -85,36 +82,33 @@ def _section(table, cells, found):
 
 
 def _lines(table, cells):
-    """Each cell with the row of the paper that it stands in, and its plot."""
-    rows = table.labeled_rows()
+    """Each cell with the row of the paper that it stands in, and its plot.
+
+    A plot is where values lie between the least and the greatest of their column, in
+    per cent: "published", "ours", and "from" and "to", an end each of its spread.
+    """
+    rows, values = table.labeled_rows(), [_values(cell) for cell in cells]
+    of_column = {name: [] for name in table.results}
+    for cell, own in zip(cells, values, strict=True):
+        of_column[cell.column] += own.values()
+
+    def place(value, column):
+        low, high = min(of_column[column]), max(of_column[column])
+        return round(3 + 94 * (value - low) / (high - low), 2) if high > low else 50.0
+
     return [
         {
             "cell": cell,
-            "column": table.column(cell.column),
+            "column": table.columns[cell.column],
             "row": rows.get(cell.row, {table.keys[0]: cell.row}),
-            "plot": _plot(cell, [c for c in cells if c.column == cell.column]),
+            "plot": {name: place(value, cell.column) for name, value in own.items()},
         }
-        for cell in cells
+        for cell, own in zip(cells, values, strict=True)
     ]
 
 
-def _plot(cell, column):
-    """Where a cell's values lie between the least and the greatest of its column.
-
-    In per cent: "published", "ours", and "from" and "to", an end each of its spread.
-    """
-    every = [value for other in column for value in _values(other).values()]
-    low, width = min(every, default=0), max(every, default=0) - min(every, default=0)
-    return {
-        name: round(3 + 94 * (value - low) / width, 2) if width else 50.0
-        for name, value in _values(cell).items()
-    }
-
-
 def _values(cell):
-    values = {}
-    if is_finite(cell.published):
-        values["published"] = cell.published
+    values = {"published": cell.published} if is_finite(cell.published) else {}
     if is_finite(cell.ours):
         spread = cell.spread if is_finite(cell.spread) else 0
         values |= {"ours": cell.ours}
@@ -127,25 +121,22 @@ def _forms(table, own):
     with_forms = ((run, statistics.by_form(run.trials)) for run in own if table.solver)
     run, trials = next((each for each in with_forms if len(each[1]) > 1), (None, {}))
     results = {}
-    for form in trials:
-        cells = statistics.cells(trials[form], table.number)
-        of_it = {"cells": cells, "trials": trials[form]}
+    for form, of_form in trials.items():
+        of_it = {"cells": statistics.cells(of_form, table.number), "trials": of_form}
         alone = replace(run, scraps=run.scraps | of_it)
         rebuilt = reconstruction.by_table(reconstruction.reconstruct([alone]))
         results[form] = {r.row: r for r in rebuilt[table.number] if r.run}
-    if not results:
-        return None
-    rows = [
-        (row, [of_form.get(label) for of_form in results.values()])
-        for label, row in table.labeled_rows().items()
-    ]
-    _, *others = results.items()  # what the first gives is the table itself
-    return {
+    return results and {
         "names": list(trials),
-        "column": table.column(table.results[0]),
-        "rows": [(row, cells) for row, cells in rows if any(cells)],
+        "column": table.columns[table.results[0]],
+        "rows": [
+            (row, [of_form.get(label) for of_form in results.values()])
+            for label, row in table.labeled_rows().items()
+            if any(label in of_form for of_form in results.values())
+        ],
+        # What the first form gives is the table itself.
         "sentences": [
-            (form, descriptions.sentences(table, [*of_form.values()]))
-            for form, of_form in others
+            (form, descriptions.sentences(table, [*results[form].values()]))
+            for form in [*trials][1:]
         ],
     }

@@ -28,14 +28,6 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
 
     Of BERT a row is a fine-tuning of a pre-training. What a trial does not have is
     None. `confirmation` tells the seeds that had no say in the choice of a setting.
-
-    Example:
-        >>> trials = [{"solver": "lamb", "seed": 0, "test_accuracy": 0.5}]
-        >>> run = Run("table07/lenet_mnist", Path(), "succeeded", "lenet_mnist", 7,
-        ...           "laptop", scraps={"trials": trials})
-        >>> frame([run])[["table", "solver", "confirmation", "test_accuracy"]]
-           table solver  confirmation  test_accuracy
-        0      7   lamb         False            0.5
     """
     rows = [
         {name: trial.get(name) for name in OF_TRIALS}

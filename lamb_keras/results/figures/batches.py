@@ -41,28 +41,19 @@ def points(trials: pd.DataFrame) -> list[Point]:
     is taken, and its mean is that of the seeds that had no say in the choice, if there
     are any. Fine-tunings of one pre-training are averaged: they are no further seeds.
     Mixed batches are left out.
-
-    Example:
-        >>> trials = pd.DataFrame(
-        ...     {"table": 5, "solver": "lamb", "batch_size": 512, "learning_rate": 0.04,
-        ...      "seed": seed, "outcome": "finished", "classes": 10,
-        ...      "validation_accuracy": 0.9, "test_accuracy": accuracy}
-        ...     for seed, accuracy in enumerate([0.9, 0.92]))
-        >>> (point,) = points(trials)
-        >>> point.solver, round(point.mean, 3), point.n, point.trained
-        ('lamb', 0.91, 2, True)
     """
     trials = trials.assign(failed=evidence.failed_to_train(trials))
     trials["batch"] = pd.to_numeric(trials.batch_size, errors="coerce")
     trials = trials[trials.batch.notna() & ~_tuned_lamb(trials)]
-    made = []
-    for number, (_, metric, tables) in enumerate(PANELS):
-        rows = trials[trials.table.isin(tables)]
-        for (solver, batch), group in rows.groupby(["solver", "batch"]):
-            made.append(_point(group, number, metric, solver, int(batch)))
+    made = [
+        _point(group, number, metric, solver, int(batch))
+        for number, (_, metric, tables) in enumerate(PANELS)
+        for (solver, batch), group in trials[trials.table.isin(tables)].groupby(
+            ["solver", "batch"]
+        )
+    ]
     order = [name for solver in style.SOLVERS for name in (solver, f"{solver}+")]
-    made.sort(key=lambda point: (point.panel, order.index(point.solver), point[2]))
-    return made
+    return sorted(made, key=lambda p: (p.panel, order.index(p.solver), p.batch_size))
 
 
 def _tuned_lamb(trials):
@@ -81,6 +72,22 @@ def _point(group, panel, metric, solver, batch):
     reach = float(stats.sem(values) * stats.t.isf(0.025, n - 1)) if n > 1 else np.nan
     trained = bool(n) and not rows.failed.all()
     return Point(panel, solver, batch, mean, mean - reach, mean + reach, n, trained)
+
+
+def in_words(points: Sequence[Point]) -> str:
+    """What the figure shows, for those who cannot see it."""
+    told = []
+    for number, (title, metric, _) in enumerate(PANELS):
+        own = [
+            f"{p.solver} at {p.batch_size:,} "
+            + (f"{p.mean:.3g}" if p.trained else "did not train")
+            + (f" ({p.low:.3g} to {p.high:.3g})" if p.trained and p.n > 1 else "")
+            for p in points
+            if p.panel == number
+        ]
+        if own:
+            told.append(f"{title}, {LABELS[metric]}: {', '.join(own)}.")
+    return " ".join(told)
 
 
 @style.figure

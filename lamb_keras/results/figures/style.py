@@ -104,11 +104,13 @@ def varying(rows: pd.DataFrame) -> list[str]:
 def names(rows: pd.DataFrame, numbers) -> list[str]:
     """A name of each row, of its solver and these numbers: "lars, batch 1,024"."""
     shown = [name for name in NUMBERS if name in numbers and name in rows]
-    made = []
-    for _, row in rows.iterrows():
-        numbers = (f"{NUMBERS[n]} {written(row[n])}" for n in shown if pd.notna(row[n]))
-        made.append(", ".join([row.solver, *numbers]))
-    return made
+    return [
+        ", ".join(
+            [row["solver"]]
+            + [f"{NUMBERS[n]} {written(row[n])}" for n in shown if pd.notna(row[n])]
+        )
+        for row in rows.to_dict("records")
+    ]
 
 
 def mean(axes, frame, x: str, y: str, band: str | None = None, **properties) -> None:
@@ -123,14 +125,13 @@ def mean(axes, frame, x: str, y: str, band: str | None = None, **properties) -> 
     middle = groups.median() if band == "range" else groups.mean()
     # A curve of one point has no line.
     axes.plot(middle, **properties | {"marker": "o" if len(middle) == 1 else None})
-    shaded = {"color": properties["color"], "alpha": 0.15, "linewidth": 0}
-    if band == "spread":
+    if band:
         spread = groups.std().fillna(0)
         # A logarithmic axis has no room below zero.
-        low = np.maximum(middle - spread, middle / 10)
-        axes.fill_between(middle.index, low, middle + spread, **shaded)
-    elif band == "range":
-        axes.fill_between(middle.index, groups.min(), groups.max(), **shaded)
+        ends = np.maximum(middle - spread, middle / 10), middle + spread
+        ends = (groups.min(), groups.max()) if band == "range" else ends
+        shaded = {"color": properties["color"], "alpha": 0.15, "linewidth": 0}
+        axes.fill_between(middle.index, *ends, **shaded)
     for _, seed in frame.groupby("seed") if "seed" in frame else ():
         alive = finite[seed.index]
         if alive.any() and not alive.all():
@@ -155,9 +156,9 @@ def log_axis(axis, values) -> None:
     values = values[values > 0]
     if len(values) == 0:
         axis.set_ticks([])
-        place = {"transform": axis.axes.transAxes, "ha": "center", "color": ALARM}
         words = "diverged before there was anything to show"
-        axis.axes.text(0.5, 0.5, words, **place)
+        place = axis.axes.transAxes
+        axis.axes.text(0.5, 0.5, words, transform=place, ha="center", color=ALARM)
         return
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     decades = np.log10(values.max() / values.min())

@@ -123,7 +123,7 @@ def f1_by_batch(trials, table: int):
 def _ours(trials, table):
     """Our points: one a trial and metric, NaN where it diverged."""
     own = [trial for trial in trials if trial["solver"] == table.solver] or trials
-    held = {table.column(name).metric for name in table.results}
+    held = {table.columns[name].metric for name in table.results}
     rows = pd.DataFrame(
         trial | {"value": trial.get(metric), "metric": label, "extra": False}
         for metric, label in METRICS.items()
@@ -135,14 +135,13 @@ def _ours(trials, table):
 
 def _theirs(table):
     """The paper's points, NaN where it prints "diverged"."""
-    metrics = {name: table.column(name).metric for name in table.results}
     return pd.DataFrame(
         table.numbers_of(cell.row, cell.column)
         | {"value": pd.to_numeric(cell.published, errors="coerce")}
         | {"metric": label, "extra": cell.extra}
         for metric, label in METRICS.items()
         for cell in table.cells()
-        if metrics[cell.column] == metric
+        if table.columns[cell.column].metric == metric
     )
 
 
@@ -216,7 +215,7 @@ def _draw(axes, points, properties):
 
 def _by_solver(trials, published):
     """A table of solvers: on each solver's line ours and the paper's."""
-    column = published.column(published.results[0])
+    column = published.columns[published.results[0]]
     theirs = {c.row: c.published for c in published.cells() if c.column == column.name}
     rows = pd.DataFrame(statistics.cells(trials, published.number))[::-1]
     rows = rows.astype({"value": float, "spread": float}).reset_index(drop=True)

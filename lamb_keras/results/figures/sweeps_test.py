@@ -136,7 +136,7 @@ def test_the_sweep_of_table_5_is_over_batches_with_both_metrics(imitated_table):
 def test_a_table_of_solvers_has_a_line_a_solver(imitated_table):
     (axes,) = figures.sweep(imitated_table(3), 3, classes=10).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["lamb\n1 setting", "momentum\n1 setting"]
+    assert names == ["lamb\n1 setting", "momentum\nbest of 8"]
     lost = [trial("lamb", 0.01, 0, None, "diverged", validation_accuracy=None)]
     (axes,) = figures.sweep(lost, 3, classes=10).axes
     assert "diverged" in [text.get_text() for text in axes.texts]
