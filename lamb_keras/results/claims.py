@@ -47,6 +47,19 @@ def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
     return frame.convert_dtypes()
 
 
+# Words for what is compared.
+METRICS = {
+    "f1": "F1",
+    "test_accuracy": "test accuracy",
+    "validation_loss": "held-out loss, the lower the better",
+}
+VALUES = {
+    "batch_size": "batch {}".format,
+    "learning_rate": "rate {:g}".format,
+    "rewarmup": {True: "with a second warm-up", False: "without one"}.get,
+}
+
+
 class _NoEvidence(Exception):
     """Why a claim is not tested here."""
 
@@ -106,7 +119,7 @@ def _judged(claim, trials):
         ]
     else:
         pairs = [(first, second) for second in others]
-    compared = [_compared(claim, trials, *pair) for pair in pairs]
+    compared = [_named(claim, *pair, _compared(claim, trials, *pair)) for pair in pairs]
     if not (compared := [each for each in compared if each]):
         raise _NoEvidence(f"nothing to compare over {over}")
     high = margin if claim["test"] == "alike" else np.inf
@@ -124,7 +137,10 @@ def matching(trials: pd.DataFrame, side: dict) -> pd.DataFrame:
 
 
 def _of(trials, side):
-    named = ", ".join(f"{name.replace('_', ' ')} {side[name]}" for name in side)
+    named = ", ".join(
+        f"{name.replace('_', ' ')} {' or '.join(map(str, np.atleast_1d(side[name])))}"
+        for name in side
+    )
     if (found := matching(trials, side)).empty:
         raise _NoEvidence(f"no trial of {named}")
     return found
@@ -176,6 +192,30 @@ def _compared(claim, trials, *sides):
     pool = trials[trials.table.isin(tables) & ~trials.failed]
     spreads = (_spread(pool[pool.solver == r.solver.iloc[0]], metric) for r in rows)
     return Means(first, second, *spreads)
+
+
+def _named(claim, first, second, compared):
+    """The comparison, with words for what is compared."""
+    if isinstance(compared, Pairs | Means | Failures):
+        sides = _told(first, second), _told(second, first)
+        compared.name = f"{METRICS[claim['metric']]}, {sides[0]} against {sides[1]}"
+        if "second" in claim and "over" in claim:
+            compared.name += f", {_value(first, claim['over'])}"
+    return compared
+
+
+def _told(side, other):
+    """The solver of a side, or what tells it from the other one if that is the same."""
+    solver = side.solver.iloc[0]
+    if solver != other.solver.iloc[0]:
+        return solver
+    names = [name for name in VALUES if name in side]
+    different = [n for n in names if _value(side, n) != _value(other, n)]
+    return ", ".join([solver, *(_value(side, name) for name in different)])
+
+
+def _value(side, name):
+    return VALUES[name](side[name].iloc[0])
 
 
 def _chosen(rows):

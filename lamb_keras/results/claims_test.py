@@ -220,3 +220,8 @@ def test_a_stranger_finds_the_same_verdicts_in_the_file():
     from_file = claims.verdicts(pd.read_csv(io.StringIO(text)))
     pd.testing.assert_frame_equal(from_file, from_runs)
     assert (from_runs.verdict == SUPPORTED).sum() >= 5
+
+
+def test_the_numbers_behind_a_verdict_say_what_is_compared():
+    why = verdict(5, around_the_rule([59, 60, 65])).why
+    assert why.startswith("F1, lamb, rate 0.005 against lamb, rate 0.01, batch 3")

@@ -33,6 +33,7 @@ class Pairs:
 
     why = None
     unit = "pairs"
+    name = ""  # of what is compared, for whoever reads
 
     def __init__(self, differences: Sequence[float]):
         self.differences = np.asarray(differences, float)
@@ -93,6 +94,7 @@ class Means:
     """
 
     unit = "seeds of each"
+    name = ""
 
     def __init__(self, first, second, of_first: Spread, of_second: Spread):
         self.n = min(len(first), len(second))
@@ -141,6 +143,7 @@ class Failures:
     """
 
     unit = "seeds of each"
+    name = ""
     sd = math.nan
 
     def __init__(self, failed: int, of: int, second_failed: int, second_of: int):

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lamb_keras.results.comparisons import ALPHA, Comparison, Failures
+from lamb_keras.results.comparisons import ALPHA, Comparison, Failures, Pairs
 from lamb_keras.results.statistics import CHANCE_BAND
 
 # With this chance the further seeds that are asked for decide a claim.
@@ -102,7 +102,7 @@ def judge(
     keeps a claim from being supported, and not from being contradicted by another one.
 
     Example:
-        >>> from lamb_keras.results.comparisons import Nothing, Pairs
+        >>> from lamb_keras.results.comparisons import Nothing
         >>> judge([Pairs([0.1, 0.2, 0.15, 0.12, 0.18, 0.11, 0.2])]).verdict
         'supported'
         >>> judge([Nothing("there is no trial of lamb")]).verdict
@@ -122,7 +122,8 @@ def judge(
         return Verdict(CONTRADICTED, *told)
     if all(inside <= ALPHA for inside, _ in chances):
         return Verdict(SUPPORTED, *told)
-    return Verdict(INCONCLUSIVE, *told, _more_seeds(worst, low, high))
+    more = _more_seeds(worst, low, high, len(comparisons))
+    return Verdict(INCONCLUSIVE, *told, more)
 
 
 def _chances(comparison, low, high):
@@ -140,21 +141,26 @@ def _slack(comparison, low, high):
 
 
 def _told(comparison):
+    name = f"{comparison.name}: " if comparison.name else ""
     if isinstance(comparison, Failures):
-        return comparison.words, comparison.n
+        return name + comparison.words, comparison.n
     estimate, (low, high) = comparison.estimate, comparison.interval()
     reach = f"{estimate:+.4g} ({low:+.4g} to {high:+.4g})"
-    words = f"{reach} over {comparison.n} {comparison.unit}"
+    words = f"{name}{reach} over {comparison.n} {comparison.unit}"
     return words, comparison.n, estimate, low, high
 
 
-def _more_seeds(comparison, low, high):
+def _more_seeds(comparison, low, high, comparisons):
     """How many further seeds would decide, if means and spread stay what they are."""
     slack, sd, n = _slack(comparison, low, high), comparison.sd, comparison.n
     if not slack or not sd > 0:
         return None
+    least = comparison.least
+    if slack < 0 and isinstance(comparison, Pairs):
+        # By Holm one of several is to contradict: so many signs it takes at least.
+        least = max(least, math.ceil(math.log2(comparisons / ALPHA)))
     z = stats.norm.isf(ALPHA) + stats.norm.isf(1 - POWER)
-    more = max(math.ceil((z * sd / slack) ** 2), comparison.least, n + 1) - n
+    more = max(math.ceil((z * sd / slack) ** 2), least, n + 1) - n
     return more if more <= SEEDS else None
 
 

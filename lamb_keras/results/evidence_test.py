@@ -219,3 +219,12 @@ def test_signs_are_flipped_as_scipy_does():
         (values,), np.mean, permutation_type="samples", alternative="greater"
     )
     assert Pairs(values).p_above(0) == pytest.approx(exact.pvalue)
+
+
+def test_seeds_are_asked_for_that_can_contradict_one_comparison_of_several():
+    behind = [Pairs([-0.10, -0.11, -0.12, -0.10, -0.11, -0.12])]
+    ahead = [Pairs([0.10, 0.11, 0.12, 0.10, 0.11, 0.12])] * 3
+    assert judge(behind).verdict == CONTRADICTED
+    # By Holm 1 of 64 becomes 4 of 64; of eight pairs it is 4 of 256.
+    assert judge(behind + ahead).verdict == INCONCLUSIVE
+    assert judge(behind + ahead).more_seeds == 2
