@@ -119,6 +119,8 @@ def _judged(claim, trials):
         ]
     else:
         pairs = [(first, second) for second in others]
+    if margin and claim["metric"] == "f1":
+        _check_worth(others[0] if others else first, margin)
     compared = [_named(claim, *pair, _compared(claim, trials, *pair)) for pair in pairs]
     if not (compared := [each for each in compared if each]):
         raise _NoEvidence(f"nothing to compare over {over}")
@@ -192,6 +194,18 @@ def _compared(claim, trials, *sides):
     pool = trials[trials.table.isin(tables) & ~trials.failed]
     spreads = (_spread(pool[pool.solver == r.solver.iloc[0]], metric) for r in rows)
     return Means(first, second, *spreads)
+
+
+def _check_worth(rows, margin):
+    """Refuses an F1 of which pre-training makes no more than a margin: all is alike."""
+    without = rows.get("f1_without_pretraining", pd.Series(dtype=float))
+    if without.isna().all():
+        raise _NoEvidence("F1 without pre-training is not known")
+    added = (rows.f1 - without)[~rows.failed].astype(float).mean()
+    if added <= margin:
+        raise _NoEvidence(
+            f"pre-training adds {added:.2g} to F1, and the margin is {margin:g}"
+        )
 
 
 def _named(claim, first, second, compared):

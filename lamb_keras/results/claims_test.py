@@ -81,7 +81,7 @@ def bert(f1, losses, tunings=3):
         trial(table, solver, seed, np.nan, batch_size=512, finetuning_seed=tuning)
         | {"learning_rate": 0.005 if solver == "lamb" else 0.0001}
         | {"f1": value + 0.1 * tuning + rng.normal(0, 0.2), "classes": None}
-        | {"validation_loss": loss, "unigram_entropy": 4.6}
+        | {"validation_loss": loss, "unigram_entropy": 4.6, "f1_without_pretraining": 0}
         for rng in [np.random.default_rng(0)]
         for (table, solver), value, loss in zip(
             ((4, "lamb"), (1, "adamw")), f1, losses, strict=True
@@ -139,7 +139,11 @@ def of_mixed(loss_without, seeds=3):
     base = {"learning_rate": 0.005, "batch_size": "65536/32768", "classes": None}
     return [
         trial(1, "lamb", seed, np.nan, **base, rewarmup=again, f1=50.0)
-        | {"validation_loss": loss + rng.normal(0, 0.01), "unigram_entropy": 4.6}
+        | {
+            "validation_loss": loss + rng.normal(0, 0.01),
+            "unigram_entropy": 4.6,
+            "f1_without_pretraining": 0,
+        }
         for again, loss in ((True, 3.0), (False, loss_without))
         for seed in range(seeds)
     ]
@@ -156,7 +160,12 @@ def of_lars(failing, seeds=6, loss=4.7):
     rng = np.random.default_rng(0)
     return [
         trial(table, solver, seed, np.nan, batch_size=batch, learning_rate=rate)
-        | {"f1": f1 + rng.normal(0, 0.3), "classes": None, "unigram_entropy": 4.6}
+        | {
+            "f1": f1 + rng.normal(0, 0.3),
+            "classes": None,
+            "unigram_entropy": 4.6,
+            "f1_without_pretraining": 0,
+        }
         | {"validation_loss": loss if lost else 3.0, "confirmation": seed > 0}
         | {"validation_accuracy": 0.3 - rate}
         for table, solver, rates, f1 in (
@@ -194,7 +203,7 @@ def around_the_rule(f1, losses=(3, 3, 3)):
     return [
         trial(4, "lamb", seed, np.nan, batch_size=batch, learning_rate=rate)
         | {"f1": value + rng.normal(0, 0.3), "classes": None}
-        | {"validation_loss": loss, "unigram_entropy": 4.6}
+        | {"validation_loss": loss, "unigram_entropy": 4.6, "f1_without_pretraining": 0}
         for batch in (512, 32768)
         for rate, value, loss in zip((0.0025, 0.005, 0.01), f1, losses, strict=True)
         for seed in range(3)
@@ -225,3 +234,12 @@ def test_a_stranger_finds_the_same_verdicts_in_the_file():
 def test_the_numbers_behind_a_verdict_say_what_is_compared():
     why = verdict(5, around_the_rule([59, 60, 65])).why
     assert why.startswith("F1, lamb, rate 0.005 against lamb, rate 0.01, batch 3")
+
+
+def test_f1_within_a_margin_says_nothing_where_pretraining_adds_no_more_than_that():
+    rows = around_the_rule([59, 60, 61])
+    assert verdict(1, rows).verdict == SUPPORTED
+    nothing = [{**row, "f1_without_pretraining": 58.5} for row in rows]
+    found = verdict(1, nothing)
+    assert found.verdict == NOT_TESTED
+    assert found.why.startswith("pre-training adds 1.3 to F1, and the margin is 2;")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lamb_keras.results import statistics
 from lamb_keras.results.runs import Run
 from lamb_keras.store import atomic
 
@@ -18,8 +19,9 @@ OF_TRIALS = (
 )
 COLUMNS = (
     *("scale", "table", "run", "dataset", *OF_TRIALS),
-    # What guessing comes to: of words by their frequency, of images among classes.
-    *("unigram_entropy", "classes"),
+    # What guessing comes to: of words by their frequency, of images among classes; and
+    # the mean F1 of fine-tunings from the start.
+    *("unigram_entropy", "classes", "f1_without_pretraining"),
 )
 
 
@@ -33,7 +35,7 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
         {name: trial.get(name) for name in OF_TRIALS}
         | {"scale": run.scale, "table": run.table, "run": run.name}
         | {"dataset": run.dataset.get("name"), "classes": run.dataset.get("classes")}
-        | {"unigram_entropy": run.scraps.get("references", {}).get("unigram_entropy")}
+        | _references(run.scraps.get("references", {}))
         | {"confirmation": bool(trial.get("confirmation"))}
         for run in runs
         if run.succeeded
@@ -43,6 +45,14 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
     whole = dict.fromkeys(("finetuning_seed", "classes"), "Int64")
     every = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
     return every.astype(whole).infer_objects()
+
+
+def _references(known):
+    without = [tuned["f1"] for tuned in known.get("without_pretraining", ())]
+    return {
+        "unigram_entropy": known.get("unigram_entropy"),
+        "f1_without_pretraining": statistics.mean(without) if without else None,
+    }
 
 
 def write_csv(trials: pd.DataFrame, path: Path) -> Path:
