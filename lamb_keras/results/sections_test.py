@@ -273,3 +273,10 @@ def test_every_contradiction_of_the_paper_is_in_the_notes():
     text = text_of(sections.notes())
     for table in paper.tables().values():
         assert all(note in text for note in table.contradictions)
+
+
+def test_each_kind_of_decision_says_what_its_readers_are_shown():
+    known = scale_rule.decisions()
+    assert all({*each} == {"tables", "open", "here"} for each in known["left_open"])
+    for each in known["after_looking"]:
+        assert {*each} - {"scales"} == {"tables", "chosen"}
