@@ -93,6 +93,9 @@ def _judged(claim, trials):
     first, *others = (
         _of(trials, s) for s in [claim["first"], *claim.get("second", ())]
     )
+    if claim["test"] in ("fails", "weak", "explains"):
+        # Each setting counts alike, the confirmed ones too.
+        first, *others = (side[~side.confirmation] for side in (first, *others))
     alive = first[~first.failed]
     if claim["test"] == "fails":
         _check_decay(first, claim)
@@ -108,7 +111,8 @@ def _judged(claim, trials):
         return evidence.judge_explained(alive[claim["metric"]], factors)
     over, margin = claim.get("over"), claim.get("margin", 0)
     if claim["test"] == "alike":
-        levels = [first[first[over] == x] for x in sorted(first[over].unique())]
+        plain = [x for x in first[over].unique() if not isinstance(x, str)]
+        levels = [first[first[over] == x] for x in sorted(plain)]
         pairs = [(level, levels[0]) for level in levels[1:]]
     elif over:
         pairs = [
@@ -224,8 +228,8 @@ def _told(side, other):
     if solver != other.solver.iloc[0]:
         return solver
     names = [name for name in VALUES if name in side]
-    different = [n for n in names if _value(side, n) != _value(other, n)]
-    return ", ".join([solver, *(_value(side, name) for name in different)])
+    different = [_value(side, n) for n in names if _value(side, n) != _value(other, n)]
+    return ", ".join([solver, *filter(None, different)])
 
 
 def _value(side, name):
@@ -240,7 +244,6 @@ def _chosen(rows):
     rows = rows.assign(setting=_settings(rows))
     if rows.setting.nunique() == 1:
         return rows
-    rows["outcome"] = np.where(rows.failed, "failed", "finished")
     tuning = rows[~rows.confirmation]
     if tuning.empty:
         raise _NoEvidence(f"of {_name(rows)} there are confirmations alone")

@@ -243,3 +243,21 @@ def test_f1_within_a_margin_says_nothing_where_pretraining_adds_no_more_than_tha
     found = verdict(1, nothing)
     assert found.verdict == NOT_TESTED
     assert found.why.startswith("pre-training adds 1.3 to F1, and the margin is 2;")
+
+
+def test_what_never_trains_is_judged_by_the_confirmations_that_its_run_chose():
+    lamb = around_the_rule([59, 60, 61])
+    lamb = [
+        {**r, "seed": s} for r in lamb if r["learning_rate"] == 0.005 for s in range(4)
+    ]
+    lars = [
+        {**row, "table": 2, "solver": "lars", "learning_rate": rate}
+        | {"validation_loss": 4.7, "validation_accuracy": 0.1 * rate}
+        | {"seed": seed, "confirmation": seed < 4}
+        for row in lamb[:1]
+        for rate, seed in [(0.005, 4), (0.02, 4), *((0.02, s) for s in range(4))]
+    ]
+    trained = {**lars[0], "batch_size": 1024, "validation_loss": 3.0, "seed": 0}
+    one = [row for row in lamb if row["batch_size"] == lars[0]["batch_size"]]
+    found = verdict(7, [*one, *lars, trained | {"confirmation": False}])
+    assert (found.verdict, found.n) == (SUPPORTED, 4)

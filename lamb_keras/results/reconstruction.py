@@ -186,9 +186,14 @@ def _all_failed(place, ours, trials):
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)
     group = [
-        trial["failed"]
+        trial
         for trial in statistics.of_first_form(trials)
         if all(trial.get(name) == value for name, value in numbers.items())
         and trial.get("rewarmup") is not False
     ]
-    return bool(group) and all(group)
+    confirmed = [trial for trial in group if trial.get("confirmation")]
+    if confirmed and (ours.get("settings_tried") or 1) > 1:
+        group = confirmed
+    elif table.solver:
+        group = statistics.of_sweep(group)
+    return bool(group) and all(trial["failed"] for trial in group)

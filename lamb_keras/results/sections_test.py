@@ -276,7 +276,7 @@ def test_every_contradiction_of_the_paper_is_in_the_notes():
 
 
 def test_each_kind_of_decision_says_what_its_readers_are_shown():
-    known = scale_rule.decisions()
+    known = paper.read("decisions.yaml")
     assert all({*each} == {"tables", "open", "here"} for each in known["left_open"])
     for each in known["after_looking"]:
         assert {*each} - {"scales"} == {"tables", "chosen"}

@@ -65,6 +65,7 @@ def _tuned_lamb(trials):
 
 def _point(group, panel, metric, solver, batch):
     records = group.astype(object).where(group.notna(), None).to_dict("records")
+    records = statistics.of_first_form(records)
     choice = statistics.choose(records, tuned=(*statistics.SETTING, "table"))
     rows = pd.DataFrame(choice.trials or records)
     values = rows.groupby("seed")[metric].mean().astype(float).dropna()
