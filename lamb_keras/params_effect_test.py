@@ -163,7 +163,11 @@ def test_every_parameter_of_a_tables_file_is_used_by_each_solver_or_refused(tabl
         changed = {**run, name: other(name, said[name])}
         assert any(is_used(name, solver, run) for solver in run["solvers"]), name
         for solver in run["solvers"]:
-            differs = start(changed, solver) != as_said[solver]
+            try:
+                differs = start(changed, solver) != as_said[solver]
+            except experiments.ParameterError as refusal:
+                # So short a training decays too much: it is the steps that are used.
+                differs = "of the weights, expected less than 1" in str(refusal)
             assert differs == is_used(name, solver, run), (name, solver)
             if not differs:
                 with pytest.raises(experiments.ParameterError):

@@ -31,6 +31,7 @@ STEPS = {
     "solvers": ["momentum"],
     "learning_rates": [0.05],
     "weight_decay": 0.0,
+    "global_clipnorm": None,
 }
 
 
