@@ -138,6 +138,8 @@ def report(project, scale, tables, sample, as_json=False, output=None):
 
 def _only(of_run, setting, seed):
     chosen = {**of_run, "solvers": [setting["solver"]], "seeds": [seed]}
+    if "confirmation_seeds" in of_run:
+        chosen["confirmation_seeds"] = []
     for name, parameter in GRIDS.items():
         value = setting.get(name)
         if value is not None and of_run.get(parameter) is not None:
