@@ -22,6 +22,9 @@ SHOWN = (
     *("text/latex", "text/plain"),
 )
 
+# Where on the machine the code lies that warns: nothing for those who read the page.
+FOLDER = re.compile(r"(?m)^.*[/\\](?=[^/\\\n]+\.py:\d+: \w*Warning: )")
+
 
 def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
     """The executed notebook at `notebook` as HTML, with its code only if asked for.
@@ -75,6 +78,9 @@ def _body(notebook, code):
         if cell.cell_type == "code" and not shown:
             # As nbconvert's own preprocessor of tags would.
             cell.metadata["transient"] = {"remove_source": True}
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = FOLDER.sub("", output.text)
         # Scraps are for programs; nbconvert would warn that it cannot show them.
         cell["outputs"] = [
             output

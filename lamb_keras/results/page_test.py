@@ -113,3 +113,14 @@ def test_scripts_widgets_and_scraps_are_left_out_but_not_the_text_beside_them(
 def test_the_scan_for_requests_finds_them(html):
     assert requests(html)
     assert requests('<img src="data:image/png;base64,AA"><a href="b.html">b</a>') == []
+
+
+def test_a_warning_does_not_tell_in_which_folder_its_code_lies(tmp_path):
+    said = "/home/ada/my code/pkg/bert.py:194: UserWarning: a/b is long\n  a / b\n"
+    output = nbformat.v4.new_output("stream", name="stderr", text=f"1/2\n{said}")
+    cells = [nbformat.v4.new_code_cell("1", outputs=[output])]
+    path = tmp_path / "x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    html = page(path)
+    assert "1/2\nbert.py:194: UserWarning: a/b is long\n  a / b" in html
+    assert "ada" not in html
