@@ -191,9 +191,9 @@ def _all_failed(place, ours, trials):
         if all(trial.get(name) == value for name, value in numbers.items())
         and trial.get("rewarmup") is not False
     ]
-    confirmed = [trial for trial in group if trial.get("confirmation")]
-    if confirmed and (ours.get("settings_tried") or 1) > 1:
-        group = confirmed
-    elif table.solver:
+    tried = ours.get("settings_tried") or 1
+    if table.solver and tried == 1:  # a row is a setting
         group = statistics.of_sweep(group)
+    else:
+        group = statistics.of_setting(group, tried)
     return bool(group) and all(trial["failed"] for trial in group)

@@ -114,9 +114,8 @@ def choose(
 
     best = min(settings, key=rank)
     of_best = [trial for trial in trials if setting_of(trial) == best]
-    fresh = [trial for trial in of_best if trial.get("confirmation")]
-    speaking = fresh if fresh and len(settings) > 1 else of_best
-    finished = [trial for trial in speaking if _finished(trial, by)]
+    told = of_setting(of_best, len(settings))
+    finished = [trial for trial in told if _finished(trial, by)]
     failed = all(trial["outcome"] == "failed" for trial in trials)
     status = "run" if finished else "failed" if failed else "diverged"
     setting = dict(zip(tuned, best, strict=True))
@@ -129,6 +128,12 @@ def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str,
         solver: {"solver": solver, **choose(group, by).setting}
         for solver, group in grouped(of_first_form(trials), "solver").items()
     }
+
+
+def of_setting(trials: Sequence[dict], settings_tried: int) -> list[dict]:
+    """The trials that tell a setting: if it is one of several, its confirmations."""
+    fresh = [trial for trial in trials if trial.get("confirmation")]
+    return fresh if fresh and settings_tried > 1 else list(trials)
 
 
 def of_sweep(trials: Sequence[dict]) -> list[dict]:
