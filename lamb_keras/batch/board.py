@@ -138,11 +138,11 @@ class Board:
     def time_left(self, now):
         """How long the batch still takes, in words to be put behind others.
 
-        What has been done by now, in seconds of its runs, says how fast it goes.
-        Nothing is said before a tenth is done, or where nobody knows what a run takes.
+        What has been done by now, in seconds of its runs, says how fast it goes; it
+        goes no faster than its longest run. Nothing is said before a tenth is done, or where nobody knows what a run takes.
         """
         slowness = self._slowness(now)
-        done = left = 0.0
+        done = left = longest = 0.0
         for run in self.runs.values():
             if run.is_over:
                 done += run.spent(now)
@@ -155,10 +155,11 @@ class Board:
                 # Trials may finish together, after a long time.
                 part = max(part, min((now - run.began) / seconds, MOST_BY_TIME))
             done, left = done + part * seconds, left + (1 - part) * seconds
+            longest = max(longest, (1 - part) * seconds)
         if not any(run.trained for run in self.runs.values()) or not left < 9 * done:
             return ""
-        needed = tqdm.format_interval((now - self.began) / done * left)
-        return f", about {needed} left"
+        needed = max((now - self.began) / done * left, longest)
+        return f", about {tqdm.format_interval(needed)} left"
 
     def _slowness(self, now):
         """How many times as long as before runs take, by those done, if any."""
