@@ -164,9 +164,10 @@ def cells(
 
     In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
     in `column` (by default the table's first). In a table whose rows are settings, one
-    a setting and result column, with nothing to choose or to confirm; what the paper
-    has no row for has one of its own, named by what is different. Where no trial
-    finished, a cell's value is None and its status "diverged".
+    a setting and result column, of the seeds with which all were tried, or of every
+    seed of a setting that was the only one of its solver and batch; what the paper has
+    no row for has one of its own, named by what is different. Where no trial finished,
+    a cell's value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -226,11 +227,14 @@ def cell(choice: Choice, trials: Sequence[dict], metric: str) -> dict:
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
-    trials = of_sweep(of_first_form(trials))
+    trials = of_first_form(trials)
     first = {trial["solver"]: trial for trial in reversed(trials)}
     groups = grouped(trials, lambda trial: _row(trial, first, published))
+    tried = Counter(_solver_and_batch(group[0]) for group in groups.values())
     made = []
     for row, group in groups.items():
+        if tried[_solver_and_batch(group[0])] > 1:
+            group = of_sweep(group)
         _check_seeds(group, f"table {published.number}, row {row}")
         for name in published.results:
             place = {"table": published.number, "row": row, "column": name}
@@ -238,6 +242,10 @@ def _rows(trials, published):
             of_it = cell(choose(group, metric, tuned=()), group, metric)
             made.append(place | of_it | {"settings": len(groups)})
     return made
+
+
+def _solver_and_batch(trial):
+    return trial["solver"], trial.get("batch_size")
 
 
 def _row(trial, first, published):
