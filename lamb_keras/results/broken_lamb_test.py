@@ -1,11 +1,14 @@
 """A LAMB without its trust ratio, really trained, is not supported."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import keras
 import pandas as pd
 import pytest
 
-from lamb_keras import data
+from lamb_keras import data, models
+from lamb_keras.batch.plan import Project, plan
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.optimizers import lamb
 from lamb_keras.results import claims
@@ -46,17 +49,46 @@ def net(shape, classes, seed):
     return keras.Sequential([*flat, *layers, dense(classes, 99)])
 
 
-def verdict():
+def trained(experiment, make_model):
     images = data.split(data.load("digits"), 0.2)
-    trials = classification.sweep(TABLE_5, images, net).trials
-    rows = pd.DataFrame(trials).assign(scale="tiny", table=5, classes=10)
-    return claims.verdicts(rows).loc[("tiny", 6)]
+    rows = pd.DataFrame(classification.sweep(experiment, images, make_model).trials)
+    return rows.assign(scale="laptop", table=experiment.table, classes=10)
+
+
+def verdicts(trials, *numbers):
+    found = claims.verdicts(trials).loc["laptop"]
+    return [found.loc[number] for number in numbers]
+
+
+@pytest.fixture
+def break_lamb(monkeypatch):
+    def broken():
+        ratio = lamb.trust_ratio
+        monkeypatch.setattr(lamb, "trust_ratio", lambda *of: jnp.ones_like(ratio(*of)))
+
+    return broken
 
 
 @pytest.mark.slow
-def test_without_trust_ratio_the_largest_batch_falls_behind(monkeypatch):
-    proper, ratio = verdict(), lamb.trust_ratio
+def test_without_trust_ratio_the_largest_batch_falls_behind(break_lamb):
+    (proper,) = verdicts(trained(TABLE_5, net), 6)
     assert proper.verdict == SUPPORTED
-    monkeypatch.setattr(lamb, "trust_ratio", lambda *of: jnp.ones_like(ratio(*of)))
-    broken = verdict()
+    break_lamb()
+    (broken,) = verdicts(trained(TABLE_5, net), 6)
     assert broken.verdict != SUPPORTED and broken.low < proper.low < 0
+
+
+@pytest.mark.slow
+def test_without_trust_ratio_table_3_has_no_lead_over_others(break_lamb):
+    """Of Claim 11, that momentum is no better, the trust ratio is not the reason."""
+    project = Project.find()
+    outputs = project.root / "outputs"
+    (run,) = plan(project, "laptop", outputs, ["3"], ["solvers=[lamb]"])
+    table_3 = ImageExperiment(**run.parameters)
+    resnet = partial(models.resnet50, width=table_3.width, blocks=table_3.blocks)
+    proper = pd.read_csv(outputs / "laptop" / "trials.csv")
+    assert {each.verdict for each in verdicts(proper, 9, 10)} == {SUPPORTED}
+    break_lamb()
+    others = proper[(proper.table != 3) | (proper.solver != "lamb")]
+    mixed = pd.concat([others, trained(table_3, resnet)])
+    assert SUPPORTED not in {each.verdict for each in verdicts(mixed, 9, 10)}
