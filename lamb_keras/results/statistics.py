@@ -141,6 +141,29 @@ def of_sweep(trials: Sequence[dict]) -> list[dict]:
     return [trial for trial in trials if not trial.get("confirmation")]
 
 
+def of_settings(trials: Sequence[dict]) -> list[dict]:
+    """The trials that compare settings: with confirmations where nothing was chosen.
+
+    Of several settings of a solver at a batch, one alone was confirmed: its further
+    seeds would make it another than those beside it.
+    """
+    tried = grouped(trials, _solver_and_batch)
+    several = {
+        key
+        for key, group in tried.items()
+        if len({tuple(map(trial.get, SETTING)) for trial in group}) > 1
+    }
+    return [
+        trial
+        for trial in trials
+        if not trial.get("confirmation") or _solver_and_batch(trial) not in several
+    ]
+
+
+def _solver_and_batch(trial):
+    return trial["solver"], trial.get("batch_size")
+
+
 def by_form(trials: Sequence[dict]) -> dict[str, list[dict]]:
     """The trials of each form of weight decay, in the order in which the forms come."""
     forms = grouped(trials, lambda trial: trial.get("weight_decay_form"))
@@ -227,14 +250,11 @@ def cell(choice: Choice, trials: Sequence[dict], metric: str) -> dict:
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
-    trials = of_first_form(trials)
+    trials = of_settings(of_first_form(trials))
     first = {trial["solver"]: trial for trial in reversed(trials)}
     groups = grouped(trials, lambda trial: _row(trial, first, published))
-    tried = Counter(_solver_and_batch(group[0]) for group in groups.values())
     made = []
     for row, group in groups.items():
-        if tried[_solver_and_batch(group[0])] > 1:
-            group = of_sweep(group)
         _check_seeds(group, f"table {published.number}, row {row}")
         for name in published.results:
             place = {"table": published.number, "row": row, "column": name}
@@ -242,10 +262,6 @@ def _rows(trials, published):
             of_it = cell(choose(group, metric, tuned=()), group, metric)
             made.append(place | of_it | {"settings": len(groups)})
     return made
-
-
-def _solver_and_batch(trial):
-    return trial["solver"], trial.get("batch_size")
 
 
 def _row(trial, first, published):

@@ -25,7 +25,7 @@ def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
     several settings at a rate, the best of them is drawn, the others faintly. What is
     `chosen`, as `statistics.chosen` returns it, has a ring.
     """
-    rows = style.table(trials)
+    rows = style.table(statistics.of_settings(trials))
     rows["value"] = _of_finished(rows, rows[metric])
     rows["x"], rows["line"], rows["extra"] = rows.learning_rate, rows.solver, False
     others = [name for name in style.varying(rows) if name != "learning_rate"]
@@ -92,7 +92,8 @@ def sweep(trials, table: int, classes: int):
     trials = statistics.of_first_form(trials)
     if published.solver is None:
         return _by_solver(trials, published)
-    panels = {"ours": _ours(trials, published), "the paper": _theirs(published)}
+    ours = _ours(statistics.of_settings(trials), published)
+    panels = {"ours": ours, "the paper": _theirs(published)}
     known = paper.experiments()[published.experiment].classes
     return _panels(panels, chance=(1 / classes, 1 / known))
 
@@ -102,6 +103,7 @@ def forms(trials, table: int):
     """What either form of AdamW's weight decay gives, beside the paper's values."""
     published = paper.tables()[table]
     panels = {"the paper": _theirs(published)}
+    trials = statistics.of_settings(trials)
     for form, of_form in statistics.by_form(trials).items():
         panels[f"ours, {style.written(form)}"] = _ours(of_form, published)
     return _panels(panels)
