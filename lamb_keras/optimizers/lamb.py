@@ -76,6 +76,8 @@ def lamb_update(
 ):
     """One step of `Lamb` on lists of arrays: a pure function, to be jitted.
 
+    `reference_step` is the same of one variable, as the paper writes it.
+
     Every scalar and norm is float32, or wider where the weights are wider, whatever
     the dtype of the arrays; each result is cast to the dtype of the array it replaces.
 

@@ -59,9 +59,9 @@ class Verdict(NamedTuple):
 def failed_to_train(rows: pd.DataFrame) -> pd.Series:
     """Which trials came to nothing, by one rule for all solvers: they are no evidence.
 
-    A trial failed that did not finish, whose held-out loss is no better than guessing
-    by frequency (`unigram_entropy` of text, the logarithm of `classes`), or whose test
-    accuracy is at chance. The paper's diverged rows end at losses of 7.9 to 8.35, about
+    A trial failed that did not finish, whose held-out loss of text is no better than
+    guessing words by frequency (`unigram_entropy`), or whose test accuracy of images is
+    at chance, of so many `classes`. The paper's diverged rows end at losses of 7.9 to 8.35, about
     the entropy of English words: no infinite loss is needed.
 
     Example:

@@ -59,6 +59,9 @@ class Trials:
     - `length(trial)`: of its training; `measured(history)`: what the rows of a trial,
       of which it has one or several, tell besides what all experiments' do.
 
+    `sweep` has `groups` of trials, each by `_run`: `trained` gives the `periods` to
+    `trainer.train`, then comes `complete`; `rows` tell what came of it.
+
     `width` is that of one `vmap`, None for as many trials as an accelerator holds;
     devices of a `sharding` train one trial at a time. `histories` has those of finished
     trials, by trial.
