@@ -18,6 +18,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import click
 import zmq
 from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_core.utils import run_sync
@@ -43,6 +44,10 @@ KEEP_ALL_MESSAGES = (
 )
 # What Papermill itself may add to the parameters.
 BUILT_IN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
+
+
+class UnknownParameter(click.ClickException, PapermillException):
+    """A parameter that the notebook does not have; one sentence on the command line."""
 
 
 class KernelDied(DeadKernelError):
@@ -204,32 +209,34 @@ def _parameters(nb):
     """All parameters of a notebook as they will run, by name.
 
     Raises:
-        PapermillException: for one that was given and that the notebook doesn't have.
+        UnknownParameter: for one that was given and that the notebook doesn't have.
     """
     cells = {tag: cell for cell in reversed(nb.cells) for tag in notebook.tags(cell)}
-    known = _assigned(cells.get("parameters", {}))
-    injected = cells.get("injected-parameters", {})
+    known = _assigned(cells.get("parameters"))
+    injected = cells.get("injected-parameters")
     # The notebook may tell of an earlier execution. What this one injects is a cell
     # that was not there when Papermill loaded all others and noted something of each.
     fresh = injected and "papermill" not in injected.metadata
     given = dict(nb.metadata.papermill.get("parameters", {})) if fresh else {}
-    for name in given if known else ():
+    for name in given if known is not None else ():
         if name not in known and name not in BUILT_IN:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
-            raise PapermillException(
+            raise UnknownParameter(
                 f"the notebook has no parameter {name!r}; {hint}"
-                f"it has: {', '.join(known)}"
+                f"it has: {', '.join(known) or 'none'}"
             )
-    return known | _assigned(injected) | given
+    return (known or {}) | (_assigned(injected) or {}) | given
 
 
 def _assigned(cell):
-    """What a cell of parameters assigns, by name; empty for what is no Python."""
+    """What a cell of parameters assigns, by name; None for what is no Python."""
+    if cell is None or cell["source"].startswith("%%"):
+        return None
     try:
         found = notebook.assigned(TransformerManager().transform_cell(cell["source"]))
-    except (KeyError, SyntaxError, ValueError):
-        return {}
+    except (SyntaxError, ValueError):
+        return None
     return {name: _value(source) for name, source in found.items()}
 
 
