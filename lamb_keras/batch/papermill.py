@@ -31,7 +31,7 @@ from papermill.log import logger
 from traitlets.config import Config
 
 from lamb_keras.batch import notebook, outcome
-from lamb_keras.store import atomic, banner
+from lamb_keras.store import atomic, banner, temporary
 
 # A cell may be done long before its last message has been read.
 SECONDS_TO_READ = 600
@@ -294,8 +294,8 @@ def sockets(folder):
 @contextlib.contextmanager
 def _own_sockets():
     # In a folder of their own: without one, two kernels that start at once where they
-    # work would have the same. The path of a socket has at most 104 characters.
-    parent = None if len(tempfile.gettempdir()) < 70 else "/tmp"
+    # work would have the same.
+    parent = temporary.folder()
     with tempfile.TemporaryDirectory(prefix="lamb-", dir=parent) as folder:
         yield sockets(folder)
 
