@@ -7,6 +7,7 @@ already done is not done again, unless asked for.
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
@@ -239,7 +240,13 @@ def _output(options, project):
 
         remote = Remote(options.output)
         return remote, remote.folder
-    return None, Path(options.output or project.root / "outputs").absolute()
+    output = options.output or project.root / "outputs"
+    if re.match(r"[A-Za-z]\w+:", str(output)):
+        raise BatchError(
+            f"--output {output} is no address, expected one such as gs://bucket/x; a "
+            f"folder of that name is ./{output}"
+        )
+    return None, Path(output).expanduser().absolute()
 
 
 class _Stop:

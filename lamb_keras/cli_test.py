@@ -42,6 +42,7 @@ BAD_OPTIONS = [
     (["--scale", "labtop"], "unknown scale 'labtop'; did you mean laptop?"),
     (["--set", "epochs"], "is not of the form name=value"),
     (["--set", "epochz=3"], "did you mean epochs?"),
+    (["--set", "epochs=3", "--set", "epochs=4"], "--set epochs is there twice"),
     (["--set", "batch_size=-1"], "batch_size is -1, expected a whole number of at"),
     (["--set", "solvers=[lmb]"], "did you mean lamb?"),
     (["--set", "learning_rates=['1e-3']"], "is the text '1e-3'"),
@@ -55,6 +56,10 @@ BAD_OPTIONS = [
     (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
     (["--output", "taken/outputs"], "taken is a file"),
     (["--output", "gx://bucket/outputs"], "cannot be opened: Protocol not known: gx"),
+    (
+        ["--output", "s3:/bucket"],
+        "s3:/bucket is no address, expected one such as gs://",
+    ),
     (["--output", "file:///proc/outputs"], "/proc/outputs cannot be written to"),
     (["--output", "memory://a", "--dask", "tcp://b:1"], "expected a folder that all"),
     (["--project", "nowhere"], "no checkout of the project; name one with --project"),

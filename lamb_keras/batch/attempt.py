@@ -24,8 +24,6 @@ from lamb_keras.store.environment import RUNS_VARIABLE
 from lamb_keras.store.quick import import_nbformat
 
 SECONDS_BETWEEN_POLLS = 0.1
-# A socket's path has at most 104 characters on macOS; ours adds 30 to the folder.
-LONGEST_TEMPORARY_FOLDER = 70
 PREFIX = "lamb-"
 TRIALS_VARIABLE = "LAMB_KERAS_TRIALS"
 # In the folder of an attempt: what its notebook says.
@@ -124,12 +122,6 @@ def environment(jobs):
         # Meant from here, not from the project's root, where kernels work.
         variables["LAMB_KERAS_DATA"] = os.path.abspath(variables["LAMB_KERAS_DATA"])
     return variables
-
-
-def temporary_folder():
-    """Where a batch may make its temporary folder: a short path, for sockets."""
-    parent = tempfile.gettempdir()
-    return parent if len(parent) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
 def unfinished(path):

@@ -37,7 +37,7 @@ from lamb_keras.batch import (
 from lamb_keras.batch.attempt import environment
 from lamb_keras.batch.outcome import Outcome
 from lamb_keras.batch.plan import PlannedRun
-from lamb_keras.store import record
+from lamb_keras.store import record, temporary
 
 SECONDS_BETWEEN_POLLS = 0.1
 SECONDS_TO_CONNECT = 10
@@ -237,7 +237,7 @@ class _Machine(_Pool):
         self._gpus = scheduling.gpus(os.environ)
         self.slots = min(jobs or scheduling.default_jobs(self._gpus), len(runs))
         name = f"{attempt.PREFIX}{secrets.token_hex(4)}"
-        self.folder = Path(attempt.temporary_folder(), name)
+        self.folder = Path(temporary.folder(), name)
         self._variables = environment(self.slots)
         self._threads = ThreadPoolExecutor(self.slots)
         self._devices, self._stopped = {}, threading.Event()
@@ -367,7 +367,7 @@ def _execute_on_dask(job, topic):
             environment(sharing),
             emit=lambda event: worker.log_event(topic, event),
             wanted=wanted,
-            parent=attempt.temporary_folder(),
+            parent=temporary.folder(),
             device=next(iter(scheduling.gpus(os.environ)), None),
         )
     except attempt.GivenUpError:

@@ -329,11 +329,6 @@ for path in glob.glob("/proc/self/task/*/comm"): print(open(path).read())
     assert said.count("XLAEigen") == 3
 
 
-def test_the_temporary_folder_is_short_enough_for_a_socket(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 80)))
-    assert attempt.temporary_folder() == "/tmp"
-
-
 def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path):
     project = tiny(lenet_mnist=[PARAMETERS])
     [run] = project.plan()

@@ -10,6 +10,11 @@ import json
 from lamb_keras.batch import BatchError
 
 PARAMETERS = "parameters"
+# What has names of its own.
+_SCOPES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
 
 
 def defaults(path, name=None):
@@ -61,21 +66,32 @@ def imports(path, name=None):
 def assigned(text):
     """Each name that Python source assigns, with the expression's source if it has one.
 
+    What is assigned in another way, maybe not at all, has none.
+
     Example:
-        >>> assigned('color = "#1f77b4"  # blue\\na, b = sizes = 1, 2')
-        {'color': "'#1f77b4'", 'sizes': None, 'a': None, 'b': None}
+        >>> assigned('color = "#1f77b4"  # blue\\na, b = sizes = 1, 2\\nif a: b += 1')
+        {'color': "'#1f77b4'", 'a': None, 'b': None, 'sizes': None}
     """
     found = {}
-    for node in ast.walk(ast.parse(text)):
-        match node:
+    for statement in ast.parse(text).body:
+        found |= dict.fromkeys(_stored(statement))
+        match statement:
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ):
                 found[name] = ast.unparse(value)
-            case ast.Name(id=name, ctx=ast.Store()):
-                found.setdefault(name, None)
     return found
+
+
+def _stored(node):
+    """The names that a statement stores; those within functions are no one else's."""
+    if isinstance(node, _SCOPES):
+        return
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    for child in ast.iter_child_nodes(node):
+        yield from _stored(child)
 
 
 def source(cell):

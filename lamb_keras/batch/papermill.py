@@ -18,6 +18,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import click
 import zmq
 from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_core.utils import run_sync
@@ -30,7 +31,7 @@ from papermill.log import logger
 from traitlets.config import Config
 
 from lamb_keras.batch import notebook, outcome
-from lamb_keras.store import atomic, banner
+from lamb_keras.store import atomic, banner, temporary
 
 # A cell may be done long before its last message has been read.
 SECONDS_TO_READ = 600
@@ -43,6 +44,10 @@ KEEP_ALL_MESSAGES = (
 )
 # What Papermill itself may add to the parameters.
 BUILT_IN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
+
+
+class UnknownParameter(click.ClickException, PapermillException):
+    """A parameter that the notebook does not have; one sentence on the command line."""
 
 
 class KernelDied(DeadKernelError):
@@ -204,32 +209,34 @@ def _parameters(nb):
     """All parameters of a notebook as they will run, by name.
 
     Raises:
-        PapermillException: for one that was given and that the notebook doesn't have.
+        UnknownParameter: for one that was given and that the notebook doesn't have.
     """
     cells = {tag: cell for cell in reversed(nb.cells) for tag in notebook.tags(cell)}
-    known = _assigned(cells.get("parameters", {}))
-    injected = cells.get("injected-parameters", {})
+    known = _assigned(cells.get("parameters"))
+    injected = cells.get("injected-parameters")
     # The notebook may tell of an earlier execution. What this one injects is a cell
     # that was not there when Papermill loaded all others and noted something of each.
     fresh = injected and "papermill" not in injected.metadata
     given = dict(nb.metadata.papermill.get("parameters", {})) if fresh else {}
-    for name in given if known else ():
+    for name in given if known is not None else ():
         if name not in known and name not in BUILT_IN:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
-            raise PapermillException(
+            raise UnknownParameter(
                 f"the notebook has no parameter {name!r}; {hint}"
-                f"it has: {', '.join(known)}"
+                f"it has: {', '.join(known) or 'none'}"
             )
-    return known | _assigned(injected) | given
+    return (known or {}) | (_assigned(injected) or {}) | given
 
 
 def _assigned(cell):
-    """What a cell of parameters assigns, by name; empty for what is no Python."""
+    """What a cell of parameters assigns, by name; None for what is no Python."""
+    if cell is None or cell["source"].startswith("%%"):
+        return None
     try:
         found = notebook.assigned(TransformerManager().transform_cell(cell["source"]))
-    except (KeyError, SyntaxError, ValueError):
-        return {}
+    except (SyntaxError, ValueError):
+        return None
     return {name: _value(source) for name, source in found.items()}
 
 
@@ -287,8 +294,8 @@ def sockets(folder):
 @contextlib.contextmanager
 def _own_sockets():
     # In a folder of their own: without one, two kernels that start at once where they
-    # work would have the same. The path of a socket has at most 104 characters.
-    parent = None if len(tempfile.gettempdir()) < 70 else "/tmp"
+    # work would have the same.
+    parent = temporary.folder()
     with tempfile.TemporaryDirectory(prefix="lamb-", dir=parent) as folder:
         yield sockets(folder)
 

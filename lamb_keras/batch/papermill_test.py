@@ -202,6 +202,9 @@ options = dict(
     depth=3,
 )
 low, high = 0, 1
+squares = [i * i for i in range(2)]
+rounds = 1
+rounds += 1
 """
 
 
@@ -215,12 +218,19 @@ def test_parameters_are_those_that_stand_in_the_cell(tmp_path):
         "options": "dict(depth=3)",
         "low": "…",
         "high": "2",
+        "squares": "[i * i for i in range(2)]",
+        "rounds": "…",
     }
     # A second execution gives none; those of the first one still run.
     again = papermill.execute_notebook(
         path, path, engine_name="lamb-keras", kernel_name="python3", progress_bar=False
     )
     assert "workers</td><td><code>4<" in source_of(again)
+
+
+def test_what_only_the_kernel_can_read_is_not_refused(tmp_path):
+    timed = execute(tmp_path / "a.ipynb", {"rate": 2}, source="%%time\nrate = 1")
+    assert timed == {"rate": "2"}
 
 
 @pytest.mark.parametrize("stale", ["rate", "rte"])
@@ -231,13 +241,29 @@ def test_what_an_earlier_execution_noted_is_neither_told_nor_refused(tmp_path, s
 
 @pytest.mark.parametrize(
     ("source", "name", "hint"),
-    [(PARAMETERS, "rat", "did you mean rate?"), (ODD, "depth", "it has: data_url, ")],
+    [
+        (PARAMETERS, "rat", "did you mean rate?"),
+        (ODD, "depth", "it has: data_url, "),
+        (ODD, "i", "it has: data_url, "),
+        ("# none yet", "rate", "it has: none"),
+    ],
 )
 def test_an_unknown_parameter_is_refused_with_those_that_are_known(
     tmp_path, source, name, hint
 ):
     with pytest.raises(papermill.PapermillException, match=hint):
         execute(tmp_path / "a.ipynb", {name: 0.5}, source=source)
+
+
+def test_a_refusal_is_one_sentence_on_the_command_line(tmp_path):
+    write(tmp_path / "a.ipynb", ["print(1)"])
+    options = ["-p", "rat", "0.5", "--no-progress-bar"]
+    done = subprocess.run(
+        command("a", options), cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: the notebook has no parame")
+    assert not (tmp_path / "a.out.ipynb").exists()
 
 
 def test_a_notebook_on_standard_output_is_nothing_but_that(tmp_path):

@@ -153,10 +153,13 @@ def plan(project, scale, output, tables=None, settings=()):
     """
     check_scale(project, scale)
     numbers = project.tables() if tables is None else parse_tables(tables)
-    overrides = dict(map(yaml_files.read_setting, settings))
-    for name in overrides:
+    overrides = {}
+    for name, value in map(yaml_files.read_setting, settings):
         if name in CHOSEN_BY:
             raise BatchError(f"--set {name}: the {name} is chosen by {CHOSEN_BY[name]}")
+        if name in overrides:
+            raise BatchError(f"--set {name} is there twice, expected one value")
+        overrides[name] = value
     folder = Path(output).absolute() / scale
     return [_run(project, scale, number, folder, overrides) for number in numbers]
 

@@ -11,7 +11,7 @@ import json
 import unicodedata
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -169,8 +169,8 @@ def open(
     if name != _GENERATED:
         texts, files = _files(name)
         documents = corpus.read(texts)
-        for path in files:
-            (dev if path.name.startswith("dev") else train).extend(squad.read(path))
+        for path, read in _questions(files):
+            (dev if path.name.startswith("dev") else train).extend(read)
         if not dev:
             train, dev = squad.split_by_article(train, dev_fraction)
         titles.append(_TITLES[name])
@@ -229,6 +229,20 @@ def _files(name):
                 f"data set {_GENERATED}, which is generated"
             )
     return both
+
+
+def _questions(files):
+    """Each file with its questions, whose ids no file before has.
+
+    XQuAD's languages, for one, all have the same.
+    """
+    taken = set()
+    for path in files:
+        read = squad.read(path)
+        if taken & {each.id for each in read}:
+            read = [replace(each, id=f"{path.stem}/{each.id}") for each in read]
+        taken.update(each.id for each in read)
+        yield path, read
 
 
 def _apart(train, dev):

@@ -113,6 +113,14 @@ def test_a_dev_file_is_what_is_judged_by(folder):
     assert len(found.train_questions) == 5
 
 
+def test_questions_of_several_files_are_told_apart_whatever_their_ids(folder):
+    for language in ("de", "en"):
+        article = _article("Wind 9", f"A day of winds, {language}.", "9")
+        _write(folder / "squad" / f"dev.{language}.json", [article])
+    found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
+    assert [question.id for question in found.dev_questions] == ["9", "dev.en/9"]
+
+
 def test_questions_on_paragraphs_that_are_evaluated_on_are_not_trained_on(folder):
     same = "It was a  Day of winds and of {} doors."  # but for blanks and capitals
     other = "Then it was a day of other winds."

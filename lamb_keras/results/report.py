@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lamb_keras.results import archive, reconstruction, trials
 from lamb_keras.results.archive import ReportError
-from lamb_keras.store import atomic
+from lamb_keras.store import atomic, temporary
 
 
 def render(outputs: Path, scale: str, project: Path) -> Path:
@@ -89,7 +89,7 @@ def run_cells(content, folder: Path) -> None:
     from jupyter_client.kernelspec import KernelSpecManager
     from nbclient import NotebookClient
 
-    with tempfile.TemporaryDirectory() as moment:
+    with tempfile.TemporaryDirectory(dir=temporary.folder()) as moment:
         manager = AsyncKernelManager(
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
             transport="ipc",

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
+import nbformat.v4
 import pytest
 
 from lamb_keras.results import archive, page, reconstruction, report, runs
@@ -18,6 +20,7 @@ from lamb_keras.results.conftest import (
     text_of,
 )
 from lamb_keras.results.page_test import requests
+from lamb_keras.store import temporary
 
 PNG = base64.b64encode(b"a picture").decode()
 
@@ -185,6 +188,15 @@ def test_a_summary_that_fails_leaves_the_earlier_report(tmp_path):
     assert (folder / "report.html").read_text() == "the earlier report"
     assert not (folder / "summary.ipynb").exists()
     assert dict(os.environ) == before
+
+
+def test_where_temporary_files_lie_deep_a_notebook_is_executed(tmp_path, monkeypatch):
+    (deep := tmp_path / ("x" * 80)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    assert temporary.folder() == "/tmp"
+    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    report.run_cells(content, tmp_path)
+    assert content.cells[0].outputs[0].data["text/plain"] == "2"
 
 
 def test_a_project_without_the_summary_is_told_so(tmp_path):

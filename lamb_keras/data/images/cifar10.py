@@ -119,7 +119,8 @@ def _archive(_, paths):
             contents = {
                 posixpath.normpath(member.name): archive.extractfile(member).read()
                 for member in archive
-                if member.isreg()
+                # A Mac's tar adds a hidden file of its own to each.
+                if member.isreg() and posixpath.basename(member.name)[0] != "."
             }
             # tarfile takes a damaged header for the end, where there are zeros, and
             # does not go on to the checksum after it.

@@ -106,6 +106,9 @@ FORMS = {
     "binary": batches(binary, ".bin"),
     "pictures": PICTURES,
     "pictures in a tar": {"a.tar": tar(below("./a/b", PICTURES))},
+    "pictures in a Mac's tar": {
+        "a.tar": tar({"a/train/cat/._1.png": b"?"} | below("./a", PICTURES))
+    },
     "pictures in a tar.xz": {"a.tar.xz": lzma.compress(tar(below(".", PICTURES)))},
     "batches beside pictures": batches(python) | {"train/cat/1.png": b"?"},
 }

@@ -64,6 +64,11 @@ def features(
     tokens is whole in some window; one of up to (w - stride) / 2 also in the one with
     most context around its start.
 
+    An answer that begins or ends within a token is told with all of that token. With
+    8,000 tokens of each language's own, the best possible F1 on XQuAD is 99.98 or more
+    in English and six others, 99.87 in Hindi, 99.57 in Arabic and 98.61 in Thai, which
+    write short words and their neighbors as one; with a token a letter it is 100.
+
     Example:
         >>> vocabulary = Vocabulary((*SPECIALS, *"abcdefg?"))
         >>> question = Question("1", "letters", "a b c d e f g", "?", [("e f", 8)])

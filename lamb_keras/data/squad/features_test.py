@@ -197,6 +197,19 @@ def test_word_pieces_find_an_answer_as_it_is_written(answer, sequence_length, st
     assert found(made, [given]) == answer
 
 
+def test_an_answer_within_a_word_is_told_as_closely_as_its_tokens_are():
+    word, answer = "\u06481388", "1388"  # Arabic: "and 1388"
+    given = Question("1", "t", f"1 {word} 2", "1", [(answer, 3)])
+    letters = Vocabulary(
+        (*SPECIALS, *sorted({*word}), *sorted("##" + c for c in {*word}))
+    )
+    for vocabulary, expected in (
+        (letters, answer),
+        (Vocabulary((*letters.tokens, word)), word),
+    ):
+        assert found(features([given], vocabulary, 32, 8, 4), [given]) == expected
+
+
 @pytest.mark.parametrize("lowercase", [True, False])
 @pytest.mark.parametrize(
     "answer",

@@ -37,6 +37,12 @@ class Question:
         return [text for text, _ in self.answers]
 
 
+def _some(answers):
+    if not answers:
+        raise ValueError("no answer, as SQuAD 2.0 has it, expected one or more")
+    return answers
+
+
 class _Answer(BaseModel):
     text: Annotated[str, Field(pattern=r"\S")]
     answer_start: StrictInt
@@ -45,7 +51,7 @@ class _Answer(BaseModel):
 class _Asked(BaseModel):
     id: Annotated[str, Field(coerce_numbers_to_str=True)]
     question: str
-    answers: Annotated[list[_Answer], Field(min_length=1)]
+    answers: Annotated[list[_Answer], AfterValidator(_some)]
 
 
 def _in_context(asked, info):

@@ -95,7 +95,11 @@ BAD = {
         "nowhere",
     ),
     "a blank answer": ((*ANSWER, "text"), " ", "data.0.paragraphs.0.qas.0.answers.0.t"),
-    "a question without answers": ((*FIRST, "answers"), [], "at least 1 item"),
+    "a question without answers": (
+        (*FIRST, "answers"),
+        [],
+        "answers: no answer, as SQuAD 2.0",
+    ),
     "a start that is no number": ((*ANSWER, "answer_start"), "21", "valid integer"),
     "a start that is a truth value": ((*ANSWER, "answer_start"), True, "valid integer"),
     "an answer that is a text": (ANSWER, "Elbe", "data.0.paragraphs.0.qas.0.answers.0"),

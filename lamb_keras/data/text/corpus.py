@@ -3,7 +3,8 @@
 A document is a chapter of a file, or the whole file where it has no headings. What
 precedes the first heading is a document too. Paragraphs end at blank lines. In lower
 case, as BookCorpus comes, small letters begin sentences too, and where almost every
-line ends as a sentence does, each line is one.
+line ends as a sentence does, each line is one. WikiExtractor's <doc …> begins a
+document as a heading does.
 """
 
 import hashlib
@@ -23,8 +24,9 @@ _NUMBER = (
 # "Chapter 1. Loomings", "BOOK THE FIRST", "XII.", "I. The Period".
 _HEADING = re.compile(
     r"(?i:adventure|book|canto|chapter|letter|part|stave|volume) "
-    rf"{_NUMBER}\b(?:\W.{{0,80}})?|[IVXLC]+\.?|[IVXLC]+\. [A-Z].{{0,80}}"
+    rf"{_NUMBER}\b(?:\W.{{0,80}})?|[IVXLC]+\.?|[IVXLC]+\. [A-Z].{{0,80}}|</?doc\b.*>"
 )
+_MARKUP = re.compile("^</?doc\\b.*>$", re.MULTILINE)  # WikiExtractor's
 
 # After these a full stop ends no sentence.
 _ABBREVIATIONS = frozenset(
@@ -145,6 +147,7 @@ def _ends_sentence(text, match, lowercase):
 
 def _documents(file):
     text = read_text(file, "a folder of *.txt files, or a text file")
+    text = _MARKUP.sub(r"\n\n\g<0>\n\n", text)
     name = Path(file).stem
     found = [(name, [])]
     lowercase = sum(map(str.isupper, text)) < _CAPITALS * sum(map(str.isalpha, text))

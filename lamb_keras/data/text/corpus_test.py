@@ -96,6 +96,16 @@ def test_a_paragraph_a_line_in_lower_case_has_its_sentences(tmp_path):
     assert len(read(tmp_path)[0].sentences) == 6
 
 
+def test_each_article_of_wikiextractor_is_a_document(tmp_path):
+    article = (
+        '<doc id="1" url="?" title="{0}">\n{0}\n\nIt is {0}. It flies.\n\n</doc>\n'
+    )
+    write(tmp_path, a=article.format("Air") + article.format("Bee"))
+    air, bee = read(tmp_path)
+    assert air.sentences == ("Air", "It is Air.", "It flies.")
+    assert bee.sentences == ("Bee", "It is Bee.", "It flies.")
+
+
 @pytest.mark.parametrize(
     "heading",
     ["CHAPTER 1. Loomings", "Chapter XII", "Book the First--Recalled", "IV.", "I. Sea"],

@@ -118,7 +118,7 @@ def load(vocab_file: str) -> Vocabulary:
     are not removed from a text, for then these tokens could not occur.
     """
     expected = "a file of one token a line, as BERT's vocab.txt is"
-    tokens = corpus.read_text(vocab_file, expected).removesuffix("\n").split("\n")
+    tokens = corpus.read_text(vocab_file, expected).rstrip("\n").split("\n")
     # Special ones, unused ones and some outliers apart.
     words = [token for token in tokens if token[:1] + token[-1:] not in ("[]", "<>")]
     capitals = sum(word != word.lower() for word in words)

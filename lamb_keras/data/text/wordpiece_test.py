@@ -111,10 +111,10 @@ def write(tmp_path, tokens, ending="\n"):
     return str(path)
 
 
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_berts_file_has_a_token_a_line(tmp_path, ending):
+@pytest.mark.parametrize("ending, blank", [("\n", 0), ("\r\n", 0), ("\n", 2)])
+def test_berts_file_has_a_token_a_line(tmp_path, ending, blank):
     tokens = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b"]
-    vocabulary = wordpiece.load(write(tmp_path, tokens, ending))
+    vocabulary = wordpiece.load(write(tmp_path, tokens + [""] * blank, ending))
     assert vocabulary.tokens == tuple(tokens)
     assert vocabulary.specials == (0, 2, 3, 4, 5)
     assert vocabulary.encode("AB") == ([6, 7], [(0, 1), (1, 2)])
