@@ -1,0 +1,105 @@
+"""Presets compute what the released packages computed, whose weights are kept.
+
+`findings/implementations.py` runs the packages, in six situations, and keeps these.
+"""
+
+import runpy
+from pathlib import Path
+
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from lamb_keras.optimizers import PRESETS, Lamb, Lars
+from lamb_keras.optimizers.references_test import distance, train
+
+SCRIPT = Path(__file__).parents[2] / "findings" / "implementations.py"
+KEPT = runpy.run_path(str(SCRIPT))
+RATE = KEPT["RATE"]
+# What float32 does to 1 - β₂ᵗ, and more gets through from no other formula.
+CLOSE = 1e-5
+situations = pytest.mark.parametrize("situation", KEPT["SITUATIONS"])
+
+
+class AfterTheRatio(keras.optimizers.schedules.LearningRateSchedule):
+    """The bias corrected on the size of the step, where it does not cancel."""
+
+    def __call__(self, step):
+        t = jnp.asarray(step + 1, "float32")
+        return RATE * jnp.sqrt(-jnp.expm1(t * np.log(0.999))) / (1 - 0.9**t)
+
+
+# By the file of kept weights: the preset that equals it, with these arguments.
+LAMBS = {
+    "optax": ("paper_v5", {}),
+    "timm_always_adapt": ("paper_v5", {}),
+    "paddle_always_adapt": ("paper_v5", {}),
+    "colossalai": ("paper_v3", {}),
+    "colossalai_bias_correction": ("paper_v3", {"learning_rate": AfterTheRatio()}),
+    "tfa": ("tfa", {}),
+    "keras": ("keras", {}),
+    "timm": ("timm", {}),
+    "timm_as_nvlamb": ("nvlamb", {}),
+    "timm_trust_clip": ("lambc", {}),
+    "torch_optimizer": ("pytorch_lamb", {}),
+    "torch_optimizer_debias": ("pytorch_lamb", {"learning_rate": AfterTheRatio()}),
+    "catalyst": ("pytorch_lamb", {}),
+    "holocron": ("pytorch_lamb", {"epsilon": 1e-8}),
+    "fastai": ("fastai", {}),
+    "paddle": ("paddle", {}),
+}
+
+
+def kept(name, situation):
+    """The weights that a package came to in a situation, by path."""
+    with np.load(SCRIPT.with_suffix("") / f"{name}.npz") as arrays:
+        found = {path: arrays[f"{situation} {path}"] for path in KEPT["SHAPES"]}
+    return {path: np.asarray(w, "float64") for path, w in found.items()}
+
+
+def ours(optimizer, scale):
+    return train(optimizer, *KEPT["problem"](scale))
+
+
+@situations
+@pytest.mark.parametrize("name", LAMBS)
+def test_a_preset_computes_what_the_package_computed(name, situation):
+    wd, scale = KEPT["SITUATIONS"][situation]
+    preset, arguments = LAMBS[name]
+    arguments = {"learning_rate": RATE, "weight_decay": wd, **arguments}
+    lamb = Lamb.from_preset(preset, **arguments)
+    assert distance(ours(lamb, scale), kept(name, situation)) < CLOSE
+
+
+def test_only_what_no_package_has_is_a_preset_without_kept_weights():
+    assert set(PRESETS) - {preset for preset, _ in LAMBS.values()} == {
+        "author",
+        "albert",
+    }
+
+
+def test_every_kept_file_is_compared():
+    files = {path.stem for path in SCRIPT.with_suffix("").glob("*.npz")}
+    assert files == {"problem", *KEPT["IMPLEMENTATIONS"]}
+    assert files - {"problem"} == {*LAMBS, *KEPT["LARS"]}
+
+
+@situations
+@pytest.mark.parametrize("name", KEPT["LARS"])
+def test_lars_computes_what_the_package_computed(name, situation):
+    wd, scale = KEPT["SITUATIONS"][situation]
+    arguments = {"denominator": "norm_of_sum"}
+    if name != "optax_lars":
+        arguments = {"learning_rate_in_momentum": False, "epsilon": 1e-8}
+        if wd == 0:
+            # As the docstring says: they have no ratio where there is no decay.
+            arguments["exclude_from_layer_adaptation"] = [".*"]
+    first, last = KEPT["LARS_RATES"][0], KEPT["LARS_RATES"][-1]
+    cut = keras.optimizers.schedules.PiecewiseConstantDecay([9], [first, last])
+    lars = Lars(cut, weight_decay=wd, **arguments)
+    got, expected = ours(lars, scale), kept(name, situation)
+    if name == "lightly_lars":
+        # Nor has lightly's a decay where the gradient is zero, which ours has.
+        got["dead/kernel"] = expected["dead/kernel"]
+    assert distance(got, expected) < CLOSE
