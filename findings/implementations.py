@@ -74,18 +74,18 @@ def by_torch(make, scale, rates):
     import torch
 
     weights, gradients = problem(scale)
-    module = torch.nn.Module()
+    net = torch.nn.Module()
     for path, w in weights.items():
-        module.register_parameter(path, torch.nn.Parameter(torch.tensor(w)))
-    optimizer = make(module)
+        net.register_parameter(path, torch.nn.Parameter(torch.tensor(w)))
+    optimizer = make(net)
     for step, rate in zip(gradients, rates, strict=True):
-        for path, parameter in module.named_parameters():
+        for path, parameter in net.named_parameters():
             parameter.grad = torch.tensor(step[path])
         if len(set(rates)) > 1:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         optimizer.step()
-    return {path: p.detach().numpy() for path, p in module.named_parameters()}
+    return {path: p.detach().numpy() for path, p in net.named_parameters()}
 
 
 def by_paddle(make, scale, rates):
@@ -122,6 +122,22 @@ def by_tensorflow(make, scale, rates):
     return {path: v.numpy() for path, v in variables.items()}
 
 
+def by_tensorflow_1(optimizer, scale, rates):
+    import tensorflow.compat.v1 as tf
+
+    weights, gradients = problem(scale)
+    names = {"rms_normalization/scale": "LayerNorm/gamma"}  # which it had not then
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [tf.Variable(w, name=names.get(p, p)) for p, w in weights.items()]
+        fed = [tf.placeholder(tf.float32, w.shape) for w in weights.values()]
+        clipped, _ = tf.clip_by_global_norm(fed, clip_norm=1.0)  # as both files do
+        step = optimizer.apply_gradients(list(zip(clipped, variables, strict=True)))
+        session.run(tf.global_variables_initializer())
+        for each in gradients:
+            session.run(step, dict(zip(fed, each.values(), strict=True)))
+        return dict(zip(weights, session.run(variables), strict=True))
+
+
 def by_keras(make, scale, rates):
     import keras
     import numpy as np
@@ -148,196 +164,170 @@ def by_optax(make, scale, rates):
     return parameters
 
 
-# The implementations: of each its library, and the optimizer by weight decay.
+# Where the optimizers are; each is imported in its own environment alone.
 
 
-def timm_optim():
+def timm():
     # The package itself asks for torchvision, its optimizers don't.
     for name in ("timm", "timm.models"):
         if name not in sys.modules:
             spec = importlib.util.find_spec(name)
             sys.modules[name] = importlib.util.module_from_spec(spec)
     sys.modules["timm.models"].group_parameters = None
-    return importlib.import_module("timm.optim")
+    return module("timm.optim")
+
+
+def module(name):
+    return importlib.import_module(name)
 
 
 def one_file(package, path):
     """A module of a package, loaded alone: the rest asks for a GPU or torchvision."""
     [folder] = importlib.util.find_spec(package).submodule_search_locations
     spec = importlib.util.spec_from_file_location("alone", Path(folder) / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    alone = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(alone)
+    return alone
 
 
-def timm_factory(wd):
-    optim = timm_optim()
-    return lambda module: optim.create_optimizer_v2(
-        module, "lamb", lr=RATE, weight_decay=wd
+def tensorflow_1(repository, commit, path):
+    """The class `LAMBOptimizer` of a file on GitHub, of TensorFlow 1."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"https://github.com/{repository}"
+        subprocess.run(["git", "clone", "--quiet", address, folder], check=True)
+        git = ["git", "-C", folder, "show", f"{commit}:{path}"]
+        source = subprocess.run(git, check=True, capture_output=True, text=True).stdout
+    found = {}
+    exec(source.replace("tensorflow as tf", "tensorflow.compat.v1 as tf"), found)
+    return found["LAMBOptimizer"]
+
+
+# What makes an optimizer: of weight decay, then of the parameters or the rate.
+
+
+def torchs(find, decay="weight_decay", **options):
+    options = {"lr": RATE, **options}
+    return lambda wd: (
+        lambda net: find()(list(net.parameters()), **{decay: wd}, **options)
     )
 
 
-def timm_lamb(wd, **options):
-    optim = timm_optim()
-    return lambda module: optim.Lamb(
-        module.parameters(), lr=RATE, weight_decay=wd, **options
-    )
+def timms_factory(wd):
+    return lambda net: timm().create_optimizer_v2(net, "lamb", RATE, wd)
 
 
 def timm_as_nvlamb(wd):
-    optim = timm_optim()
-
-    def make(module):
+    def make(net):
         groups = [[], []]
-        for path, parameter in module.named_parameters():
+        for path, parameter in net.named_parameters():
             groups[path in EXCLUDED].append(parameter)
-        return optim.Lamb(
-            [
-                {"params": group, "weight_decay": decay}
-                for group, decay in zip(groups, (wd, 0.0), strict=True)
-            ],
-            lr=RATE,
-            always_adapt=True,
-        )
+        decays = zip(groups, (wd, 0.0), strict=True)
+        groups = [{"params": group, "weight_decay": decay} for group, decay in decays]
+        return timm().Lamb(groups, lr=RATE, always_adapt=True)
 
     return make
 
 
-def timm_lars(wd):
-    optim = timm_optim()
-    return lambda module: optim.Lars(
-        module.parameters(), lr=LARS_RATES[0], momentum=0.9, weight_decay=wd
+def paddles(**options):
+    return lambda wd: (
+        lambda parameters: module("paddle").optimizer.Lamb(
+            RATE, lamb_weight_decay=wd, parameters=parameters, **options
+        )
     )
 
 
-def lightly_lars(wd):
-    from lightly.utils.lars import LARS
+def tfas(wd):
+    addons = module("tensorflow_addons")
+    return lambda: addons.optimizers.LAMB(RATE, weight_decay_rate=wd)
 
-    return lambda module: LARS(
-        module.parameters(), lr=LARS_RATES[0], momentum=0.9, weight_decay=wd
+
+def githubs(repository, commit, path, excluded):
+    return lambda wd: tensorflow_1(repository, commit, path)(
+        RATE, weight_decay_rate=wd, exclude_from_weight_decay=excluded
     )
-
-
-def torch_optimizer_lamb(wd, **options):
-    import torch_optimizer
-
-    return lambda module: torch_optimizer.Lamb(
-        module.parameters(), lr=RATE, weight_decay=wd, **options
-    )
-
-
-def catalyst_lamb(wd):
-    from catalyst.contrib.optimizers.lamb import Lamb
-
-    return lambda module: Lamb(module.parameters(), lr=RATE, weight_decay=wd)
-
-
-def colossalai_lamb(wd, **options):
-    alone = one_file("colossalai", "nn/optimizer/lamb.py")
-    return lambda module: alone.Lamb(
-        module.parameters(), lr=RATE, weight_decay=wd, **options
-    )
-
-
-def holocron_lamb(wd):
-    alone = one_file("holocron", "optim/lamb.py")
-    return lambda module: alone.LAMB(module.parameters(), lr=RATE, weight_decay=wd)
-
-
-def fastai_lamb(wd):
-    from fastai.optimizer import Lamb
-
-    return lambda module: Lamb(list(module.parameters()), lr=RATE, wd=wd)
-
-
-def paddle_lamb(wd, **options):
-    import paddle
-
-    return lambda parameters: paddle.optimizer.Lamb(
-        RATE, lamb_weight_decay=wd, parameters=parameters, **options
-    )
-
-
-def tfa_lamb(wd):
-    import tensorflow_addons as tfa
-
-    return lambda: tfa.optimizers.LAMB(RATE, weight_decay_rate=wd)
 
 
 def keras_lamb(wd):
-    import keras
-
-    return lambda: keras.optimizers.Lamb(RATE, weight_decay=wd)
+    return lambda: module("keras").optimizers.Lamb(RATE, weight_decay=wd)
 
 
-def optax_lamb(wd):
-    import optax
-
-    return lambda rate: optax.lamb(rate, weight_decay=wd)
-
-
-def optax_lars(wd):
-    import optax
-
-    return lambda rate: optax.lars(rate, weight_decay=wd, momentum=0.9)
+def optaxs(name, **options):
+    return lambda wd: (
+        lambda rate: getattr(module("optax"), name)(rate, weight_decay=wd, **options)
+    )
 
 
-TORCH, PADDLE, TENSORFLOW, JAX = "torch", "paddle", "tensorflow", "jax"
+def torch_optimizer():
+    return module("torch_optimizer").Lamb
+
+
+def colossalai():
+    return one_file("colossalai", "nn/optimizer/lamb.py").Lamb
+
+
+ALWAYS = {"always_adapt": True, "max_grad_norm": None}
+OF_LARS = {"lr": LARS_RATES[0], "momentum": 0.9}
+ALBERT = ("google-research/albert", "b772393d3dae115b493258ce8e37c17b2cc62100")
+AUTHOR = (
+    "fastalgo/imagenet_resnet50_lamb",
+    "b778c4c55d00d694ca8e1f87e6e8ccc5980544f3",
+)
 LARS = ("timm_lars", "lightly_lars", "optax_lars")
 IMPLEMENTATIONS = {
-    "timm": (TORCH, by_torch, timm_factory),
-    "timm_always_adapt": (
-        TORCH,
-        by_torch,
-        lambda wd: timm_lamb(wd, always_adapt=True, max_grad_norm=None),
-    ),
-    "timm_as_nvlamb": (TORCH, by_torch, timm_as_nvlamb),
+    "timm": (by_torch, timms_factory),
+    "timm_always_adapt": (by_torch, torchs(lambda: timm().Lamb, **ALWAYS)),
+    "timm_as_nvlamb": (by_torch, timm_as_nvlamb),
     "timm_trust_clip": (
-        TORCH,
         by_torch,
-        lambda wd: timm_lamb(
-            wd, always_adapt=True, max_grad_norm=None, trust_clip=True
-        ),
+        torchs(lambda: timm().Lamb, **ALWAYS, trust_clip=True),
     ),
-    "timm_lars": (TORCH, by_torch, timm_lars),
-    "lightly_lars": (TORCH, by_torch, lightly_lars),
-    "torch_optimizer": (TORCH, by_torch, torch_optimizer_lamb),
-    "torch_optimizer_debias": (
-        TORCH,
+    "timm_lars": (by_torch, torchs(lambda: timm().Lars, **OF_LARS)),
+    "lightly_lars": (
         by_torch,
-        lambda wd: torch_optimizer_lamb(wd, debias=True),
+        torchs(lambda: module("lightly.utils.lars").LARS, **OF_LARS),
     ),
-    "catalyst": (TORCH, by_torch, catalyst_lamb),
-    "colossalai": (TORCH, by_torch, colossalai_lamb),
+    "torch_optimizer": (by_torch, torchs(torch_optimizer)),
+    "torch_optimizer_debias": (by_torch, torchs(torch_optimizer, debias=True)),
+    "catalyst": (
+        by_torch,
+        torchs(lambda: module("catalyst.contrib.optimizers.lamb").Lamb),
+    ),
+    "colossalai": (by_torch, torchs(colossalai)),
     "colossalai_bias_correction": (
-        TORCH,
         by_torch,
-        lambda wd: colossalai_lamb(wd, bias_correction=True),
+        torchs(colossalai, bias_correction=True),
     ),
-    "holocron": (TORCH, by_torch, holocron_lamb),
-    "fastai": (TORCH, by_torch, fastai_lamb),
-    "paddle": (PADDLE, by_paddle, paddle_lamb),
-    "paddle_always_adapt": (
-        PADDLE,
-        by_paddle,
-        lambda wd: paddle_lamb(wd, always_adapt=True),
+    "holocron": (by_torch, torchs(lambda: one_file("holocron", "optim/lamb.py").LAMB)),
+    "fastai": (by_torch, torchs(lambda: module("fastai.optimizer").Lamb, decay="wd")),
+    "paddle": (by_paddle, paddles()),
+    "paddle_always_adapt": (by_paddle, paddles(always_adapt=True)),
+    "tfa": (by_tensorflow, tfas),
+    "albert": (
+        by_tensorflow_1,
+        githubs(*ALBERT, "lamb_optimizer.py", ["LayerNorm", "layer_norm", "bias"]),
     ),
-    "tfa": (TENSORFLOW, by_tensorflow, tfa_lamb),
-    "keras": (JAX, by_keras, keras_lamb),
-    "optax": (JAX, by_optax, optax_lamb),
-    "optax_lars": (JAX, by_optax, optax_lars),
+    "author": (
+        by_tensorflow_1,
+        githubs(*AUTHOR, "optimization.py", ["LayerNorm", "layer_norm"]),
+    ),
+    "keras": (by_keras, keras_lamb),
+    "optax": (by_optax, optaxs("lamb")),
+    "optax_lars": (by_optax, optaxs("lars", momentum=0.9)),
 }
-# What pip installs for each library, and what without its own list.
+# What pip installs into one environment, and what without its own list.
 PACKAGES = {
-    TORCH: (
+    (by_torch,): (
         "torch==2.13.0 numpy fastcore fasttransform fastprogress pandas scipy "
         "matplotlib requests pyyaml pillow plum-dispatch packaging",
         "timm==1.0.31 torch_optimizer==0.3.0 pytorch_ranger catalyst==22.4 "
         "colossalai==0.5.0 pylocron==0.3.0 fastai==2.8.12 lightly==1.6.0",
     ),
-    PADDLE: ("paddlepaddle==3.3.1", ""),
-    TENSORFLOW: ("tensorflow-cpu==2.15.1 tensorflow-addons==0.23.0", ""),
-    JAX: ("keras==3.15.1 jax==0.10.2 optax==0.2.8", ""),
+    (by_paddle,): ("paddlepaddle==3.3.1", ""),
+    (by_tensorflow, by_tensorflow_1): (
+        "tensorflow-cpu==2.15.1 tensorflow-addons==0.23.0",
+        "",
+    ),
+    (by_keras, by_optax): ("keras==3.15.1 jax==0.10.2 optax==0.2.8", ""),
 }
 
 
@@ -345,7 +335,7 @@ def keep(name):
     """Writes what an implementation computes, in this environment."""
     import numpy as np
 
-    _, steps, of_decay = IMPLEMENTATIONS[name]
+    steps, of_decay = IMPLEMENTATIONS[name]
     rates = LARS_RATES if name in LARS else [RATE] * STEPS
     kept = {}
     for situation, (wd, scale) in SITUATIONS.items():
@@ -362,8 +352,8 @@ def main(names):
             f"unknown: {', '.join(unknown)}; there are {', '.join(IMPLEMENTATIONS)}"
         )
     names = names or [*IMPLEMENTATIONS]
-    for library, (packages, alone) in PACKAGES.items():
-        chosen = [name for name in names if IMPLEMENTATIONS[name][0] == library]
+    for libraries, (packages, alone) in PACKAGES.items():
+        chosen = [name for name in names if IMPLEMENTATIONS[name][0] in libraries]
         if not chosen:
             continue
         with tempfile.TemporaryDirectory() as folder:
