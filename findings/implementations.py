@@ -299,6 +299,10 @@ IMPLEMENTATIONS = {
     ),
     "holocron": (by_torch, torchs(lambda: one_file("holocron", "optim/lamb.py").LAMB)),
     "fastai": (by_torch, torchs(lambda: module("fastai.optimizer").Lamb, decay="wd")),
+    "pytorch_optimizer": (
+        by_torch,
+        torchs(lambda: module("pytorch_optimizer").Lamb),
+    ),
     "paddle": (by_paddle, paddles()),
     "paddle_always_adapt": (by_paddle, paddles(always_adapt=True)),
     "tfa": (by_tensorflow, tfas),
@@ -320,7 +324,8 @@ PACKAGES = {
         "torch==2.13.0 numpy fastcore fasttransform fastprogress pandas scipy "
         "matplotlib requests pyyaml pillow plum-dispatch packaging",
         "timm==1.0.31 torch_optimizer==0.3.0 pytorch_ranger catalyst==22.4 "
-        "colossalai==0.5.0 pylocron==0.3.0 fastai==2.8.12 lightly==1.6.0",
+        "colossalai==0.5.0 pylocron==0.3.0 fastai==2.8.12 lightly==1.6.0 "
+        "pytorch_optimizer==4.1.0",
     ),
     (by_paddle,): ("paddlepaddle==3.3.1", ""),
     (by_tensorflow, by_tensorflow_1): (

@@ -3,6 +3,7 @@
 `findings/implementations.py` runs the packages, in six situations, and keeps these.
 """
 
+import re
 import runpy
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from lamb_keras.optimizers import PRESETS, Lamb, Lars
-from lamb_keras.optimizers.references_test import distance, train
+from lamb_keras.optimizers.references_test import algorithm_2, distance, follow, train
 
 SCRIPT = Path(__file__).parents[2] / "findings" / "implementations.py"
+PAGE = Path(__file__).parents[2] / "docs" / "implementations.md"
 KEPT = runpy.run_path(str(SCRIPT))
 RATE = KEPT["RATE"]
 # What float32 does to 1 - β₂ᵗ, and more gets through from no other formula.
@@ -51,6 +53,7 @@ LAMBS = {
     "fastai": ("fastai", {}),
     "paddle": ("paddle", {}),
 }
+WITHOUT_PRESET = ["pytorch_optimizer"]
 
 
 def kept(name, situation):
@@ -81,7 +84,27 @@ def test_every_preset_is_held_by_a_package():
 def test_every_kept_file_is_compared():
     files = {path.stem for path in SCRIPT.with_suffix("").glob("*.npz")}
     assert files == {"problem", *KEPT["IMPLEMENTATIONS"]}
-    assert files - {"problem"} == {*LAMBS, *KEPT["LARS"]}
+    assert files - {"problem"} == {*LAMBS, *KEPT["LARS"], *WITHOUT_PRESET}
+
+
+def from_algorithm_2(name, situation):
+    """How far from the paper a package went, as the page tells it."""
+    wd, scale = KEPT["SITUATIONS"][situation]
+    weights, gradients = KEPT["problem"](scale)
+    told = {path: np.asarray(w, "float64") for path, w in weights.items()}
+    steps = [{p: np.asarray(g, "float64") for p, g in s.items()} for s in gradients]
+    both = kept(name, situation), follow(algorithm_2, told, steps, lr=RATE, wd=wd)
+    without = [{p: w for p, w in each.items() if p != "big/bias"} for each in both]
+    return f"{distance(*both):.1g} / {distance(*without):.1g}"
+
+
+def test_the_page_of_implementations_tells_what_was_kept():
+    rows = re.findall(r"^\| [^|]*`(\S+)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    rows = {name: cells.split(" | ")[1:5] for name, cells in rows}
+    assert {*rows} >= {*LAMBS, *WITHOUT_PRESET}
+    shown = [each for each in KEPT["SITUATIONS"] if "10000" not in each]
+    for name in (*LAMBS, *WITHOUT_PRESET):
+        assert rows[name] == [from_algorithm_2(name, each) for each in shown], name
 
 
 @situations
