@@ -24,7 +24,8 @@ MAY_IMPORT = {
         *("experiments", "results"),
     },
     "batch": {"cpu", "data", "store", "experiments"},
-    "cli": {"store", "experiments", "results", "batch"},
+    "parser": {"experiments", "batch"},
+    "cli": {"store", "experiments", "results", "batch", "parser"},
     "__main__": {"cli"},
 }
 

@@ -1,4 +1,4 @@
-"""The command line: `lamb-keras run`, `status`, `report`, `list` and `bench`.
+"""The command line, `lamb-keras COMMAND`: `lamb-keras` alone lists the commands.
 
 Everything is checked before anything starts: a mistake in what was asked for is one
 sentence on standard error and exit code 2. A run that failed is exit code 1. What is
@@ -10,12 +10,14 @@ import os
 import re
 import signal
 import sys
-import threading
+import webbrowser
 from pathlib import Path
 
-from lamb_keras import experiments
+from lamb_keras import __version__, experiments
 from lamb_keras.batch import BatchError, check_system, plan
+from lamb_keras.batch.signals import Stop
 from lamb_keras.experiments import ParameterError
+from lamb_keras.parser import Parser
 from lamb_keras.store import record
 
 # Of a run's content key, enough to tell it from any other by eye.
@@ -29,9 +31,9 @@ def main(arguments=None):
         >>> main(["run", "--tables", "26"])
         2
     """
-    options = _parser().parse_args(arguments)
-    stop = _Stop()
+    stop = Stop()
     try:
+        options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         check_system()
         with stop:
             code = options.command(options)
@@ -164,6 +166,46 @@ def list_tables(options):
     return 0
 
 
+def new(options):
+    """Lays out a project in a new folder: its notebooks and parameters."""
+    plan.Project.lay_out(options.folder)
+    print(f"{options.folder} has notebooks/ and params/; in it, lamb-keras run")
+    return 0
+
+
+def params(options):
+    """Prints a table's parameters at a scale, each with what it means."""
+    from lamb_keras.batch import notebook, yaml_files
+
+    project = plan.Project.find(options.project)
+    for run in plan.plan(project, options.scale, "outputs", [options.table]):
+        name = project.name(run.notebook)
+        meanings = notebook.comments(notebook.parameters_cell(run.notebook, name))
+        for each, value in run.parameters.items():
+            setting = f"{each}: {yaml_files.write(value)}"
+            meaning = meanings.get(each)
+            print(f"{setting}  # {meaning}" if meaning else setting)
+    return 0
+
+
+def open_report(options):
+    """Opens the report in the browser, and prints where it is."""
+    project = plan.Project.find(options.project)
+    plan.check_scale(project, options.scale)
+    remote, output = _output(options, project)
+    if remote:
+        remote.pull(options.scale)
+    path = output / options.scale / "report.html"
+    if not path.exists():
+        raise BatchError(
+            f"{os.path.relpath(path)} is not there yet; "
+            f"lamb-keras run --scale {options.scale} writes it"
+        )
+    webbrowser.open(path.as_uri())
+    print(os.path.relpath(path))
+    return 0
+
+
 def bench(options):
     """Measures the kit: ratios against peers in the same process."""
     project = plan.Project.find(options.project)
@@ -249,38 +291,16 @@ def _output(options, project):
     return None, Path(output).expanduser().absolute()
 
 
-class _Stop:
-    """Ctrl-C, `kill` and a closed terminal all end a batch in the same clean way."""
-
-    def __init__(self):
-        self.signal = None
-
-    def __enter__(self):
-        self._before = {}
-        # Only the main thread may say how signals are handled.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._interrupt)
-
-    def __exit__(self, *exception):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _interrupt(self, number, frame):
-        # Once is enough: a second one would interrupt the cleaning up.
-        for other in self._before:
-            signal.signal(other, signal.SIG_IGN)
-        self.signal = number
-        raise KeyboardInterrupt
-
-
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lamb-keras",
         description="Runs the experiments of the LAMB paper and rebuilds its tables.",
         epilog="lamb-keras COMMAND --help tells more of each command.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument(
+        "--version", action="version", version=f"lamb-keras {__version__}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     def command(name, function):
         summary = function.__doc__
@@ -296,13 +316,14 @@ def _parser():
 
     running, reporting = command("run", run), command("report", report)
     showing, listing = command("status", status), command("list", list_tables)
-    for each in (running, reporting, showing, listing):
+    explaining, opening = command("params", params), command("open", open_report)
+    for each in (running, reporting, opening, showing, listing):
         each.add_argument(
             "--output",
             metavar="FOLDER",
             help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
-    for each in (running, reporting, showing):
+    for each in (running, reporting, opening, showing, explaining):
         each.add_argument(
             "--scale",
             default="laptop",
@@ -345,6 +366,10 @@ def _parser():
         metavar="FILE",
         help="also put the claims between their marks in FILE",
     )
+    explaining.add_argument("table", metavar="TABLE", help="such as 7 or 13-20")
+    laying_out = commands.add_parser("new", help=new.__doc__, description=new.__doc__)
+    laying_out.set_defaults(command=new)
+    laying_out.add_argument("folder", metavar="FOLDER", help="not there yet, or empty")
     benching = command("bench", bench)
     benching.add_argument(
         "arguments",
@@ -352,4 +377,5 @@ def _parser():
         metavar="WHAT ...",
         help="update or batch, and its options: lamb-keras bench update --help",
     )
+    parser.commands = commands.choices
     return parser

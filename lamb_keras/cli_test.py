@@ -6,11 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
+import lamb_keras
 from lamb_keras import batch, cli
 from lamb_keras.batch import cache, executor
 from lamb_keras.batch import status as batch_status
@@ -62,7 +65,7 @@ BAD_OPTIONS = [
     ),
     (["--output", "file:///proc/outputs"], "/proc/outputs cannot be written to"),
     (["--output", "memory://a", "--dask", "tcp://b:1"], "expected a folder that all"),
-    (["--project", "nowhere"], "no checkout of the project; name one with --project"),
+    (["--project", "nowhere"], "so it is no project: expected one with notebooks/"),
 ]
 MORE = """
 solvers = ["lamb"]
@@ -230,6 +233,68 @@ def test_the_list_has_all_tables_with_their_notebooks_and_outputs(project, capsy
     assert "MNIST with LeNet" in lines[6]
     assert lines[6].endswith("(laptop succeeded)")
     assert lines[10].startswith("11  no experiment yet ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("rnu", "unknown command rnu; did you mean run?"),
+        ("run --tabels 7", "--tabels is no option of lamb-keras run; did you mean --t"),
+        ("run 7", "7 is no option of lamb-keras run; there are: --project"),
+        (
+            "status --scael=gpu",
+            "--scael=gpu is no option of lamb-keras status; did you",
+        ),
+        ("--verison", "--verison is no option of lamb-keras; did you mean --version?"),
+        ("run --jobs x", "argument --jobs: invalid int value: 'x'; lamb-keras run --h"),
+        ("params", "the following arguments are required: TABLE"),
+        ("params 26", "table 26: the paper has tables 1 to 25"),
+    ],
+)
+def test_a_misspelt_command_line_is_one_sentence_with_the_nearest_word(
+    capsys, arguments, sentence
+):
+    assert cli.main(arguments.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith(f"lamb-keras: {sentence}")
+
+
+def test_a_bare_call_shows_the_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    for command in ("run", "report", "status", "list", "params", "open", "new"):
+        assert re.search(rf"^    {command} ", told, re.MULTILINE), command
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"lamb-keras {lamb_keras.__version__}\n"
+
+
+def test_a_tables_parameters_are_told_with_their_comments(project, capsys):
+    assert cli.main(["params", "7", "--project", "."]) == 0
+    told = capsys.readouterr().out
+    assert "epochs: 2  # passes over the training images\n" in told
+    assert "solvers: [lamb]\n" in told
+    [run] = project.plan()
+    assert yaml.safe_load(told) == run.parameters
+
+
+def test_the_report_is_opened_in_the_browser(project, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert cli.main(["open", "--project", "."]) == 2
+    sentence = "report.html is not there yet; lamb-keras run --scale laptop writes it\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    path = project.outputs / "report.html"
+    path.write_text("<p>")
+    assert cli.main(["open", "--project", "."]) == 0
+    assert opened == [path.as_uri()]
+    assert capsys.readouterr().out == "outputs/laptop/report.html\n"
 
 
 def test_a_reader_that_has_enough_is_no_error():

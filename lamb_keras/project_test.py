@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,7 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
     python, _, pip = environment["dependencies"]
     assert python == f"python {PYPROJECT['project']['requires-python']}"
-    editable, *packages = pip["pip"]
-    assert editable == "--editable ."
-    assert sorted(packages) == sorted(PYPROJECT["project"]["dependencies"])
+    assert pip["pip"] == ["--editable .[kit]"]
 
 
 def test_the_lock_holds_everything_that_is_asked_for_pinned_and_hashed():
@@ -36,10 +35,11 @@ def test_the_lock_holds_everything_that_is_asked_for_pinned_and_hashed():
     pinned = {name(line) for line in re.findall(r"^[\w-]+==.*", lock, re.MULTILINE)}
     asked = [
         *PYPROJECT["project"]["dependencies"],
+        *chain(*PYPROJECT["project"]["optional-dependencies"].values()),
         *PYPROJECT["dependency-groups"]["test"],
         *PYPROJECT["dependency-groups"]["install"],
     ]
-    assert {name(requirement) for requirement in asked} <= pinned
+    assert {name(each) for each in asked} - {"lamb-keras"} <= pinned
     packages = re.split(r"^(?=[\w-]+==)", lock, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in package for package in packages)
 
@@ -101,7 +101,7 @@ def test_the_commands_of_a_page_exist(page):
     from lamb_keras.cli import _parser
 
     for line in re.findall(r"^(?:\S*/)?lamb-keras (.*)$", text, re.MULTILINE):
-        # Bad options end here, by argparse, with SystemExit.
+        # Bad options end here, with a sentence.
         _parser().parse_args(line.split("  #")[0].split())
 
 

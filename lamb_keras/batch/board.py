@@ -139,7 +139,8 @@ class Board:
         """How long the batch still takes, in words to be put behind others.
 
         What has been done by now, in seconds of its runs, says how fast it goes; it
-        goes no faster than its longest run. Nothing is said before a tenth is done, or where nobody knows what a run takes.
+        goes no faster than its longest run. Nothing is said before a tenth is done, or
+        where nobody knows what a run takes.
         """
         slowness = self._slowness(now)
         done = left = longest = 0.0

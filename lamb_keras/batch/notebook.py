@@ -5,7 +5,9 @@ nor Papermill, seconds to import, is needed to answer a misspelt name.
 """
 
 import ast
+import io
 import json
+import tokenize
 
 from lamb_keras.batch import BatchError
 
@@ -25,18 +27,45 @@ def defaults(path, name=None):
         name: what to call it in an error, its path by default.
     """
     name = name or str(path)
-    cells = [cell for cell in _code_cells(path, name) if PARAMETERS in tags(cell)]
-    if not cells:
-        raise BatchError(f"{name} has no cell tagged 'parameters'; tag one")
-    if len(cells) > 1:
-        raise BatchError(f"{name} has {len(cells)} cells tagged 'parameters', not one")
+    text = parameters_cell(path, name)
     try:
-        return dict(map(_literal, ast.parse(source(cells[0])).body))
+        return dict(map(_literal, ast.parse(text).body))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or error.args[-1]
         raise BatchError(
             f"{name}: line {line} of its parameters cell is not name = literal"
         ) from None
+
+
+def parameters_cell(path, name):
+    """The source of the one cell tagged `parameters`."""
+    cells = [cell for cell in _code_cells(path, name) if PARAMETERS in tags(cell)]
+    if not cells:
+        raise BatchError(f"{name} has no cell tagged 'parameters'; tag one")
+    if len(cells) > 1:
+        raise BatchError(f"{name} has {len(cells)} cells tagged 'parameters', not one")
+    return source(cells[0])
+
+
+def comments(text):
+    """The comment of each name that is assigned or annotated, beside it or above it.
+
+    Example:
+        >>> comments("epochs = 30  # over the images\\n# One each:\\nseeds = [0, 1]")
+        {'epochs': 'over the images', 'seeds': 'One each:'}
+    """
+    found, above, name = {}, "", None
+    for kind, token, *_ in tokenize.generate_tokens(io.StringIO(text).readline):
+        if kind == tokenize.NAME and name is None:
+            name = token
+            found[name] = above
+        elif kind == tokenize.COMMENT and name is None:
+            above = token.strip("# ")
+        elif kind == tokenize.COMMENT:
+            found[name] = token.strip("# ")
+        elif kind == tokenize.NEWLINE:
+            above, name = "", None
+    return found
 
 
 def code(path, name=None):

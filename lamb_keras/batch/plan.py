@@ -19,6 +19,8 @@ from lamb_keras.batch import BatchError, notebook, yaml_files
 
 # What chooses a run can't also be set in it.
 CHOSEN_BY = {"table": "--tables", "scale": "--scale", "notebook": "--tables"}
+# What makes a folder a project.
+PARTS = ("notebooks", "params")
 SECONDS_TRIALS_ARE_KEPT = 30 * 24 * 60 * 60
 
 
@@ -41,22 +43,37 @@ class Project:
             if not found:
                 raise BatchError(
                     f"neither {above[0]} nor a folder above it has notebooks/ and "
-                    "params/; go to a checkout of the project, or name one with "
-                    "--project"
+                    "params/; lamb-keras new FOLDER lays them out, --project names "
+                    "a folder that has them"
                 )
             return cls(found[0])
         root = Path(root).absolute()
         for folder in cls._missing(root):
             raise BatchError(
-                f"{root} has no folder {folder}/, so it is no checkout of the "
-                "project; name one with --project"
+                f"{root} has no folder {folder}/, so it is no project: expected one "
+                f"with {' and '.join(f'{part}/' for part in PARTS)}"
             )
+        return cls(root)
+
+    @classmethod
+    def lay_out(cls, root):
+        """A new project in a folder that is empty or not there yet.
+
+        Its files are copies of those that came with the package.
+        """
+        root = Path(root).absolute()
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise BatchError(f"{root} is there already; expected a new or empty folder")
+        check_output([root])
+        # As in the wheel, which the last two are not in: tests, and what they need.
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "update.ipynb")
+        for part in PARTS:
+            shutil.copytree(_came_with_us() / part, root / part, ignore=ignored)
         return cls(root)
 
     @staticmethod
     def _missing(root):
-        needed = ("notebooks", "params")
-        return [folder for folder in needed if not (root / folder).is_dir()]
+        return [folder for folder in PARTS if not (root / folder).is_dir()]
 
     def name(self, path):
         """A file of the project as people call it: by its path from the root."""
@@ -137,6 +154,13 @@ class PlannedRun:
                 if time.time() - path.stat().st_mtime > SECONDS_TRIALS_ARE_KEPT:
                     shutil.rmtree(path, ignore_errors=True)
             self._all_trials.rmdir()
+
+
+def _came_with_us():
+    """Where the wheel keeps the project, or the checkout that this package is of."""
+    package = Path(__file__).parents[1]
+    in_wheel = package / "project"
+    return in_wheel if in_wheel.is_dir() else package.parent
 
 
 def plan(project, scale, output, tables=None, settings=()):

@@ -91,6 +91,17 @@ def read_setting(text):
     return name, _load(value, _LineLoader, f"--set {name}")
 
 
+def write(value):
+    """A value on one line, as a file may have it.
+
+    Example:
+        >>> write({"lamb": [0.001, None]})
+        '{lamb: [0.001, null]}'
+    """
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("...\n").strip()
+
+
 def _load(text, loader, name):
     try:
         return yaml.load(text, loader)

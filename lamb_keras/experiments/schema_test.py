@@ -1,9 +1,7 @@
 import inspect
-import io
 import json
 import subprocess
 import sys
-import tokenize
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import nbformat
 import pytest
 
 from lamb_keras import experiments
+from lamb_keras.batch.notebook import comments
 from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
@@ -30,22 +29,6 @@ OWN_WORDS = {
     "resnet50_imagenet": [],
     "bert_squad": ["solvers"],
 }
-
-
-def comments(source):
-    """The comment of each name that is assigned or annotated, beside it or above it."""
-    found, above, name = {}, "", None
-    for kind, text, *_ in tokenize.generate_tokens(io.StringIO(source).readline):
-        if kind == tokenize.NAME and name is None:
-            name = text
-            found[name] = above
-        elif kind == tokenize.COMMENT and name is None:
-            above = text.strip("# ")
-        elif kind == tokenize.COMMENT:
-            found[name] = text.strip("# ")
-        elif kind == tokenize.NEWLINE:
-            above, name = "", None
-    return found
 
 
 def fields_of(experiment):

@@ -204,10 +204,11 @@ class Lars(LayerwiseOptimizer):
 
     so that the second moves a nonzero layer by exactly ηκ of its own norm. r is 1 where
     ‖w‖ or the gradient's norm is 0, and for variables that are excluded. The defaults
-    are MLPerf's; `optax.lars` is `denominator="norm_of_sum"`; timm's and lightly's is
-    `learning_rate_in_momentum=False`, but has no ratio where there is no weight decay:
-    without any, `exclude_from_layer_adaptation=[".*"]`. Hyperparameters are variables,
-    as in `Lamb`.
+    are MLPerf's; `optax.lars` is `denominator="norm_of_sum"`; timm's and lightly's are
+    `learning_rate_in_momentum=False, epsilon=1e-8`, but have no ratio where there is no
+    weight decay: without any, `exclude_from_layer_adaptation=[".*"]`. Where a gradient
+    is zero lightly's does not decay either. Hyperparameters are variables, as in
+    `Lamb`.
 
     Args:
         learning_rate: η, a float, a `LearningRateSchedule` or a callable.
