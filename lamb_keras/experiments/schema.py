@@ -9,12 +9,13 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NotRequired
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter
+from typing_extensions import TypedDict  # pydantic asks for this one
 
-from lamb_keras import schedules
+from lamb_keras import own, schedules
 from lamb_keras.experiments import types
 from lamb_keras.experiments.types import ParameterError, different, one_of
 from lamb_keras.names import (
@@ -58,6 +59,19 @@ NOTEBOOKS = {
         (3, 5, *range(9, 26)), ("digits", "cifar10", "imagenet")
     ),
 }
+
+
+class OwnSolver(TypedDict):
+    """A solver that a user brings: where its function is, and its grid."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    function: types.Text
+    learning_rate: different(PositiveFloat)
+    weight_decay: NotRequired[different(NonNegativeFloat)]
+
+
+OwnSolvers = dict[types.Name, types.either(dict, OwnSolver, types.Text)]
 
 
 def uses(solver: str, parameter: str) -> bool:
@@ -104,11 +118,13 @@ class Experiment:
     notebook: one_of(NOTEBOOKS)  # the experiment
     table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
     scale: types.Text  # laptop, evening, gpu or paper: how large the same table is run
-    dataset: types.Text  # one of those of the notebook
+    dataset: types.Text  # one of those of the notebook, or file.py:function
     # the precision of the net, or mixed_bfloat16
     dtype_policy: one_of(["float32", "mixed_bfloat16"]) = "float32"
     # momentum, adagrad, adam, adamw, lars, lamb; + adds Goyal's recipe
     solvers: different(one_of(SOLVERS_AND_GOYALS))
+    # rows of your own, {name: "file.py:function"}: docs/your-own.md
+    own_solvers: OwnSolvers = field(default_factory=dict)
     learning_rates: LearningRates  # a list for all solvers, or {solver: list}
     # of adamw, lars and lamb: a number, a list or {solver: list}
     weight_decay: WeightDecay = 0.0
@@ -132,6 +148,9 @@ class Experiment:
         for each in fields(self):
             value = getattr(self, each.name)
             if value is not None or each.default is not None:
+                value = types.check(each.name, adapters[each.name], value)
+            if each.name == "own_solvers":
+                value = with_grids(value)
                 value = types.check(each.name, adapters[each.name], value)
             object.__setattr__(self, each.name, value)
         if known := {*self.seeds} & {*self.confirmation_seeds}:
@@ -160,6 +179,11 @@ class Experiment:
             if name not in names:
                 raise ParameterError(f"{name} is missing; add it to the parameters")
         return cls(**{name: names[name] for name in parameters(cls) if name in names})
+
+    @property
+    def rows(self) -> list[str]:
+        """The solvers, the user's own last."""
+        return [*self.solvers, *self.own_solvers]
 
     def trials(self) -> list:
         """Every setting with every seed, in the order of the grids.
@@ -196,6 +220,17 @@ class Experiment:
         """Raises `ParameterError` for what is possible alone but not together."""
 
 
+def with_grids(own_solvers: Mapping) -> dict:
+    """The user's solvers, with their grids where they are named by place alone."""
+    try:
+        return {
+            name: own.solver(solver) if isinstance(solver, str) else solver
+            for name, solver in own_solvers.items()
+        }
+    except own.OwnError as error:
+        raise ParameterError(str(error), ["own_solvers"]) from error
+
+
 def settings(parameters: Mapping) -> list[dict]:
     """Every setting that a run with these parameters trains, in the order of its grids.
 
@@ -221,7 +256,10 @@ def settings(parameters: Mapping) -> list[dict]:
     grids = {name: of for name, of in GRIDS.items() if name not in of_bert}
     found = [
         {"solver": solver, **dict(zip(grids, values, strict=True))}
-        for solver in parameters.get("solvers") or [None]
+        for solver in [
+            *(parameters.get("solvers") or [None]),
+            *(parameters.get("own_solvers") or ()),
+        ]
         for values in itertools.product(
             *(_values(parameters, name, solver) for name in grids.values())
         )
@@ -254,17 +292,31 @@ def trials(parameters: Mapping) -> int:
 def of_solver(value, solver: str):
     """A solver's value of a parameter that may be set by solver.
 
+    One of the user's own has LAMB's, or the first where LAMB has none.
+
     Example:
         >>> of_solver({"adamw": 512, "lamb": 32768}, "lamb"), of_solver(None, "lamb")
         (32768, None)
     """
-    return value.get(solver) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    if solver not in (None, *SOLVERS_AND_GOYALS):
+        return value.get("lamb", next(iter(value.values())))
+    return value.get(solver)
 
 
 def _values(parameters, name, solver):
     """What a solver is to try of one grid."""
     value = of_solver(parameters.get(name), solver)
-    if value is None or (solver is not None and not uses(solver, name)):
+    if brought := (parameters.get("own_solvers") or {}).get(solver):
+        own_grid = dict.fromkeys(("weight_decay_form", "l2_regularization")) | {
+            "learning_rates": brought["learning_rate"],
+            "weight_decay": brought.get("weight_decay"),
+        }
+        value = own_grid.get(name, value)
+    elif solver is not None and not uses(solver, name):
+        value = None
+    if value is None:
         return [0.0 if name == "l2_regularization" else None]
     return value if isinstance(value, list | tuple) else [value]
 
@@ -280,13 +332,27 @@ def check_together(given: Mapping) -> None:
         )
     possible = [NOTEBOOKS[notebook]] if notebook else NOTEBOOKS.values()
     datasets = list(dict.fromkeys(name for each in possible for name in each.datasets))
-    if dataset and dataset not in datasets:
+    if own.is_place(dataset) and notebook and NOTEBOOKS[notebook].pretrains:
+        raise ParameterError(
+            f"dataset is {dataset}, and {notebook} takes text, expected one of "
+            f"{', '.join(datasets)}; run tables of images with images of your own",
+            ["dataset"],
+        )
+    if dataset and not own.is_place(dataset) and dataset not in datasets:
         cure = types.did_you_mean(dataset, datasets)
         raise ParameterError(
             f"unknown dataset {types.shown(dataset)}{cure}", ["dataset"]
         )
+    for name in given.get("own_solvers", ()):
+        if name in SOLVERS:
+            raise ParameterError(
+                f"own_solvers has {name}, which is one of the paper's; choose another "
+                "name for yours",
+                ["own_solvers"],
+            )
     for name, mapping in given.items():
         of_solvers = isinstance(mapping, dict) and set(mapping) <= {*SOLVERS_AND_GOYALS}
+        of_solvers = of_solvers and mapping
         for solver in given.get("solvers", ()) if of_solvers else ():
             if uses(solver, name) and solver not in mapping:
                 raise ParameterError(

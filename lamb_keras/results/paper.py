@@ -105,7 +105,7 @@ class Table:
     def setting(self, row: Mapping) -> dict:
         """The numbers that name a row, as a trial calls them."""
         keys = [self.columns[name] for name in self.keys]
-        return {key.field: key.number(row[key.name]) for key in keys if key.field}
+        return {k.field: k.number(row[k.name]) for k in keys if k.field and row}
 
     def label_of(self, trial: Mapping) -> str:
         """The name of the row that a trial belongs to, or would if the paper had it."""
@@ -119,10 +119,17 @@ class Table:
         return ", ".join(map(str, shown))
 
     def numbers_of(self, row: str, column: str) -> dict:
-        """The numbers of a cell's trials: its solver's, its row's, its column's."""
+        """The numbers of a cell's trials: its solver's, its row's, its column's.
+
+        A row that the paper lacks is a user's solver, in a table of settings after the
+        name of one: "512, lion".
+        """
+        if row not in (known := self.labeled_rows()):
+            label, _, solver = row.rpartition(", ")
+            return {"solver": solver} | self.setting(known.get(label, {}))
         called = {name: solver for solver, name in self.solver_rows.items()}
         solver = self.solver or called.get(row, self.entry(row, column))
-        of_row = self.setting(self.labeled_rows()[row])
+        of_row = self.setting(known[row])
         return {"solver": solver} | of_row | self.columns[column].holds
 
     def entry(self, row: str, column: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from lamb_keras.names import SOLVERS_AND_GOYALS
 from lamb_keras.results import evidence, paper, statistics, trials
 from lamb_keras.results.runs import Run
 from lamb_keras.store import atomic
@@ -181,7 +182,9 @@ def _all_failed(place, ours, trials):
     """Whether every trial that a cell is made of came to nothing."""
     number, row, column = place
     table = paper.tables()[number]
-    if row not in table.labeled_rows() or table.columns[column].metric == "minutes":
+    is_brought = row.rpartition(", ")[2] not in SOLVERS_AND_GOYALS
+    known = row in table.labeled_rows() or is_brought
+    if not known or table.columns[column].metric == "minutes":
         return False
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)

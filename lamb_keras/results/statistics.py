@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from lamb_keras.names import SOLVERS_AND_GOYALS
 from lamb_keras.results import paper
 
 # What tells one setting of a solver from another. Of equally good settings, the one
@@ -165,8 +166,9 @@ def cells(
     In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
     in `column` (by default the table's first). In a table whose rows are settings, one
     a setting and result column, with nothing to choose or to confirm; what the paper
-    has no row for has one of its own, named by what is different. Where no trial
-    finished, a cell's value is None and its status "diverged".
+    has no row for has one of its own, named by what is different. A solver that a user
+    brings is tuned there, too: of what is not the row's, its best setting is taken.
+    Where no trial finished, a cell's value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -226,7 +228,9 @@ def cell(choice: Choice, trials: Sequence[dict], metric: str) -> dict:
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
-    trials = of_sweep(of_first_form(trials))
+    every = of_first_form(trials)
+    brought = [t for t in every if t["solver"] not in SOLVERS_AND_GOYALS]
+    trials = [t for t in of_sweep(every) if t not in brought]
     first = {trial["solver"]: trial for trial in reversed(trials)}
     groups = grouped(trials, lambda trial: _row(trial, first, published))
     made = []
@@ -237,6 +241,13 @@ def _rows(trials, published):
             metric = published.columns[name].metric
             of_it = cell(choose(group, metric, tuned=()), group, metric)
             made.append(place | of_it | {"settings": len(groups)})
+    named = grouped(brought, lambda t: f"{published.label_of(t)}, {t['solver']}")
+    for row, group in named.items():
+        tuned = len(grouped(group, lambda t: tuple(map(t.get, SETTING)))) > 1
+        for name in published.results:
+            place = {"table": published.number, "row": row, "column": name}
+            metric = published.columns[name].metric
+            made.append(place | best(group if tuned else of_sweep(group), metric))
     return made
 
 
