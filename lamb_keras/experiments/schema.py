@@ -9,10 +9,10 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
-from typing import Annotated, ClassVar, NotRequired
+from typing import ClassVar, NotRequired
 
 import numpy as np
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, TypeAdapter
 from typing_extensions import TypedDict  # pydantic asks for this one
 
 from lamb_keras import own, schedules
@@ -27,6 +27,8 @@ from lamb_keras.names import (
 
 # The solvers that use what not all of them do, of the parameters with a value for each.
 _USERS = {"weight_decay": DECAYING_SOLVERS, "weight_decay_form": ("adamw",)}
+
+PAPERS_TABLES = 25  # further ones are of notebooks of a user's own
 
 # The parameters that may be grids, outermost first, by the name of one of their values.
 GRIDS = {
@@ -115,8 +117,8 @@ class Experiment:
 
     Trial: ClassVar[type]  # a named tuple of the numbers of a setting, and a seed
 
-    notebook: one_of(NOTEBOOKS)  # the experiment
-    table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
+    notebook: types.Name  # the experiment
+    table: types.Whole  # the number of the paper's table
     scale: types.Text  # laptop, evening, gpu or paper: how large the same table is run
     dataset: types.Text  # one of those of the notebook, or file.py:function
     # the precision of the net, or mixed_bfloat16
@@ -324,21 +326,29 @@ def _values(parameters, name, solver):
 def check_together(given: Mapping) -> None:
     """Raises `ParameterError` for what fits no experiment, of what is given."""
     notebook, table, dataset = map(given.get, ("notebook", "table", "dataset"))
-    if notebook and table and table not in (tables := NOTEBOOKS[notebook].tables):
+    known = NOTEBOOKS.get(notebook)
+    if known and table and table not in known.tables:
         raise ParameterError(
             f"{notebook} does not fill table {table}, expected "
-            f"{', '.join(map(str, tables))}",
+            f"{', '.join(map(str, known.tables))}",
             ["table", "notebook"],
         )
-    possible = [NOTEBOOKS[notebook]] if notebook else NOTEBOOKS.values()
+    if notebook and not known and (table or 0) <= PAPERS_TABLES:
+        raise ParameterError(
+            f"notebook is {types.shown(notebook)}, expected a known name"
+            f"{types.did_you_mean(notebook, NOTEBOOKS)}",
+            ["notebook"],
+        )
+    possible = [known] if known else NOTEBOOKS.values()
     datasets = list(dict.fromkeys(name for each in possible for name in each.datasets))
-    if own.is_place(dataset) and notebook and NOTEBOOKS[notebook].pretrains:
+    if own.is_place(dataset) and known and known.pretrains:
         raise ParameterError(
             f"dataset is {dataset}, and {notebook} takes text, expected one of "
             f"{', '.join(datasets)}; run tables of images with images of your own",
             ["dataset"],
         )
-    if dataset and not own.is_place(dataset) and dataset not in datasets:
+    by_name = dataset and not own.is_place(dataset)
+    if by_name and dataset not in datasets and (known or not notebook):
         cure = types.did_you_mean(dataset, datasets)
         raise ParameterError(
             f"unknown dataset {types.shown(dataset)}{cure}", ["dataset"]

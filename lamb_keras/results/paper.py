@@ -5,7 +5,7 @@ else; `layout.yaml` says which columns name a row and which hold results.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -153,6 +153,29 @@ def tables() -> dict[int, Table]:
     layout = read("layout.yaml")
     found = {known["number"]: known for known in read("tables.yaml")}
     return {n: _table(found[n] | layout["tables"][n], layout["columns"]) for n in found}
+
+
+def table(number: int, columns: Iterable[str] = ("test_accuracy",)) -> Table:
+    """The table of that number; of a project's own, one of no published rows."""
+    if number in tables():
+        return tables()[number]
+    label = {name: name.replace("_", " ") for name in columns}
+    return Table(
+        number=number,
+        title="A table of this project's own.",
+        experiment="",
+        columns={n: Column(n, label[n], decimals=4, metric=n) for n in label}
+        | {"row": Column("row", "")},
+        keys=["row"],
+        results=[*label],
+        rows=[],
+        extra_rows=[],
+        columns_printed=[],
+        rows_printed=[],
+        provenance=[],
+        confidence="",
+        best_of={},
+    )
 
 
 def cells() -> list[Cell]:

@@ -66,8 +66,9 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     the latest. A cell of a table whose run failed is "failed"; of one that no run
     filled, "not run". Cells that are the best of other tables come from the runs of
     these, and from nowhere else (`best_of`). Cells that the paper does not have, of a
-    solver added by hand, say, follow those of their table. A cell whose trials all
-    ended no better than guessing did not train, whatever value it has.
+    solver added by hand, say, follow those of their table; tables of a project's own
+    come last. A cell whose trials all ended no better than guessing did not train,
+    whatever value it has.
     """
     runs = list(runs)
     cells = [(run, cell) for run in runs for cell in run.scraps.get("cells", ())]
@@ -91,8 +92,9 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
             ours = measured.pop(cell[:3], no_run.get(cell.table, {}))
             results.append(Result(**cell._asdict() | ours))
         own = [place for place in measured if place[0] == table.number]
-        results += [Result(*place, None, **measured[place]) for place in own]
-    return results
+        results += [Result(*place, None, **measured.pop(place)) for place in own]
+    others = sorted(measured, key=lambda place: place[0])
+    return results + [Result(*place, None, **measured[place]) for place in others]
 
 
 def best_of(runs: Iterable[Run]) -> dict[tuple, dict | None]:
@@ -181,10 +183,12 @@ def _with_failures(run):
 def _all_failed(place, ours, trials):
     """Whether every trial that a cell is made of came to nothing."""
     number, row, column = place
-    table = paper.tables()[number]
-    is_brought = row.rpartition(", ")[2] not in SOLVERS_AND_GOYALS
-    known = row in table.labeled_rows() or is_brought
-    if not known or table.columns[column].metric == "minutes":
+    table = paper.table(number, [column])
+    brought = row.rpartition(", ")[2] not in SOLVERS_AND_GOYALS or not table.rows
+    if (
+        not (row in table.labeled_rows() or brought)
+        or table.columns[column].metric == "minutes"
+    ):
         return False
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)

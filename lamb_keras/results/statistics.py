@@ -179,7 +179,7 @@ def cells(
         >>> found[0]["row"], round(found[0]["value"], 4), found[0]["n"]
         ('lamb', 0.85, 2)
     """
-    published = paper.tables()[table]
+    published = paper.table(table)
     if published.solver:
         return _rows(trials, published)
     made = []
