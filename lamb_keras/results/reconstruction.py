@@ -185,10 +185,8 @@ def _all_failed(place, ours, trials):
     number, row, column = place
     table = paper.table(number, [column])
     brought = row.rpartition(", ")[2] not in SOLVERS_AND_GOYALS or not table.rows
-    if (
-        not (row in table.labeled_rows() or brought)
-        or table.columns[column].metric == "minutes"
-    ):
+    known = brought or row in table.labeled_rows()
+    if not known or table.columns[column].metric == "minutes":
         return False
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)
