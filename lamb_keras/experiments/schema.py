@@ -9,14 +9,14 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
-from typing import ClassVar, NotRequired
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, TypeAdapter
-from typing_extensions import TypedDict  # pydantic asks for this one
+from pydantic import NonNegativeFloat, PositiveFloat, TypeAdapter
 
 from lamb_keras import own, schedules
 from lamb_keras.experiments import types
+from lamb_keras.experiments.own import OwnSolvers, with_grids
 from lamb_keras.experiments.types import ParameterError, different, one_of
 from lamb_keras.names import (
     DECAYING_SOLVERS,
@@ -61,19 +61,6 @@ NOTEBOOKS = {
         (3, 5, *range(9, 26)), ("digits", "cifar10", "imagenet")
     ),
 }
-
-
-class OwnSolver(TypedDict):
-    """A solver that a user brings: where its function is, and its grid."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    function: types.Text
-    learning_rate: different(PositiveFloat)
-    weight_decay: NotRequired[different(NonNegativeFloat)]
-
-
-OwnSolvers = dict[types.Name, types.either(dict, OwnSolver, types.Text)]
 
 
 def uses(solver: str, parameter: str) -> bool:
@@ -222,17 +209,6 @@ class Experiment:
         """Raises `ParameterError` for what is possible alone but not together."""
 
 
-def with_grids(own_solvers: Mapping) -> dict:
-    """The user's solvers, with their grids where they are named by place alone."""
-    try:
-        return {
-            name: own.solver(solver) if isinstance(solver, str) else solver
-            for name, solver in own_solvers.items()
-        }
-    except own.OwnError as error:
-        raise ParameterError(str(error), ["own_solvers"]) from error
-
-
 def settings(parameters: Mapping) -> list[dict]:
     """Every setting that a run with these parameters trains, in the order of its grids.
 
@@ -353,16 +329,9 @@ def check_together(given: Mapping) -> None:
         raise ParameterError(
             f"unknown dataset {types.shown(dataset)}{cure}", ["dataset"]
         )
-    for name in given.get("own_solvers", ()):
-        if name in SOLVERS:
-            raise ParameterError(
-                f"own_solvers has {name}, which is one of the paper's; choose another "
-                "name for yours",
-                ["own_solvers"],
-            )
     for name, mapping in given.items():
-        of_solvers = isinstance(mapping, dict) and set(mapping) <= {*SOLVERS_AND_GOYALS}
-        of_solvers = of_solvers and mapping
+        of_solvers = isinstance(mapping, dict) and name != "own_solvers"
+        of_solvers = of_solvers and set(mapping) <= {*SOLVERS_AND_GOYALS}
         for solver in given.get("solvers", ()) if of_solvers else ():
             if uses(solver, name) and solver not in mapping:
                 raise ParameterError(
