@@ -56,7 +56,8 @@ def run(options):
     """Plans, checks, executes, and writes the report."""
     project = plan.Project.find(options.project)
     remote, output = _output(options, project)
-    runs = plan.plan(project, options.scale, output, options.tables, options.set)
+    chosen = options.set, options.solver, options.dataset
+    runs = plan.plan(project, options.scale, output, options.tables, *chosen)
     _check(options, remote)
     plan.check_data(runs)
     if remote:
@@ -354,6 +355,18 @@ def _parser():
         default=[],
         metavar="NAME=VALUE",
         help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
+    )
+    option(
+        "--solver",
+        action="append",
+        default=[],
+        metavar="FILE.py:FUNCTION",
+        help="a solver of your own, beside the tables' (docs/your-own.md); repeatable",
+    )
+    option(
+        "--dataset",
+        metavar="FILE.py:FUNCTION",
+        help="images of your own in the place of the tables', or a data set by name",
     )
     option("--again", action="store_true", help="run also what is already done")
     option(

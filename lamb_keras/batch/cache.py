@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import lamb_keras
+from lamb_keras import own
 from lamb_keras.batch import BatchError, notebook, outcome
 from lamb_keras.batch.imports import Package
 from lamb_keras.batch.plan import PlannedRun
@@ -103,15 +104,20 @@ class Keys:
     def of(self, run):
         """The parts of a `PlannedRun`'s key by name, with the key itself: "sha256"."""
         cells = notebook.code(run.notebook, self._project.name(run.notebook))
+        root, code = self._project.root, {}
         try:
-            reached = self._package.reached("\n".join(cells))
+            for place in own.places(run.parameters):
+                code |= own.files(own.at(place, root))
+            code |= self._package.reached("\n".join(cells))
+        except own.OwnError as error:
+            raise BatchError(str(error)) from None
         except OSError as error:
             reason = f"{error.filename} cannot be read: {error.strerror}"
             raise BatchError(reason) from None
         parts = {
             "parameters": run.parameters,
             "notebook": _hash(cells),
-            "code": dict(sorted(reached.items())),
+            "code": dict(sorted(code.items())),
             "data": self._fingerprint(run.parameters.get("dataset")),
             "versions": self._versions,
             "settings": _settings(),
@@ -125,7 +131,8 @@ class Keys:
             from lamb_keras import data
 
             try:
-                self._data[name] = data.fingerprint(name)
+                place = own.at(name, self._project.root)
+                self._data[name] = data.fingerprint(place)
             except data.DataError as error:
                 raise BatchError(str(error)) from error
         return {name: self._data[name]}

@@ -231,6 +231,21 @@ def test_data_that_cannot_be_read_are_one_sentence(done, monkeypatch):
         why(done, "dataset=mnist")
 
 
+def test_an_edit_of_a_users_solver_is_a_reason(project):
+    edit(
+        project,
+        "notebooks/lenet_mnist.ipynb",
+        "epochs = ",
+        "own_solvers = {}\\nepochs = ",
+    )
+    setting = "own_solvers={make: {function: mine.py:make, learning_rate: [0.1]}}"
+    (project.root / "mine.py").write_text("def make(): return 1")
+    finish(project, setting)
+    assert why(project, setting) is None
+    edit(project, "mine.py", "1", "2")
+    assert why(project, setting) == "mine.py changed"
+
+
 def test_a_setting_of_jax_is_a_reason_and_tells_no_path(done, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/a/folder")
     assert why(done) == "the setting XLA_FLAGS changed"

@@ -8,13 +8,18 @@ Papermill does the same with an `-f` option for each file.
 
 import contextlib
 import difflib
+import functools
+import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamb_keras import experiments
+from lamb_keras import experiments, own
 from lamb_keras.batch import BatchError, notebook, yaml_files
 
 # What chooses a run can't also be set in it.
@@ -22,6 +27,20 @@ CHOSEN_BY = {"table": "--tables", "scale": "--scale", "notebook": "--tables"}
 # What makes a folder a project.
 PARTS = ("notebooks", "params")
 SECONDS_TRIALS_ARE_KEPT = 30 * 24 * 60 * 60
+
+# Makes a solver of a user's own once, before any kernel starts. In another process, for
+# here are neither Keras nor JAX, nor may a user's code have a GPU.
+SOLVER = """
+import json, sys
+from lamb_keras import own
+try:
+    from lamb_keras.optimizers.own import optimizer
+    found = own.solver(sys.argv[1])
+    optimizer(found)
+except own.OwnError as error:
+    found = {"error": str(error)}
+print("\\n" + json.dumps(found))
+"""
 
 
 @dataclass(frozen=True)
@@ -163,11 +182,12 @@ def _came_with_us():
     return in_wheel if in_wheel.is_dir() else package.parent
 
 
-def plan(project, scale, output, tables=None, settings=()):
+def plan(project, scale, output, tables=None, settings=(), solvers=(), dataset=None):
     """The runs that fill tables at a scale, whose outputs go to a folder in `output`.
 
     `tables` is what `--tables` was given, None for every table with an experiment;
-    `settings` is what each `--set` was given.
+    `settings` is what each `--set` was given, `solvers` what each `--solver`, `dataset`
+    what `--dataset` was.
 
     Example:
         >>> from pathlib import Path
@@ -176,7 +196,8 @@ def plan(project, scale, output, tables=None, settings=()):
         ('table07/lenet_mnist', 3, 1024)
     """
     check_scale(project, scale)
-    numbers = project.tables() if tables is None else parse_tables(tables)
+    known = project.tables()
+    numbers = known if tables is None else parse_tables(tables, known)
     overrides = {}
     for name, value in map(yaml_files.read_setting, settings):
         if name in CHOSEN_BY:
@@ -184,6 +205,17 @@ def plan(project, scale, output, tables=None, settings=()):
         if name in overrides:
             raise BatchError(f"--set {name} is there twice, expected one value")
         overrides[name] = value
+    if solvers:
+        overrides["own_solvers"] = {}
+        for place in (_inside(project, "--solver", each) for each in solvers):
+            name = own.name(place)
+            if overrides["own_solvers"].setdefault(name, place) != place:
+                raise BatchError(f"--solver: two are called {name}; rename a function")
+    if dataset is not None:
+        is_place = own.is_place(dataset)
+        overrides["dataset"] = (
+            _inside(project, "--dataset", dataset) if is_place else dataset
+        )
     folder = Path(output).absolute() / scale
     return [_run(project, scale, number, folder, overrides) for number in numbers]
 
@@ -225,6 +257,11 @@ def _run(project, scale, table, folder, overrides):
     for where, layer in layers.items():
         merged |= layer
         source |= dict.fromkeys(layer, where)
+    if isinstance(brought := merged.get("own_solvers"), dict):
+        merged["own_solvers"] = {
+            each: _solver(place, project.root) if own.is_place(place) else place
+            for each, place in brought.items()
+        }
     return PlannedRun(
         table=table,
         scale=scale,
@@ -233,6 +270,50 @@ def _run(project, scale, table, folder, overrides):
         parameters=experiments.validate(merged, known=defaults, source=source),
         overrides=overrides,
     )
+
+
+def _inside(project, option, place):
+    """A place as it was given, with its file's path from the project's root."""
+    source, colon, name = place.rpartition(":")
+    if not colon or not source:
+        raise BatchError(
+            f"{option} {place}: expected a function's place, such as mine.py:make"
+        )
+    if not (path := Path(source).expanduser().absolute()).is_file():
+        if source.endswith(".py"):
+            raise BatchError(f"{option} {place}: there is no file {source}")
+        return place
+    path = Path(os.path.normpath(path))
+    inside = path.is_relative_to(project.root)
+    return f"{path.relative_to(project.root) if inside else path}:{name}"
+
+
+def _solver(place, root):
+    """A solver by its place with the grid that it states, tried once."""
+    try:
+        files = own.files(own.at(place, root))
+    except own.OwnError as error:
+        raise BatchError(str(error)) from None
+    return dict(_tried(place, root, tuple(files.items())))
+
+
+@functools.cache
+def _tried(place, root, files):
+    done = subprocess.run(
+        [sys.executable, "-c", SOLVER, place],
+        cwd=root,
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    *_, last = ["", *done.stdout.splitlines()]
+    if done.returncode or not last:
+        *_, reason = [f"exit code {done.returncode}", *done.stderr.splitlines()]
+        raise BatchError(f"{place} could not be tried: {reason}")
+    found = json.loads(last)
+    if "error" in found:
+        raise BatchError(found["error"])
+    return found
 
 
 def _scale_layers(project, scale, table, name):
@@ -255,8 +336,10 @@ def _scale_layers(project, scale, table, name):
     return layers
 
 
-def parse_tables(texts):
+def parse_tables(texts, own=()):
     """The table numbers in what `--tables` was given, in order, each once.
+
+    They are of the paper's tables, or of the project's `own`.
 
     Example:
         >>> parse_tables(["7", "13-15,3"])
@@ -271,7 +354,7 @@ def parse_tables(texts):
             )
         chosen = range(int(first), int(last or first) + 1)
         for number in (int(first), int(last or first)):
-            if not 1 <= number <= 25:
+            if not 1 <= number <= 25 and number not in own:
                 raise BatchError(f"table {number}: the paper has tables 1 to 25")
         if not chosen:
             raise BatchError(f"--tables {text!r} ends before it begins")
@@ -297,6 +380,7 @@ def check_data(runs):
     distinct = {}  # by what of the parameters decides which data are read
     for run in runs:
         if dataset := run.parameters.get("dataset"):
+            dataset = own.at(dataset, run.notebook.parents[1])
             chosen = [run.parameters.get(name) for name in data.options(dataset)]
             distinct[dataset, str(chosen)] = run.parameters
     for (dataset, _), parameters in sorted(distinct.items()):

@@ -211,3 +211,53 @@ def test_an_output_folder_that_can_be_made_is_left_unmade(tiny, tmp_path):
 def test_outputs_below_a_link_to_nowhere_are_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert "cannot be made" in refusal(check_output, [tmp_path / "link" / "below"])
+
+
+# What users bring
+
+MINE = """
+def make(learning_rate):
+    import optax
+    return optax.sgd(learning_rate)
+
+make.grid = {"learning_rate": [0.1]}
+"""
+
+
+@pytest.fixture
+def brought(tiny, monkeypatch):
+    """Plans a project with a file of one's own, from a folder below it."""
+    project = tiny(lenet_mnist=[PARAMETERS + "own_solvers = {}\ndataset = 'digits'"])
+    (project.root / "mine.py").write_text(MINE)
+    monkeypatch.chdir(project.root / "params")
+    folder = project.root / "outputs"
+
+    def brought(*solvers, dataset=None):
+        return plan.plan(project.project, "laptop", folder, None, (), solvers, dataset)
+
+    return brought
+
+
+def test_a_users_solver_is_a_parameter_with_the_grid_that_it_states(brought):
+    [run] = brought("../mine.py:make")
+    whole = {"function": "mine.py:make", "learning_rate": [0.1]}
+    assert run.parameters["own_solvers"] == {"make": whole}
+    assert run.overrides == {"own_solvers": {"make": "mine.py:make"}}
+
+
+def test_a_users_data_set_is_a_parameter(brought):
+    [run] = brought(dataset="../mine.py:load")
+    assert run.parameters["dataset"] == "mine.py:load"
+    assert "mine.py has no function load" in refusal(check_data, [run])
+
+
+@pytest.mark.parametrize(
+    ("solvers", "sentence"),
+    [
+        (["there.py:make"], "--solver there.py:make: there is no file there.py"),
+        (["../mine.py"], "expected a function's place, such as mine.py:make"),
+        (["../mine.py:make", "a.b:make"], "--solver: two are called make; rename"),
+    ],
+)
+def test_a_solver_that_is_none_is_one_sentence(brought, solvers, sentence):
+    assert sentence in refusal(brought, *solvers)

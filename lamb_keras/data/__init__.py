@@ -4,7 +4,10 @@ Nothing here imports JAX, and Keras only to download.
 """
 
 import difflib
+import functools
+from types import SimpleNamespace
 
+from lamb_keras import own
 from lamb_keras.data import text_data
 from lamb_keras.data.images import (
     Images,
@@ -15,6 +18,7 @@ from lamb_keras.data.images import (
     mnist,
     pictures,
 )
+from lamb_keras.data.images import own as own_images
 from lamb_keras.data.images.dataset import split
 from lamb_keras.data.images.reduction import reduced
 from lamb_keras.data.source import DataError
@@ -37,6 +41,9 @@ def open(
     training_images: int | None = None,
 ) -> Images | Streamed:
     """The data set of that name, a part of its training images held out to choose by.
+
+    A name such as "mine.py:load" is of a function that returns one, as
+    `lamb_keras.data.images.own` tells.
 
     `lamb_keras.data.images.reduction.reduced` tells what size and number do; what is
     streamed can't be reduced.
@@ -110,6 +117,8 @@ def _refuse_reduction(name, *reduction):
 
 
 def _module(name):
+    if own.is_place(name):
+        return SimpleNamespace(find=functools.partial(own_images.find, name))
     if name in DATASETS:
         return DATASETS[name]
     nearest = difflib.get_close_matches(name, DATASETS, n=1)

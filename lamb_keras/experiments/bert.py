@@ -12,7 +12,6 @@ from pydantic_core import PydanticCustomError
 from lamb_keras import schedules
 from lamb_keras.experiments import types
 from lamb_keras.experiments.schema import (
-    NOTEBOOKS,
     Experiment,
     WeightDecay,
     WeightDecayForm,
@@ -134,7 +133,7 @@ class BertExperiment(Experiment):
 
     Trial = Trial
 
-    notebook: one_of(NOTEBOOKS) = "bert_squad"  # the experiment
+    notebook: types.Name = "bert_squad"  # the experiment
     # encyclopedia (generated), books or wikipedia (text files)
     dataset: types.Text = "encyclopedia"
     # generated ones to pre-train on; with text files, those added

@@ -9,13 +9,14 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, TypeAdapter
+from pydantic import NonNegativeFloat, PositiveFloat, TypeAdapter
 
-from lamb_keras import schedules
+from lamb_keras import own, schedules
 from lamb_keras.experiments import types
+from lamb_keras.experiments.own import OwnSolvers, with_grids
 from lamb_keras.experiments.types import ParameterError, different, one_of
 from lamb_keras.names import (
     DECAYING_SOLVERS,
@@ -26,6 +27,8 @@ from lamb_keras.names import (
 
 # The solvers that use what not all of them do, of the parameters with a value for each.
 _USERS = {"weight_decay": DECAYING_SOLVERS, "weight_decay_form": ("adamw",)}
+
+PAPERS_TABLES = 25  # further ones are of notebooks of a user's own
 
 # The parameters that may be grids, outermost first, by the name of one of their values.
 GRIDS = {
@@ -101,14 +104,16 @@ class Experiment:
 
     Trial: ClassVar[type]  # a named tuple of the numbers of a setting, and a seed
 
-    notebook: one_of(NOTEBOOKS)  # the experiment
-    table: Annotated[int, Field(ge=1, le=25)]  # the number of the paper's table
+    notebook: types.Name  # the experiment
+    table: types.Whole  # the number of the paper's table
     scale: types.Text  # laptop, evening, gpu or paper: how large the same table is run
-    dataset: types.Text  # one of those of the notebook
+    dataset: types.Text  # one of those of the notebook, or file.py:function
     # the precision of the net, or mixed_bfloat16
     dtype_policy: one_of(["float32", "mixed_bfloat16"]) = "float32"
     # momentum, adagrad, adam, adamw, lars, lamb; + adds Goyal's recipe
     solvers: different(one_of(SOLVERS_AND_GOYALS))
+    # rows of your own, {name: "file.py:function"}: docs/your-own.md
+    own_solvers: OwnSolvers = field(default_factory=dict)
     learning_rates: LearningRates  # a list for all solvers, or {solver: list}
     # of adamw, lars and lamb: a number, a list or {solver: list}
     weight_decay: WeightDecay = 0.0
@@ -132,6 +137,9 @@ class Experiment:
         for each in fields(self):
             value = getattr(self, each.name)
             if value is not None or each.default is not None:
+                value = types.check(each.name, adapters[each.name], value)
+            if each.name == "own_solvers":
+                value = with_grids(value)
                 value = types.check(each.name, adapters[each.name], value)
             object.__setattr__(self, each.name, value)
         if known := {*self.seeds} & {*self.confirmation_seeds}:
@@ -160,6 +168,11 @@ class Experiment:
             if name not in names:
                 raise ParameterError(f"{name} is missing; add it to the parameters")
         return cls(**{name: names[name] for name in parameters(cls) if name in names})
+
+    @property
+    def rows(self) -> list[str]:
+        """The solvers, the user's own last."""
+        return [*self.solvers, *self.own_solvers]
 
     def trials(self) -> list:
         """Every setting with every seed, in the order of the grids.
@@ -221,7 +234,10 @@ def settings(parameters: Mapping) -> list[dict]:
     grids = {name: of for name, of in GRIDS.items() if name not in of_bert}
     found = [
         {"solver": solver, **dict(zip(grids, values, strict=True))}
-        for solver in parameters.get("solvers") or [None]
+        for solver in [
+            *(parameters.get("solvers") or [None]),
+            *(parameters.get("own_solvers") or ()),
+        ]
         for values in itertools.product(
             *(_values(parameters, name, solver) for name in grids.values())
         )
@@ -254,17 +270,31 @@ def trials(parameters: Mapping) -> int:
 def of_solver(value, solver: str):
     """A solver's value of a parameter that may be set by solver.
 
+    One of the user's own has LAMB's, or the first where LAMB has none.
+
     Example:
         >>> of_solver({"adamw": 512, "lamb": 32768}, "lamb"), of_solver(None, "lamb")
         (32768, None)
     """
-    return value.get(solver) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    if solver not in (None, *SOLVERS_AND_GOYALS):
+        return value.get("lamb", next(iter(value.values())))
+    return value.get(solver)
 
 
 def _values(parameters, name, solver):
     """What a solver is to try of one grid."""
     value = of_solver(parameters.get(name), solver)
-    if value is None or (solver is not None and not uses(solver, name)):
+    if brought := (parameters.get("own_solvers") or {}).get(solver):
+        own_grid = dict.fromkeys(("weight_decay_form", "l2_regularization")) | {
+            "learning_rates": brought["learning_rate"],
+            "weight_decay": brought.get("weight_decay"),
+        }
+        value = own_grid.get(name, value)
+    elif solver is not None and not uses(solver, name):
+        value = None
+    if value is None:
         return [0.0 if name == "l2_regularization" else None]
     return value if isinstance(value, list | tuple) else [value]
 
@@ -272,21 +302,36 @@ def _values(parameters, name, solver):
 def check_together(given: Mapping) -> None:
     """Raises `ParameterError` for what fits no experiment, of what is given."""
     notebook, table, dataset = map(given.get, ("notebook", "table", "dataset"))
-    if notebook and table and table not in (tables := NOTEBOOKS[notebook].tables):
+    known = NOTEBOOKS.get(notebook)
+    if known and table and table not in known.tables:
         raise ParameterError(
             f"{notebook} does not fill table {table}, expected "
-            f"{', '.join(map(str, tables))}",
+            f"{', '.join(map(str, known.tables))}",
             ["table", "notebook"],
         )
-    possible = [NOTEBOOKS[notebook]] if notebook else NOTEBOOKS.values()
+    if notebook and not known and (table or 0) <= PAPERS_TABLES:
+        raise ParameterError(
+            f"notebook is {types.shown(notebook)}, expected a known name"
+            f"{types.did_you_mean(notebook, NOTEBOOKS)}",
+            ["notebook"],
+        )
+    possible = [known] if known else NOTEBOOKS.values()
     datasets = list(dict.fromkeys(name for each in possible for name in each.datasets))
-    if dataset and dataset not in datasets:
+    if own.is_place(dataset) and known and known.pretrains:
+        raise ParameterError(
+            f"dataset is {dataset}, and {notebook} takes text, expected one of "
+            f"{', '.join(datasets)}; run tables of images with images of your own",
+            ["dataset"],
+        )
+    by_name = dataset and not own.is_place(dataset)
+    if by_name and dataset not in datasets and (known or not notebook):
         cure = types.did_you_mean(dataset, datasets)
         raise ParameterError(
             f"unknown dataset {types.shown(dataset)}{cure}", ["dataset"]
         )
     for name, mapping in given.items():
-        of_solvers = isinstance(mapping, dict) and set(mapping) <= {*SOLVERS_AND_GOYALS}
+        of_solvers = isinstance(mapping, dict) and name != "own_solvers"
+        of_solvers = of_solvers and set(mapping) <= {*SOLVERS_AND_GOYALS}
         for solver in given.get("solvers", ()) if of_solvers else ():
             if uses(solver, name) and solver not in mapping:
                 raise ParameterError(

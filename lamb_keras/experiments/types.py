@@ -35,8 +35,11 @@ _EXPECTED = {
     "less_than": "a number below {lt:g}",
     "less_than_equal": "a {whole}number of at most {le}",
     "invalid-json-value": "text, a number or a list",
+    "string_pattern_mismatch": "a name of letters, digits and _",
+    "missing": "a value",
+    "extra_forbidden": "no such entry",
 }
-_TAGS = ("first", "second")  # of the types in `_either`
+_TAGS = ("first", "second")  # of the types in `either`
 
 
 class ParameterError(ValueError):
@@ -85,7 +88,9 @@ def check(name: str, kind: TypeAdapter, value):
     elif wrong["type"] == "list_type":
         is_plain = isinstance(received, int | float) or _name(received) == received
         cure = f"; write [{received}]" if is_plain else ""
-    if "[key]" in place:
+    if "[key]" in place and wrong["type"] == "string_pattern_mismatch":
+        received = f"{name} has {shown(received)}"
+    elif "[key]" in place:
         if received in SOLVERS_AND_GOYALS:
             cure = f"; leave {received} out, which does not"
         received = f"{name} is set for {_name(received)}"
@@ -122,13 +127,13 @@ def different(item, minimum: int = 1):
 
 def one_or_several(item):
     """One item, or a list of different ones."""
-    return _either(list, different(item), item)
+    return either(list, different(item), item)
 
 
 def by_solver(item, otherwise=None, users: Iterable[str] = SOLVERS_AND_GOYALS):
     """A mapping of the solvers that use it to items, or what is meant for all."""
     mapping = Annotated[dict[one_of(users), item], Field(min_length=1)]
-    return _either(dict, mapping, otherwise or item)
+    return either(dict, mapping, otherwise or item)
 
 
 def grid(item, users: Iterable[str] = SOLVERS_AND_GOYALS):
@@ -136,7 +141,8 @@ def grid(item, users: Iterable[str] = SOLVERS_AND_GOYALS):
     return by_solver(one_or_several(item), users=users)
 
 
-def _either(kind, first, second):
+def either(kind, first, second):
+    """The first type for what is of a kind, else the second."""
     # A discriminated union has the errors of the type that is meant alone.
     return Annotated[
         Annotated[first, pydantic.Tag(_TAGS[0])]
@@ -156,6 +162,7 @@ def _check_pattern(pattern):
 
 Whole = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Pattern = Annotated[Text, AfterValidator(_check_pattern)]
 Divisor = Annotated[float, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]  # may be nothing, and not all

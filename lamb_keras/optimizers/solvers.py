@@ -13,6 +13,7 @@ from lamb_keras.names import DECAYING_SOLVERS
 from lamb_keras.optimizers.adamw import AdamW
 from lamb_keras.optimizers.lamb import Lamb
 from lamb_keras.optimizers.lars import Lars
+from lamb_keras.optimizers.own import Transformation
 
 # TensorFlow 1's epsilon; Keras's default is 1e-7. Both add it to √v before bias
 # correction ("epsilon hat").
@@ -122,7 +123,8 @@ def step(
     """One step of a built optimizer as a pure function, for `jit`, `scan` and `vmap`.
 
     Args:
-        optimizer: from `solver`, built on the weights' variables. It is not changed.
+        optimizer: from `solver` or `own.optimizer`, built on the weights' variables.
+            It is not changed.
         state: the values of `optimizer.variables`.
         gradients, weights: arrays, one a variable.
         learning_rate: a number or traced scalar.
@@ -142,6 +144,8 @@ def step(
         >>> weights[0].tolist()
         [0.5, 1.0]
     """
+    if isinstance(optimizer, Transformation):
+        return optimizer.step(state, gradients, weights, learning_rate, weight_decay)
     given = {id(optimizer.learning_rate): learning_rate}
     if isinstance(optimizer.weight_decay, keras.Variable):
         given[id(optimizer.weight_decay)] = weight_decay

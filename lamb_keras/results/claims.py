@@ -279,7 +279,7 @@ def _lost(rows, groups):
 
 def _trains(rows, trials):
     """Whether the solver of these rows trains in some setting of their experiment."""
-    experiment = trials.table.map(lambda table: paper.tables()[table].experiment)
+    experiment = trials.table.map(lambda table: paper.table(table).experiment)
     same = experiment == experiment[rows.index[0]]
     others = trials[same & (trials.solver == rows.solver.iloc[0])]
     return bool((others.failed.groupby(_settings(others)).mean() < 0.5).any())

@@ -18,7 +18,7 @@ NAMED = 3  # Up to so many settings that came to nothing are told by name.
 
 def sentences(table: paper.Table, results: Sequence[Result]) -> list[str]:
     """What there is to tell of a table's cells beside the published ones."""
-    known = paper.experiments()[table.experiment].classes
+    known = paper.experiments().get(table.experiment, paper.Experiment("")).classes
     chance, rows = CHANCE_BAND / known if known else 0, []
     for cell in results:
         column = table.columns[cell.column]

@@ -5,7 +5,7 @@ else; `layout.yaml` says which columns name a row and which hold results.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +105,7 @@ class Table:
     def setting(self, row: Mapping) -> dict:
         """The numbers that name a row, as a trial calls them."""
         keys = [self.columns[name] for name in self.keys]
-        return {key.field: key.number(row[key.name]) for key in keys if key.field}
+        return {k.field: k.number(row[k.name]) for k in keys if k.field and row}
 
     def label_of(self, trial: Mapping) -> str:
         """The name of the row that a trial belongs to, or would if the paper had it."""
@@ -119,10 +119,17 @@ class Table:
         return ", ".join(map(str, shown))
 
     def numbers_of(self, row: str, column: str) -> dict:
-        """The numbers of a cell's trials: its solver's, its row's, its column's."""
+        """The numbers of a cell's trials: its solver's, its row's, its column's.
+
+        A row that the paper lacks is a user's solver, in a table of settings after the
+        name of one: "512, lion".
+        """
+        if row not in (known := self.labeled_rows()):
+            label, _, solver = row.rpartition(", ")
+            return {"solver": solver} | self.setting(known.get(label, {}))
         called = {name: solver for solver, name in self.solver_rows.items()}
         solver = self.solver or called.get(row, self.entry(row, column))
-        of_row = self.setting(self.labeled_rows()[row])
+        of_row = self.setting(known[row])
         return {"solver": solver} | of_row | self.columns[column].holds
 
     def entry(self, row: str, column: str) -> str:
@@ -146,6 +153,29 @@ def tables() -> dict[int, Table]:
     layout = read("layout.yaml")
     found = {known["number"]: known for known in read("tables.yaml")}
     return {n: _table(found[n] | layout["tables"][n], layout["columns"]) for n in found}
+
+
+def table(number: int, columns: Iterable[str] = ("test_accuracy",)) -> Table:
+    """The table of that number; of a project's own, one of no published rows."""
+    if number in tables():
+        return tables()[number]
+    label = {name: name.replace("_", " ") for name in columns}
+    return Table(
+        number=number,
+        title="A table of this project's own.",
+        experiment="",
+        columns={n: Column(n, label[n], decimals=4, metric=n) for n in label}
+        | {"row": Column("row", "")},
+        keys=["row"],
+        results=[*label],
+        rows=[],
+        extra_rows=[],
+        columns_printed=[],
+        rows_printed=[],
+        provenance=[],
+        confidence="",
+        best_of={},
+    )
 
 
 def cells() -> list[Cell]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from lamb_keras.names import SOLVERS_AND_GOYALS
 from lamb_keras.results import evidence, paper, statistics, trials
 from lamb_keras.results.runs import Run
 from lamb_keras.store import atomic
@@ -65,8 +66,9 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     the latest. A cell of a table whose run failed is "failed"; of one that no run
     filled, "not run". Cells that are the best of other tables come from the runs of
     these, and from nowhere else (`best_of`). Cells that the paper does not have, of a
-    solver added by hand, say, follow those of their table. A cell whose trials all
-    ended no better than guessing did not train, whatever value it has.
+    solver added by hand, say, follow those of their table; tables of a project's own
+    come last. A cell whose trials all ended no better than guessing did not train,
+    whatever value it has.
     """
     runs = list(runs)
     cells = [(run, cell) for run in runs for cell in run.scraps.get("cells", ())]
@@ -90,8 +92,9 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
             ours = measured.pop(cell[:3], no_run.get(cell.table, {}))
             results.append(Result(**cell._asdict() | ours))
         own = [place for place in measured if place[0] == table.number]
-        results += [Result(*place, None, **measured[place]) for place in own]
-    return results
+        results += [Result(*place, None, **measured.pop(place)) for place in own]
+    others = sorted(measured, key=lambda place: place[0])
+    return results + [Result(*place, None, **measured[place]) for place in others]
 
 
 def best_of(runs: Iterable[Run]) -> dict[tuple, dict | None]:
@@ -180,8 +183,10 @@ def _with_failures(run):
 def _all_failed(place, ours, trials):
     """Whether every trial that a cell is made of came to nothing."""
     number, row, column = place
-    table = paper.tables()[number]
-    if row not in table.labeled_rows() or table.columns[column].metric == "minutes":
+    table = paper.table(number, [column])
+    brought = row.rpartition(", ")[2] not in SOLVERS_AND_GOYALS or not table.rows
+    known = brought or row in table.labeled_rows()
+    if not known or table.columns[column].metric == "minutes":
         return False
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)

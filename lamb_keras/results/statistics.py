@@ -189,8 +189,9 @@ def cells(
     in `column` (by default the table's first). In a table whose rows are settings, one
     a setting and result column, of the seeds with which all were tried, or of every
     seed of a setting that was the only one of its solver and batch; what the paper has
-    no row for has one of its own, named by what is different. Where no trial finished,
-    a cell's value is None and its status "diverged".
+    no row for has one of its own, named by what is different. Another solver is tuned
+    there, too: of what is not the row's, its best setting is taken. Where no trial
+    finished, a cell's value is None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -201,7 +202,7 @@ def cells(
         >>> found[0]["row"], round(found[0]["value"], 4), found[0]["n"]
         ('lamb', 0.85, 2)
     """
-    published = paper.tables()[table]
+    published = paper.table(table)
     if published.solver:
         return _rows(trials, published)
     made = []
@@ -250,9 +251,10 @@ def cell(choice: Choice, trials: Sequence[dict], metric: str) -> dict:
 
 def _rows(trials, published):
     """The cells of a table whose rows are settings."""
-    trials = of_settings(of_first_form(trials))
-    first = {trial["solver"]: trial for trial in reversed(trials)}
-    groups = grouped(trials, lambda trial: _row(trial, first, published))
+    every = of_first_form(trials)
+    trials = of_settings([t for t in every if t["solver"] == published.solver])
+    others = [t for t in every if t["solver"] != published.solver]
+    groups = grouped(trials, lambda trial: _row(trial, trials[0], published))
     made = []
     for row, group in groups.items():
         _check_seeds(group, f"table {published.number}, row {row}")
@@ -261,17 +263,20 @@ def _rows(trials, published):
             metric = published.columns[name].metric
             of_it = cell(choose(group, metric, tuned=()), group, metric)
             made.append(place | of_it | {"settings": len(groups)})
+    tuned = grouped(others, lambda t: f"{published.label_of(t)}, {t['solver']}")
+    for row, group in tuned.items():
+        for name in published.results:
+            place = {"table": published.number, "row": row, "column": name}
+            made.append(place | best(group, published.columns[name].metric))
     return made
 
 
 def _row(trial, first, published):
     """The name of a trial's row, and what makes it another one than the paper's."""
-    solver, name = trial["solver"], published.label_of(trial)
-    if solver != published.solver:
-        name += f", {solver}"
+    name = published.label_of(trial)
     keys = {published.columns[key].field for key in published.keys}
     for number in SETTING:
-        if number not in keys and trial.get(number) != first[solver].get(number):
+        if number not in keys and trial.get(number) != first.get(number):
             name += f", {number.replace('_', ' ')} {trial[number]}"
     return name
 

@@ -16,6 +16,9 @@ PLACES = list(itertools.product(RATES, range(3)))
 accuracies = st.lists(st.floats(0, 1), min_size=12, max_size=12)
 
 
+TOPS = ("top5", "top1")
+
+
 def trial(learning_rate, seed, validation, test=0.5, solver="lamb", **more):
     return {
         "solver": solver,
@@ -210,6 +213,29 @@ def test_the_rows_of_table_5_have_both_metrics():
     assert [(c["row"], c["column"], c["value"]) for c in found] == [
         ("512", "top5", 0.9),
         ("512", "top1", 0.7),
+    ]
+
+
+def test_a_users_solver_is_tuned_for_each_row_of_a_table_of_settings():
+    lion = {"solver": "lion", "batch_size": 512}
+    trials = [
+        trial(0.04, 0, 0.5, 0.7, batch_size=512, test_top5=0.9),
+        trial(0.001, 0, 0.3, 0.9, test_top5=0.9, **lion),
+        trial(0.002, 0, 0.6, 0.6, test_top5=0.8, **lion),
+    ]
+    found = {(c["row"], c["column"]): c for c in statistics.cells(trials, 5)}
+    assert [*found] == [(row, m) for row in ("512", "512, lion") for m in TOPS]
+    assert found["512, lion", "top1"]["value"] == 0.6
+    assert found["512, lion", "top1"]["settings_tried"] == 2
+    assert found["512", "top1"]["value"] == 0.7
+
+
+def test_a_table_of_a_projects_own_has_a_row_for_each_solver():
+    trials = [trial(0.1, 0, 0.5, 0.7), trial(0.1, 0, 0.5, 0.6, solver="lion")]
+    found = statistics.cells(trials, 26)
+    assert [(c["table"], c["row"], c["column"], c["value"]) for c in found] == [
+        (26, "lamb", "test_accuracy", 0.7),
+        (26, "lion", "test_accuracy", 0.6),
     ]
 
 

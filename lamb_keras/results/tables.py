@@ -27,14 +27,16 @@ def tables(
     verdicts: pd.DataFrame | None = None,
     links: str = ".",
 ) -> Html:
-    """All 25 tables, published beside ours; those not run folded away.
+    """All 25 tables, published beside ours, and a project's own.
+
+    Those not run are folded away.
 
     With each stand the claims that it serves, with their verdicts, and what the kit
     decided where the paper leaves it open. `links` is the way from the page to the
     folder of the runs.
     """
     sections = [
-        _section(paper.tables()[number], cells, found)
+        _section(paper.table(number, [c.column for c in cells]), cells, found)
         for number, cells in reconstruction.by_table(results).items()
     ]
     told = {} if verdicts is None else verdicts.droplevel("scale").verdict
@@ -69,7 +71,7 @@ def _section(table, cells, found):
     }
     return {
         "table": table,
-        "status": reconstruction.table_status(published),
+        "status": reconstruction.table_status(published or cells),
         "lines": _lines(table, published),
         "extra": _lines(table, [cell for cell in cells if cell.published is None]),
         # The runs of other tables are introduced there, if cells are the best of them.

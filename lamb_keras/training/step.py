@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamb_keras.experiments import of_solver
-from lamb_keras.optimizers import Lamb, Lars, Packed, solvers
+from lamb_keras.experiments import ParameterError, of_solver
+from lamb_keras.optimizers import Lamb, Lars, Packed, own, solvers
+from lamb_keras.own import OwnError
 
 
 class State(NamedTuple):
@@ -65,7 +66,7 @@ class Step:
 
     Args:
         task: whose loss is minimized.
-        optimizer: from `solvers.solver`, not yet built.
+        optimizer: from `solvers.solver` or `own.optimizer`, not yet built.
         packed: whether LAMB and LARS train stacks of equal variables, as
             `lamb_keras.optimizers.Packed` has them; other solvers do not.
 
@@ -144,7 +145,15 @@ def optimizer(experiment, solver: str):
         experiment: an `ImageExperiment` or a `BertExperiment`.
         solver: one of its rows, or without the "+", which is of the learning rate
             alone.
+
+    Raises:
+        lamb_keras.experiments.ParameterError: for one of the user's that does not fit.
     """
+    if solver in experiment.own_solvers:
+        try:
+            return own.optimizer(experiment.own_solvers[solver])
+        except OwnError as error:
+            raise ParameterError(str(error), ["own_solvers"]) from error
     name = solvers.base(solver)
     row = next(row for row in experiment.solvers if solvers.base(row) == name)
     return solvers.solver(

@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 from jax.experimental import multihost_utils
 
+from lamb_keras import own
 from lamb_keras.data import cache
 from lamb_keras.store import atomic
 from lamb_keras.training.history import History
@@ -35,7 +36,9 @@ class TrialCache:
         self._started, self._session = time.perf_counter(), uuid.uuid4().hex
         # A long training may go on on another kind of device.
         device = "" if streamed else jax.devices()[0].device_kind
-        self._of = _digest(dataclasses.asdict(experiment), data.describe(), device)
+        parameters = dataclasses.asdict(experiment)
+        code = [own.files(place) for place in own.places(parameters)]
+        self._of = _digest(parameters, data.describe(), device, code)
         self._removes, folder = streamed, os.environ.get(FOLDER_VARIABLE)
         if streamed:
             root = os.environ.get(CHECKPOINTS_VARIABLE, f"{cache.folder()}/checkpoints")

@@ -269,7 +269,7 @@ class Trials:
     @once
     def evaluator(self, packed: bool, width: int, size) -> Evaluator:
         """The evaluation of nets, which solvers share."""
-        names = map(solvers.base, self.experiment.solvers)
+        names = map(solvers.base, self.experiment.rows)
         steps = (self.step(name) for name in names)
         step = next(step for step in steps if step.is_packed == packed)
         return Evaluator(step, width, self.sharding)
