@@ -61,8 +61,8 @@ def failed_to_train(rows: pd.DataFrame) -> pd.Series:
 
     A trial failed that did not finish, whose held-out loss of text is no better than
     guessing words by frequency (`unigram_entropy`), or whose test accuracy of images is
-    at chance, of so many `classes`. The paper's diverged rows end at losses of 7.9 to 8.35, about
-    the entropy of English words: no infinite loss is needed.
+    at chance, of so many `classes`. The paper's diverged rows end at losses of 7.9 to
+    8.35, about the entropy of English words: no infinite loss is needed.
 
     Example:
         >>> rows = pd.DataFrame({"outcome": ["finished"] * 3 + ["diverged"],
