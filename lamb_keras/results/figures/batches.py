@@ -16,9 +16,12 @@ from lamb_keras.results.figures import style
 PANELS = (
     ("ResNet over batches", "test_accuracy", (5,)),
     ("ResNet, solvers at one batch", "test_accuracy", (3, *range(9, 26))),
-    ("BERT over batches", "f1", (1, 2, 4, 8)),
+    ("BERT over batches", "validation_loss", (1, 2, 4, 8)),
 )
-LABELS = {"test_accuracy": "test accuracy", "f1": "SQuAD F1"}
+LABELS = {
+    "test_accuracy": "test accuracy",
+    "validation_loss": "held-out loss (nats)",
+}
 
 
 class Point(NamedTuple):
