@@ -30,8 +30,12 @@ TABLES = {
     ),
     5: (
         "resnet50_imagenet",
-        "{batch_size: [512, 32768], epochs_divisor: 45}",
-        (["512"] * 2 + ["32768"] * 2, None, {"trust_ratios"}),
+        "{batch_size: {lamb: [512, 32768], momentum+: 32768}, epochs_divisor: 45}",
+        (
+            ["512"] * 2 + ["32768"] * 2 + ["32768, momentum+"] * 2,
+            2 + 8,
+            {"trust_ratios"},
+        ),
     ),
     6: (
         "davidnet_cifar10",

@@ -142,13 +142,12 @@ class Board:
         goes no faster than its longest run. Nothing is said before a tenth is done, or
         where nobody knows what a run takes.
         """
-        slowness = self._slowness(now)
         done = left = longest = 0.0
         for run in self.runs.values():
             if run.is_over:
                 done += run.spent(now)
                 continue
-            seconds = self._seconds(run, slowness, now)
+            seconds = self._seconds(run, now)
             if seconds is None:
                 return ""
             part = run.trained / run.to_train
@@ -162,21 +161,26 @@ class Board:
         needed = max((now - self.began) / done * left, longest)
         return f", about {tqdm.format_interval(needed)} left"
 
-    def _slowness(self, now):
-        """How many times as long as before runs take, by those done, if any."""
+    def _slowness(self, notebook, now):
+        """How many times as long as before runs of a notebook take.
+
+        By those done, if any, and by those of the notebook, if any.
+        """
         known = [run for run in self.runs.values() if run.expected and run.trained]
         known = [run for run in known if run.is_done] or known
+        known = [run for run in known if run.name.endswith(notebook)] or known
         before = sum(run.expected * run.trained / run.total for run in known)
         return sum(run.spent(now) for run in known) / before if known else 1.0
 
-    def _seconds(self, run, slowness, now):
+    def _seconds(self, run, now):
         """What a run takes in this batch, or None.
 
         By what it took before, or else what a trial of its notebook takes now.
         """
-        if run.expected is not None:
-            return run.expected * slowness * run.to_train / run.total
         notebook = run.name.rpartition("/")[2]
+        if run.expected is not None:
+            slowness = self._slowness(notebook, now)
+            return run.expected * slowness * run.to_train / run.total
         alike = [
             other
             for name, other in self.runs.items()
