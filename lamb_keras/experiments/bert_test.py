@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.types import ParameterError
 from lamb_keras.experiments.validation_test import TABLE_1
 from lamb_keras.results import paper
 

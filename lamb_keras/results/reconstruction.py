@@ -67,8 +67,8 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
     filled, "not run". Cells that are the best of other tables come from the runs of
     these, and from nowhere else (`best_of`). Cells that the paper does not have, of a
     solver added by hand, say, follow those of their table; tables of a project's own
-    come last, of one whose run failed a cell without a row. A cell whose trials all
-    ended no better than guessing did not train, whatever value it has.
+    come last. A cell whose trials all ended no better than guessing did not train,
+    whatever value it has.
     """
     runs = list(runs)
     cells = [(run, cell) for run in runs for cell in run.scraps.get("cells", ())]
@@ -93,11 +93,6 @@ def reconstruct(runs: Iterable[Run]) -> list[Result]:
             results.append(Result(**cell._asdict() | ours))
         own = [place for place in measured if place[0] == table.number]
         results += [Result(*place, None, **measured.pop(place)) for place in own]
-    for table, lost_run in no_run.items():
-        if table > max(paper.tables()) and table not in {
-            place[0] for place in measured
-        }:
-            measured[table, "", "test_accuracy"] = lost_run  # it may have any columns
     others = sorted(measured, key=lambda place: place[0])
     return results + [Result(*place, None, **measured[place]) for place in others]
 
@@ -195,12 +190,10 @@ def _all_failed(place, ours, trials):
         return False
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)
-    label = row.rpartition(", ")[0]  # in a table of settings, before the solver's name
     group = [
         trial
         for trial in statistics.of_first_form(trials)
-        if (row in table.labeled_rows() or label in ("", table.label_of(trial)))
-        and all(trial.get(name) == value for name, value in numbers.items())
+        if all(trial.get(name) == value for name, value in numbers.items())
         and trial.get("rewarmup") is not False
     ]
     tried = ours.get("settings_tried") or 1

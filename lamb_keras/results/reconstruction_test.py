@@ -258,29 +258,3 @@ def test_text_that_ends_above_the_unigram_entropy_did_not_train(imitated_bert):
     # What the clock says is none of its business.
     assert by_column == {"f1_dev": "did not train", "time_minutes": "run"}
     assert {c.status for c in results[2] if c.row == "LAMB"} == {"did not train"}
-
-
-def test_a_row_of_a_users_solver_is_judged_by_its_own_trials():
-    tried = [
-        trial
-        | {"solver": "lion", "learning_rate": rate, "table": 5, "seed": 0}
-        | {"batch_size": batch, "test_accuracy": right, "test_top5": right}
-        | {"validation_accuracy": right, "outcome": "finished"}
-        for trial in [{"validation_top5": 0.5}]
-        for batch, right in ((384, 0.1), (512, 0.9))
-        for rate in (0.1, 0.2)
-    ]
-    made = run(*statistics.cells(tried, 5), table=5)
-    made = replace(
-        made,
-        dataset={"classes": 10},
-        scraps=made.scraps | {"trials": tried},
-    )
-    rows = {cell.row: cell.status for cell in by_table(reconstruct([made]))[5]}
-    assert (rows["384, lion"], rows["512, lion"]) == ("did not train", "run")
-
-
-def test_a_failed_run_of_a_projects_own_table_is_told():
-    lost = replace(run(table=26), status="failed")
-    (cell,) = by_table(reconstruct([lost]))[26]
-    assert (cell.status, cell.run) == ("failed", lost.name)
