@@ -169,7 +169,9 @@ def list_tables(options):
 
 def new(options):
     """Lays out a project in a new folder: its notebooks and parameters."""
-    plan.Project.lay_out(options.folder)
+    from lamb_keras.batch import new_project
+
+    new_project.lay_out(options.folder)
     print(f"{options.folder} has notebooks/ and params/; in it, lamb-keras run")
     return 0
 

@@ -55,22 +55,6 @@ class Project:
             )
         return cls(root)
 
-    @classmethod
-    def lay_out(cls, root):
-        """A new project in a folder that is empty or not there yet.
-
-        Its files are copies of those that came with the package.
-        """
-        root = Path(root).absolute()
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise BatchError(f"{root} is there already; expected a new or empty folder")
-        check_output([root])
-        # As in the wheel, which the last two are not in: tests, and what they need.
-        ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "update.ipynb")
-        for part in PARTS:
-            shutil.copytree(_came_with_us() / part, root / part, ignore=ignored)
-        return cls(root)
-
     @staticmethod
     def _missing(root):
         return [folder for folder in PARTS if not (root / folder).is_dir()]
@@ -154,13 +138,6 @@ class PlannedRun:
                 if time.time() - path.stat().st_mtime > SECONDS_TRIALS_ARE_KEPT:
                     shutil.rmtree(path, ignore_errors=True)
             self._all_trials.rmdir()
-
-
-def _came_with_us():
-    """Where the wheel keeps the project, or the checkout that this package is of."""
-    package = Path(__file__).parents[1]
-    in_wheel = package / "project"
-    return in_wheel if in_wheel.is_dir() else package.parent
 
 
 def plan(project, scale, output, tables=None, settings=(), solvers=(), dataset=None):
