@@ -4,12 +4,14 @@ A place is `file.py:name`, or `package.module:name` of something installed. A fi
 looked for in the working folder and in those above it: notebooks run in several.
 """
 
+import ast
+import contextlib
 import hashlib
 import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
-from modulefinder import ModuleFinder
+from importlib import metadata
 from pathlib import Path
 
 # The numbers of a solver that are inputs of the compiled program.
@@ -40,30 +42,12 @@ def name(place: str) -> str:
     return place.rpartition(":")[2]
 
 
-def at(place: str, root: Path) -> str:
-    """The place with the whole path of its file, if relative, in the folder `root`."""
-    source, _, function = place.rpartition(":")
-    return f"{root / source}:{function}" if _is_file(source) else place
-
-
 def load(place: str) -> Callable:
     """The function at a place, of a file as it is now."""
-    source, _, function = place.rpartition(":")
-    if not function.isidentifier() or not source:
-        raise OwnError(
-            f"{place!r} is no place of a function; expected file.py:name or "
-            "package.module:name"
-        )
+    source, function = _split(place)
     path = _path(source) if _is_file(source) else None
     try:
-        if path is None:
-            module = pkgutil.resolve_name(f"{source}:")
-        else:
-            if str(path.parent) not in sys.path:
-                sys.path.insert(0, str(path.parent))  # for its neighbours
-            spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+        module = pkgutil.resolve_name(f"{source}:") if path is None else _run(path)
     except Exception as error:
         raise OwnError(f"{source} cannot be imported: {_told(error)}") from error
     found = getattr(module, function, None)
@@ -121,44 +105,123 @@ def places(parameters: Mapping) -> list[str]:
     return found + [dataset] * is_place(dataset)
 
 
-def files(place: str) -> dict[str, str]:
-    """The SHA-256 of each file of code that a place is known to depend on, by name.
+def files(place: str, folder: Path | None = None) -> dict[str, str]:
+    """The SHA-256 of the code that a place is known to depend on, by name.
 
-    Those are its file and those beside it that are imported; of something installed,
-    all of the package that it is in.
+    That is of its file and of those beside it that are imported, each by its path; of
+    something installed one of all of the package that it is in. A relative path begins
+    in `folder`, by default the working one, or in one above it.
     """
-    source = place.rpartition(":")[0]
+    source, _ = _split(place)
     if _is_file(source):
-        path = _path(source)
-        finder = ModuleFinder([str(path.parent)])
-        try:
-            finder.run_script(str(path))
-        except SyntaxError:
-            pass  # which is for `load` to tell
-        imported = {Path(m.__file__) for m in finder.modules.values() if m.__file__}
-        root, found = path.parent, {path, *imported}
-    else:
-        spec = importlib.util.find_spec(source.partition(".")[0])
-        path = Path(spec.origin) if spec and spec.origin else _path(source)
-        is_package = path.name == "__init__.py"
-        root = path.parents[is_package]
-        found = path.parent.rglob("*.py") if is_package else [path]
-    return {
-        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(found)
-    }
+        path = _path(source, folder)
+        found, _ = _read(path)
+        beside = Path(source).parent
+        return {
+            (beside / file.relative_to(path.parent)).as_posix(): _hash(content)
+            for file, content in sorted(found.items())
+        }
+    name = source.partition(".")[0]
+    spec = importlib.util.find_spec(name)
+    if not spec or not spec.origin or not (path := Path(spec.origin)).is_file():
+        raise OwnError(f"{source} cannot be imported: there is no module {name}")
+    is_package = path.name == "__init__.py"
+    code = sorted(path.parent.rglob("*.py")) if is_package else [path]
+    hashes = [
+        f"{file.relative_to(path.parent)} {_hash(file.read_bytes())}" for file in code
+    ]
+    return {name: _hash("\n".join(hashes).encode())}
+
+
+def versions(place: str, folder: Path | None = None) -> dict[str, str]:
+    """The versions of what is installed that a place is of, or that its files import.
+
+    Of what is installed under the name by which it is imported.
+    """
+    source, _ = _split(place)
+    modules = {source.partition(".")[0]}
+    if _is_file(source):
+        _, modules = _read(_path(source, folder))
+    found = {}
+    for module in sorted(modules):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[module] = metadata.version(module)
+    return found
+
+
+def _split(place):
+    source, _, function = place.rpartition(":")
+    if not function.isidentifier() or not source:
+        raise OwnError(
+            f"{place!r} is no place of a function; expected file.py:name or "
+            "package.module:name"
+        )
+    return source, function
+
+
+def _run(path):
+    """The module of a file, with what it imports from beside it, as they are now."""
+    folder = str(path.parent)
+    sys.path[:] = [folder, *(other for other in sys.path if other != folder)]
+    importlib.invalidate_caches()
+    beside = {file.relative_to(folder).parts[0] for file in _read(path)[0]}
+    beside = {name.removesuffix(".py") for name in beside}
+    for module in [*sys.modules]:
+        # Another file may have had a neighbour of that name.
+        if module.partition(".")[0] in beside:
+            del sys.modules[module]
+    spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _read(path):
+    """A file and those beside it that it imports, and what modules are from elsewhere.
+
+    Of a folder beside it, imports may be of any file.
+    """
+    found, elsewhere, waiting = {}, set(), [path]
+    while waiting:
+        if (file := waiting.pop()) in found:
+            continue
+        found[file] = content = file.read_bytes()
+        for name in _imported(content) - {"lamb_keras"}:
+            beside = path.with_name(f"{name}.py")
+            there = (
+                [beside] if beside.is_file() else [*path.with_name(name).rglob("*.py")]
+            )
+            waiting += there
+            elsewhere |= set() if there else {name}
+    return found, elsewhere
+
+
+def _imported(content):
+    """The first names of the modules that code imports by their whole names."""
+    names = set()
+    with contextlib.suppress(SyntaxError, ValueError):  # which are for `load` to tell
+        for node in ast.walk(ast.parse(content)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module)
+    return {name.partition(".")[0] for name in names}
 
 
 def _is_file(source):
     return source.endswith(".py") or "/" in source
 
 
-def _path(source):
-    here = Path.cwd()
+def _path(source, folder=None):
+    here = folder or Path.cwd()
     for folder in (here, *here.parents):
         if (path := folder / Path(source).expanduser()).is_file():
             return path
     raise OwnError(f"there is no file {source}, neither in {here} nor in one above it")
+
+
+def _hash(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def _told(error):

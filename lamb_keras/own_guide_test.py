@@ -74,7 +74,7 @@ def test_every_block_of_the_guide_runs(tmp_path):
     with open(tmp_path / "outputs" / "laptop" / "results.csv") as file:
         cells = {(c["table"], c["row"]): c for c in csv.DictReader(file)}
     assert {("7", "lion"), ("7", "lamb"), ("26", "lamb")} <= {*cells}
-    assert cells["7", "lion"]["dataset"] == "fashion_mnist"
+    assert cells["7", "lion"]["dataset"] == "fashion.py:fashion_mnist"
     with open(tmp_path / "outputs" / "laptop" / "trials.csv") as file:
         tried = [t for t in csv.DictReader(file) if t["solver"] == "lion"]
     assert len(tried) == 6

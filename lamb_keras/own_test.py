@@ -57,6 +57,7 @@ def test_something_installed_goes_by_its_module():
         ("mine.py:mak", "mine.py has no function mak; there are: make"),
         ("mine.py:number", "mine.py has no function number"),
         ("broken.py:make", "broken.py cannot be imported: SyntaxError"),
+        (":make", "is no place of a function; expected file.py:name"),
         ("mine.py:", "is no place of a function; expected file.py:name"),
     ],
 )
@@ -107,5 +108,58 @@ def test_what_a_function_depends_on_is_its_file_and_what_that_imports(write):
     assert before["beside_this.py"] != after["beside_this.py"]
 
 
-def test_what_is_installed_depends_on_its_whole_package():
-    assert "optax/contrib/_muon.py" in own.files("optax.contrib:muon")
+def test_files_of_one_name_in_two_folders_are_two(write):
+    write("a/mine.py", "x = 1")
+    write("b/mine.py", "x = 2")
+    found = own.files("a/mine.py:make") | own.files("b/mine.py:make")
+    assert {*found} == {"a/mine.py", "b/mine.py"}
+
+
+def test_a_folder_beside_it_counts_whole_and_needs_no_init(write):
+    write("mine.py", "from parts import one")
+    write("parts/one.py", "x = 1")
+    write("parts/two.py", "x = 1")
+    found = own.files("mine.py:make")
+    assert {*found} == {"mine.py", "parts/one.py", "parts/two.py"}
+
+
+def test_files_of_two_folders_have_each_its_own_neighbours(write):
+    for name in "ab":
+        write(f"{name}/beside_both.py", f"value = {name!r}")
+        write(
+            f"{name}/{name}.py", "import beside_both\nmake = lambda: beside_both.value"
+        )
+    found = [
+        own.load(place)() for place in ("a/a.py:make", "b/b.py:make", "a/a.py:make")
+    ]
+    assert found == ["a", "b", "a"]
+
+
+def test_a_file_may_have_data_classes_whose_annotations_are_text(write):
+    write(
+        "mine.py",
+        """
+        from __future__ import annotations
+        from dataclasses import dataclass
+        @dataclass
+        class Numbers:
+            one: float = 1.0
+        def make(): return Numbers().one
+        """,
+    )
+    assert own.load("mine.py:make")() == 1.0
+
+
+def test_what_is_installed_is_one_digest_and_a_version(write):
+    assert [*own.files("optax.contrib:muon")] == ["optax"]
+    write("mine.py", "import json, optax\nimport no_such_module")
+    versions = own.versions("mine.py:make")
+    assert [*versions] == ["optax"]
+    assert versions == own.versions("optax.contrib:muon")
+
+
+@pytest.mark.parametrize("place", [":make", "no_such.module:make", "there.py:make"])
+def test_files_of_what_is_not_there_are_one_sentence(write, place):
+    said = refusal(own.files, place)
+    expected = "no place" if place == ":make" else "there is no"
+    assert expected in said and ("no file" in said) == ("there.py" in place)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lamb_keras
 from lamb_keras import own
-from lamb_keras.batch import BatchError, notebook, outcome
+from lamb_keras.batch import BatchError, brought, notebook, outcome
 from lamb_keras.batch.imports import Package
 from lamb_keras.batch.plan import PlannedRun
 from lamb_keras.store import record, scraps
@@ -104,10 +104,11 @@ class Keys:
     def of(self, run):
         """The parts of a `PlannedRun`'s key by name, with the key itself: "sha256"."""
         cells = notebook.code(run.notebook, self._project.name(run.notebook))
-        root, code = self._project.root, {}
+        root, code, versions = self._project.root, {}, {}
         try:
             for place in own.places(run.parameters):
-                code |= own.files(own.at(place, root))
+                code |= own.files(place, root)
+                versions |= own.versions(place, root)
             code |= self._package.reached("\n".join(cells))
         except own.OwnError as error:
             raise BatchError(str(error)) from None
@@ -119,7 +120,7 @@ class Keys:
             "notebook": _hash(cells),
             "code": dict(sorted(code.items())),
             "data": self._fingerprint(run.parameters.get("dataset")),
-            "versions": self._versions,
+            "versions": versions | self._versions,
             "settings": _settings(),
         }
         return {"sha256": _hash(parts), **parts}
@@ -130,9 +131,13 @@ class Keys:
         if name not in self._data:
             from lamb_keras import data
 
+            root = self._project.root
             try:
-                place = own.at(name, self._project.root)
-                self._data[name] = data.fingerprint(place)
+                self._data[name] = (
+                    brought.apart("lamb_keras.data:fingerprint", root, name)
+                    if own.is_place(name)
+                    else data.fingerprint(name)
+                )
             except data.DataError as error:
                 raise BatchError(str(error)) from error
         return {name: self._data[name]}

@@ -8,39 +8,20 @@ Papermill does the same with an `-f` option for each file.
 
 import contextlib
 import difflib
-import functools
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamb_keras import experiments, own
-from lamb_keras.batch import BatchError, notebook, yaml_files
+from lamb_keras.batch import BatchError, brought, notebook, yaml_files
 
 # What chooses a run can't also be set in it.
 CHOSEN_BY = {"table": "--tables", "scale": "--scale", "notebook": "--tables"}
 # What makes a folder a project.
 PARTS = ("notebooks", "params")
 SECONDS_TRIALS_ARE_KEPT = 30 * 24 * 60 * 60
-
-# Makes a solver of a user's own once, before any kernel starts. In another process, for
-# here are neither Keras nor JAX, nor may a user's code have a GPU.
-SOLVER = """
-import json, sys
-from lamb_keras import own
-try:
-    from lamb_keras.optimizers.own import optimizer
-    found = own.solver(sys.argv[1])
-    optimizer(found)
-except own.OwnError as error:
-    found = {"error": str(error)}
-print("\\n" + json.dumps(found))
-"""
 
 
 @dataclass(frozen=True)
@@ -182,19 +163,18 @@ def plan(project, scale, output, tables=None, settings=(), solvers=(), dataset=N
         if name in overrides:
             raise BatchError(f"--set {name} is there twice, expected one value")
         overrides[name] = value
-    if solvers:
-        overrides["own_solvers"] = {}
-        for place in (_inside(project, "--solver", each) for each in solvers):
-            name = own.name(place)
-            if overrides["own_solvers"].setdefault(name, place) != place:
-                raise BatchError(f"--solver: two are called {name}; rename a function")
+    added = {}
+    for place in (brought.inside(project, "--solver", each) for each in solvers):
+        name = own.name(place)
+        if added.setdefault(name, place) != place:
+            raise BatchError(f"--solver: two are called {name}; rename a function")
     if dataset is not None:
         is_place = own.is_place(dataset)
         overrides["dataset"] = (
-            _inside(project, "--dataset", dataset) if is_place else dataset
+            brought.inside(project, "--dataset", dataset) if is_place else dataset
         )
     folder = Path(output).absolute() / scale
-    return [_run(project, scale, number, folder, overrides) for number in numbers]
+    return [_run(project, scale, n, folder, overrides, added) for n in numbers]
 
 
 def experiment(project, table):
@@ -214,7 +194,7 @@ def experiment(project, table):
     return paper
 
 
-def _run(project, scale, table, folder, overrides):
+def _run(project, scale, table, folder, overrides, solvers):
     paper = experiment(project, table)
     table_name = project.name(project.table_file(table))
     # Checked first, so that the name is no path to somewhere else.
@@ -234,10 +214,15 @@ def _run(project, scale, table, folder, overrides):
     for where, layer in layers.items():
         merged |= layer
         source |= dict.fromkeys(layer, where)
-    if isinstance(brought := merged.get("own_solvers"), dict):
+    if solvers:
+        overrides = overrides | {
+            "own_solvers": (merged.get("own_solvers") or {}) | solvers
+        }
+        merged, source = merged | overrides, source | {"own_solvers": "--solver"}
+    if isinstance(rows := merged.get("own_solvers"), dict):
         merged["own_solvers"] = {
-            each: _solver(place, project.root) if own.is_place(place) else place
-            for each, place in brought.items()
+            each: brought.solver(place, project.root) if own.is_place(place) else place
+            for each, place in rows.items()
         }
     return PlannedRun(
         table=table,
@@ -247,50 +232,6 @@ def _run(project, scale, table, folder, overrides):
         parameters=experiments.validate(merged, known=defaults, source=source),
         overrides=overrides,
     )
-
-
-def _inside(project, option, place):
-    """A place as it was given, with its file's path from the project's root."""
-    source, colon, name = place.rpartition(":")
-    if not colon or not source:
-        raise BatchError(
-            f"{option} {place}: expected a function's place, such as mine.py:make"
-        )
-    if not (path := Path(source).expanduser().absolute()).is_file():
-        if source.endswith(".py"):
-            raise BatchError(f"{option} {place}: there is no file {source}")
-        return place
-    path = Path(os.path.normpath(path))
-    inside = path.is_relative_to(project.root)
-    return f"{path.relative_to(project.root) if inside else path}:{name}"
-
-
-def _solver(place, root):
-    """A solver by its place with the grid that it states, tried once."""
-    try:
-        files = own.files(own.at(place, root))
-    except own.OwnError as error:
-        raise BatchError(str(error)) from None
-    return dict(_tried(place, root, tuple(files.items())))
-
-
-@functools.cache
-def _tried(place, root, files):
-    done = subprocess.run(
-        [sys.executable, "-c", SOLVER, place],
-        cwd=root,
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
-    *_, last = ["", *done.stdout.splitlines()]
-    if done.returncode or not last:
-        *_, reason = [f"exit code {done.returncode}", *done.stderr.splitlines()]
-        raise BatchError(f"{place} could not be tried: {reason}")
-    found = json.loads(last)
-    if "error" in found:
-        raise BatchError(found["error"])
-    return found
 
 
 def _scale_layers(project, scale, table, name):
@@ -357,12 +298,15 @@ def check_data(runs):
     distinct = {}  # by what of the parameters decides which data are read
     for run in runs:
         if dataset := run.parameters.get("dataset"):
-            dataset = own.at(dataset, run.notebook.parents[1])
             chosen = [run.parameters.get(name) for name in data.options(dataset)]
-            distinct[dataset, str(chosen)] = run.parameters
-    for (dataset, _), parameters in sorted(distinct.items()):
+            distinct[dataset, str(chosen)] = run
+    for (dataset, _), run in sorted(distinct.items()):
         try:
-            data.check(dataset, parameters)
+            if own.is_place(dataset):
+                root = run.notebook.parents[1]
+                brought.apart("lamb_keras.data:check", root, dataset, run.parameters)
+            else:
+                data.check(dataset, run.parameters)
         except data.DataError as error:
             raise BatchError(str(error)) from error
 

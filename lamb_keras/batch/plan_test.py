@@ -232,8 +232,10 @@ def brought(tiny, monkeypatch):
     monkeypatch.chdir(project.root / "params")
     folder = project.root / "outputs"
 
-    def brought(*solvers, dataset=None):
-        return plan.plan(project.project, "laptop", folder, None, (), solvers, dataset)
+    def brought(*solvers, dataset=None, settings=()):
+        return plan.plan(
+            project.project, "laptop", folder, None, settings, solvers, dataset
+        )
 
     return brought
 
@@ -261,3 +263,9 @@ def test_a_users_data_set_is_a_parameter(brought):
 )
 def test_a_solver_that_is_none_is_one_sentence(brought, solvers, sentence):
     assert sentence in refusal(brought, *solvers)
+
+
+def test_a_solver_is_added_to_those_that_are_set(brought):
+    whole = "{learn: {function: mine.py:make, learning_rate: [0.5]}}"
+    [run] = brought("../mine.py:make", settings=[f"own_solvers={whole}"])
+    assert [*run.parameters["own_solvers"]] == ["learn", "make"]

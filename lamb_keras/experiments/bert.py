@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from lamb_keras import schedules
 from lamb_keras.experiments import types
 from lamb_keras.experiments.schema import (
+    PAPERS_TABLES,
     Experiment,
     WeightDecay,
     WeightDecayForm,
@@ -267,6 +268,12 @@ class BertExperiment(Experiment):
         ]
 
     def _check_together(self):
+        if self.table > PAPERS_TABLES:
+            raise ParameterError(
+                f"table is {self.table}, and BERT's trials make cells of the paper's "
+                "tables alone, expected one of 1 to 25; copy a notebook of images",
+                ["table"],
+            )
         if self.width % self.heads:
             raise ParameterError(
                 f"width is {self.width} and heads {self.heads}, expected a multiple of "

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.types import ParameterError
 from lamb_keras.experiments.validation_test import TABLE_1
 from lamb_keras.results import paper
 
@@ -171,3 +172,8 @@ def test_a_mixed_batch_may_go_on_without_a_second_warmup_and_no_other_batch_has_
     assert rates[0][begin] < rates[0][begin + 1] and rates[1][begin] == max(
         rates[1][begin:]
     )
+
+
+def test_a_table_that_is_none_of_the_papers_is_refused_before_training():
+    with pytest.raises(ParameterError, match="table is 26, and BERT's trials make"):
+        of_table_4(512, notebook="mine", table=26)

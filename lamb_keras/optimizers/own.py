@@ -35,6 +35,11 @@ class Transformation:
 
     def build(self, variables):
         self._paths = [variable.path for variable in variables]
+        if len({*self._paths}) < len(self._paths):
+            raise OwnError(
+                "two weights of the net have one path, expected a path for each, for "
+                f"{self._place} sees them by path; name the net's layers differently"
+            )
         weights = self._tree(variable.value for variable in variables)
         state = self._made(_NUMBERS.values()).init(weights)
         leaves, self._structure = jax.tree.flatten(state)
@@ -96,6 +101,13 @@ def optimizer(solver: Mapping):
     made = Transformation(function, solver)
     _check_optax(place, made, first, second)
     return made
+
+
+def tried(place: str) -> dict:
+    """A solver as `lamb_keras.own.solver` returns it, made once."""
+    solver = own.solver(place)
+    optimizer(solver)
+    return solver
 
 
 def _check_keras(place, solver, first, second):

@@ -164,3 +164,9 @@ def test_what_cannot_be_stepped_is_one_sentence(made, name, tuned, sentence):
     with pytest.raises(OwnError) as caught:
         made(name, *tuned)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_two_weights_of_one_path_are_refused(made):
+    weights = [keras.Variable(np.ones(2), name="same") for _ in range(2)]
+    with pytest.raises(OwnError, match="two weights of the net have one path"):
+        made("adam").build(weights)

@@ -37,7 +37,9 @@ class TrialCache:
         # A long training may go on on another kind of device.
         device = "" if streamed else jax.devices()[0].device_kind
         parameters = dataclasses.asdict(experiment)
-        code = [own.files(place) for place in own.places(parameters)]
+        code = [
+            (own.files(place), own.versions(place)) for place in own.places(parameters)
+        ]
         self._of = _digest(parameters, data.describe(), device, code)
         self._removes, folder = streamed, os.environ.get(FOLDER_VARIABLE)
         if streamed:

@@ -36,15 +36,21 @@ def find(place: str) -> Images:
             f"{place} returns images of shape {train[0].shape[1:]} to train on and "
             f"{test[0].shape[1:]} to test on, expected one shape"
         )
+    classes = int(train[1].max()) + 1
+    if test[1].max() >= classes:
+        raise DataError(
+            f"{place} returns labels up to {test[1].max()} to test on and to "
+            f"{classes - 1} to train on, expected no class that is not trained on"
+        )
     size = "x".join(map(str, train[0].shape[1:3]))
     told = (function.__doc__ or own.name(place)).strip().partition("\n")[0]
     return Images.from_pixels(
         train,
         test,
-        name=own.name(place),
+        name=place,  # for its function may be called mnist
         title=f"{told.rstrip('.')}: {len(train[1]):,} + {len(test[1]):,} of {size}",
         stands_in_for=None,
-        classes=int(train[1].max()) + 1,
+        classes=classes,
     )
 
 

@@ -33,6 +33,10 @@ def unlabeled():
 def alone():
     return _part(30)
 
+def unknown():
+    (images, labels), test = gray()
+    return (images, labels), (test[0], test[1] + 1)
+
 def larger():
     return _part(30), _part(9, (5, 5))
 
@@ -49,7 +53,7 @@ def mine(tmp_path, monkeypatch):
 
 def test_gray_images_are_as_any_others():
     images = data.open("mine.py:gray", 0.2)
-    assert images.describe()["name"] == "gray"
+    assert images.describe()["name"] == "mine.py:gray"
     assert images.title == "Three kinds of noise: 30 + 9 of 4x4"
     assert (images.image_shape, images.classes) == ((4, 4, 1), 3)
     assert images.sizes == {"train": 24, "validation": 6, "test": 9}
@@ -76,6 +80,7 @@ def test_the_fingerprint_is_of_the_content(tmp_path):
         ("alone", "returns something else, expected (images, labels), (test_images"),
         ("larger", "images of shape (4, 4) to train on and (5, 5) to test on"),
         ("fails", "called as fails(): FileNotFoundError"),
+        ("unknown", "returns labels up to 3 to test on and to 2 to train on"),
         ("nothing", "mine.py has no function nothing"),
     ],
 )

@@ -56,7 +56,10 @@ def points(trials: pd.DataFrame) -> list[Point]:
         )
     ]
     order = [name for solver in style.SOLVERS for name in (solver, f"{solver}+")]
-    return sorted(made, key=lambda p: (p.panel, order.index(p.solver), p.batch_size))
+    place = {name: i for i, name in enumerate(order)}  # what users bring comes first
+    return sorted(
+        made, key=lambda p: (p.panel, place.get(p.solver, -1), p.solver, p.batch_size)
+    )
 
 
 def _tuned_lamb(trials):
@@ -104,7 +107,7 @@ def over_batches(points: Sequence[Point]):
     rows = pd.DataFrame(points)
     rows["name"] = rows.solver.replace("momentum+", "momentum")
     numbers = sorted(rows.panel.unique())
-    size = 3.9 * len(numbers), 3.7
+    size, look = (3.9 * len(numbers), 3.7), style.looks(sorted(rows.name.unique()))
     figure, (panels,) = plt.subplots(1, len(numbers), figsize=size, squeeze=False)
     for axes, number in zip(panels, numbers, strict=True):
         title, metric, _ = PANELS[number]
@@ -120,7 +123,7 @@ def over_batches(points: Sequence[Point]):
             # Beside one another where several stand at a batch.
             aside = 2 ** (0.12 * (shift - (len(names) - 1) / 2))
             x = own.batch_size * aside if by_batch else own.panel * 0 + shift
-            _draw(axes, own, x, name)
+            _draw(axes, own, x, name, *look[name])
         if by_batch:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_minor_locator(NullLocator())
@@ -132,8 +135,7 @@ def over_batches(points: Sequence[Point]):
     return figure
 
 
-def _draw(axes, rows, x, name):
-    color, (_, marker) = style.color(name), style.SOLVERS[name.rstrip("+")]
+def _draw(axes, rows, x, name, color, marker):
     if name == "lamb":
         axes.plot(x, rows["mean"], color=color, linewidth=1.6)
     for (trained, single), part in rows.groupby([rows.trained, rows.n < 2]):

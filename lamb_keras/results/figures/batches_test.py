@@ -66,3 +66,12 @@ def test_single_seeds_are_hollow_and_what_did_not_train_is_a_gray_cross():
     assert drawn["adam"].get_markerfacecolor() == "white"
     assert drawn["lamb"].get_markerfacecolor() == style.color("lamb")
     assert drawn["did not train"].get_marker() == "X"
+
+
+def test_solvers_that_a_user_brings_are_drawn_and_told_apart():
+    names = ("lion", "muon", "lamb")
+    drawn = figures.over_batches(of(*(trial(name, 0, 0.9) for name in names)))
+    lines = {c.get_label(): c.lines[0] for c in drawn.axes[0].containers}
+    assert {*lines} == {*names}
+    assert len({line.get_marker() for line in lines.values()}) == 3
+    assert len({line.get_color() for line in lines.values()}) == 3

@@ -6,6 +6,7 @@ seaborn gives the style and the palettes. Means and bands are computed by pandas
 
 import functools
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,8 @@ SOLVERS = {
     "lars": ("#56B4E9", "P"),
     "lamb": ("#D55E00", "o"),
 }
+# Those that users bring, in turn.
+BROUGHT = (("#333333", "*"), ("#8C564B", "<"), ("#7F6BB3", ">"), ("#7A8B2E", "h"))
 MARKERS = [marker for _, marker in SOLVERS.values()]
 INK, FAINT, ALARM = "#333333", "#C9CCD1", "#B00020"
 DOTTED = {"color": "#8A8F99", "linestyle": (0, (1, 2)), "zorder": 1}
@@ -62,8 +65,22 @@ def figure(draw):
 
 
 def color(solver: str) -> str:
-    """The color of a solver, with Goyal's recipe ("+") or without."""
-    return SOLVERS.get(solver.removesuffix("+"), (INK,))[0]
+    """The color of a solver of the paper's, with Goyal's recipe ("+") or without."""
+    return looks([solver])[solver][0]
+
+
+def looks(solvers: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The color and marker of each solver, by name.
+
+    Example:
+        >>> looks(["lion", "adam+", "muon"])
+        {'lion': ('#333333', '*'), 'adam+': ('#009E73', 'D'), 'muon': ('#8C564B', '<')}
+    """
+    brought = itertools.cycle(BROUGHT)
+    return {
+        name: SOLVERS.get(name.removesuffix("+")) or next(brought)
+        for name in dict.fromkeys(solvers)
+    }
 
 
 def lines(frame: pd.DataFrame) -> dict[str, dict]:
@@ -75,10 +92,10 @@ def lines(frame: pd.DataFrame) -> dict[str, dict]:
     solvers = frame.groupby("line", sort=False).solver.first()
     order = {name: i for i, base in enumerate(SOLVERS) for name in (base, base + "+")}
     solvers = solvers.sort_values(key=lambda s: s.map(order).fillna(-1), kind="stable")
-    properties = {}
+    properties, look = {}, looks(solvers)
     for solver, names in solvers.groupby(solvers, sort=False).groups.items():
         plus = solver.endswith("+")
-        own, marker = SOLVERS.get(solver.removesuffix("+"), (INK, "o"))
+        own, marker = look[solver]
         shades, markers = [own], [marker]
         if len(names) > 1:
             few = sns.blend_palette([own, "#1B2130"], len(names))

@@ -103,3 +103,9 @@ def test_normalized_pictures_are_brought_where_they_can_be_drawn():
     figure = figures.examples(images, [0, 1])
     values = [axes.images[0].get_array().max() for axes in figure.axes[:2]]
     assert values == [0.0, 1.0]
+
+
+def test_solvers_that_a_user_brings_have_colors_and_markers_of_their_own():
+    lines = lines_of("lion", "muon", "lamb")
+    assert len({line["color"] for line in lines.values()}) == 3
+    assert len({line["marker"] for line in lines.values()}) == 3

@@ -44,7 +44,7 @@ def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
         own = rows[rows.solver == solver]
         for _, line in own.groupby("setting"):
             mean = line.groupby("x").value.mean()
-            axes.plot(mean, color=style.color(solver), alpha=0.35, linewidth=1)
+            axes.plot(mean, color=lines[solver]["color"], alpha=0.35, linewidth=1)
         _draw(axes, best[best.solver == solver], lines[solver] | {"label": None})
         style.crosses(axes, own.x[own.value.isna()].unique())
         if chosen and solver in chosen:
@@ -54,7 +54,7 @@ def accuracy_by_learning_rate(trials, metric="test_accuracy", chosen=None):
                     picked = picked[picked[name] == number]
             label, value = "chosen on held-out data", picked.value.mean()
             _circle(axes, picked.x[:1], [value], label, 190)
-        axes.set_title(solver, color=style.color(solver))
+        axes.set_title(solver, color=lines[solver]["color"])
         tried = statistics.count(len(means[solver]), "setting")
         lost = own.value.isna().sum()
         lost = f",\n{lost} of {len(own)} trials diverged" if lost else ""
@@ -88,7 +88,7 @@ def sweep(trials, table: int, classes: int):
     diverged; a dotted line is chance, of one in `classes` in our data. In a table of
     solvers a line a solver, ours and the paper's on it.
     """
-    published = paper.tables()[table]
+    published = paper.table(table)
     trials = statistics.of_first_form(trials)
     if published.solver is None:
         return _by_solver(trials, published)
