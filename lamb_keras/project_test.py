@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -102,7 +103,7 @@ def test_the_commands_of_a_page_exist(page):
 
     for line in re.findall(r"^(?:\S*/)?lamb-keras (.*)$", text, re.MULTILINE):
         # Bad options end here, with a sentence.
-        _parser().parse_args(line.split("  #")[0].split())
+        _parser().parse_args(shlex.split(line, comments=True))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
