@@ -26,7 +26,7 @@ def small(command):
         settings = "".join(f" --set {n}={value}" for n, value in SMALL.items())
         return command + (settings if "--dataset" in command else " --dry-run")
     if command.startswith("papermill"):
-        return command + "".join(f" -y '{n}: {value}'" for n, value in SMALL.items())
+        return command + " --prepare-only"
     return command
 
 

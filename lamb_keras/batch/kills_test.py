@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from lamb_keras.batch import status
+from lamb_keras.batch.attempt import PREFIX
 from lamb_keras.results import runs
 from testing.small_batch import (
     IMITATED,
@@ -183,7 +184,8 @@ def test_killed_at_random_moments_a_batch_ends_as_if_nothing_had_been(
                 if event["event"] == "trial finished"
             ]
             assert len(told) == len(set(told)), "a trial finished twice"
-            assert list(batch.temporary.iterdir()) == []
+            # Libraries may leave a file that they had just made when they were killed.
+            assert not list(batch.temporary.glob(f"{PREFIX}*"))
         left = {path.name for path in batch.folder.rglob("*") if path.is_file()}
         assert left == {f"{NOTEBOOK}.ipynb", f"{NOTEBOOK}.json", status.NAME}
     counts = {kind: killed.count(kind) for kind in sorted(set(killed))}
