@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lamb_keras import experiments, own
 from lamb_keras.batch import BatchError, brought, notebook, yaml_files
+from lamb_keras.experiments.schema import PAPERS_TABLES
 
 # What chooses a run can't also be set in it.
 CHOSEN_BY = {"table": "--tables", "scale": "--scale", "notebook": "--tables"}
@@ -272,8 +273,10 @@ def parse_tables(texts, own=()):
             )
         chosen = range(int(first), int(last or first) + 1)
         for number in (int(first), int(last or first)):
-            if not 1 <= number <= 25 and number not in own:
-                raise BatchError(f"table {number}: the paper has tables 1 to 25")
+            if not 1 <= number <= PAPERS_TABLES and number not in own:
+                raise BatchError(
+                    f"table {number}: the paper has tables 1 to {PAPERS_TABLES}"
+                )
         if not chosen:
             raise BatchError(f"--tables {text!r} ends before it begins")
         numbers.update(chosen)

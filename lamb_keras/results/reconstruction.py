@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from lamb_keras.names import SOLVERS_AND_GOYALS
 from lamb_keras.results import evidence, paper, statistics, trials
 from lamb_keras.results.runs import Run
 from lamb_keras.store import atomic
@@ -184,21 +183,18 @@ def _all_failed(place, ours, trials):
     """Whether every trial that a cell is made of came to nothing."""
     number, row, column = place
     table = paper.table(number, [column])
-    brought = row.rpartition(", ")[2] not in SOLVERS_AND_GOYALS or not table.rows
-    known = brought or row in table.labeled_rows()
-    if not known or table.columns[column].metric == "minutes":
+    if table.columns[column].metric == "minutes":
         return False
     numbers = table.numbers_of(row, column) | ours.get("chosen", {})
     numbers.pop("table", None)
+    trials, tried = statistics.of_first_form(trials), ours.get("settings_tried") or 1
+    if table.solver and tried == 1:  # a row is a setting
+        trials = statistics.of_settings(trials)
     group = [
         trial
-        for trial in statistics.of_first_form(trials)
+        for trial in trials
         if all(trial.get(name) == value for name, value in numbers.items())
         and trial.get("rewarmup") is not False
     ]
-    tried = ours.get("settings_tried") or 1
-    if table.solver and tried == 1:  # a row is a setting
-        group = statistics.of_sweep(group)
-    else:
-        group = statistics.of_setting(group, tried)
+    group = statistics.of_setting(group, tried)
     return bool(group) and all(trial["failed"] for trial in group)
