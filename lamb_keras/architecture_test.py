@@ -26,7 +26,8 @@ MAY_IMPORT = {
     },
     "batch": {"cpu", "own", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
-    "cli": {"store", "experiments", "results", "batch", "parser"},
+    "commands": {"store", "experiments", "results", "batch"},
+    "cli": {"experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }
 
