@@ -28,7 +28,11 @@ def run(options):
     if remote:
         remote.pull(options.scale)
 
-    from lamb_keras.batch import cache
+    from lamb_keras.batch import cache, scheduling
+
+    if devices := scheduling.devices(os.environ):
+        for each in runs:
+            experiments.check_devices(each.parameters, devices)
 
     if options.dry_run:
         for decision in cache.decide(runs, project, options.again):

@@ -9,6 +9,7 @@ solver mostly share their programs, and would compile them twice.
 import contextlib
 import importlib.util
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def gpus(environ, files=Path("/dev")):
         return [name for name in named if name not in ("", "-1", "NoDevFiles")]
     numbers = [path.name.removeprefix("nvidia") for path in files.glob("nvidia[0-9]*")]
     return sorted(filter(str.isdecimal, numbers), key=int)
+
+
+def devices(environ):
+    """How many devices a run has; None where only the accelerator itself knows.
+
+    Example:
+        >>> flags = "--xla_force_host_platform_device_count=8"
+        >>> devices({"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags})
+        8
+    """
+    if gpus(environ):
+        return 1
+    on_cpu = environ.get("JAX_PLATFORMS", "").startswith("cpu")
+    if not on_cpu and importlib.util.find_spec("libtpu"):
+        return None
+    flags = environ.get("XLA_FLAGS", "")
+    forced = re.findall(r"xla_force_host_platform_device_count=(\d+)", flags) or [1]
+    return int(environ.get("JAX_NUM_CPU_DEVICES", forced[-1]))
 
 
 def default_jobs(found):

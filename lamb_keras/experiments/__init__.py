@@ -25,7 +25,7 @@ from lamb_keras.experiments.schema import (
 from lamb_keras.experiments.types import ParameterError
 
 __all__ = ["NOTEBOOKS", "VOCABULARY", "Notebook", "ParameterError"]
-__all__ += ["of_solver", "settings", "trials", "validate"]
+__all__ += ["check_devices", "of_solver", "settings", "trials", "validate"]
 
 # The type of each parameter there is.
 VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}
@@ -64,6 +64,19 @@ def validate(
         raise ParameterError(sentence, error.names) from None
 
 
+def check_devices(parameters: Mapping, devices: int):
+    """Raises `ParameterError` where so many devices cannot share a run's batches."""
+    if experiment := _experiment(parameters):
+        experiment.of(parameters).check_devices(devices)
+
+
+def _experiment(valid):
+    """The kind of experiment whose parameters these are all; else None."""
+    notebook = NOTEBOOKS.get(str(valid.get("notebook")))
+    kind = BertExperiment if notebook and notebook.pretrains else ImageExperiment
+    return kind if notebook and valid.keys() >= {*required(kind)} else None
+
+
 def _validate(given, known):
     for name in given:
         if name not in known:
@@ -75,8 +88,8 @@ def _validate(given, known):
         adapter = adapters.get(name) or _like(known[name])
         valid[name] = types.check(name, adapter, value)
     check_together(valid)
-    if notebook and valid.keys() >= {*required(experiment)}:
-        experiment.of(valid)
+    if complete := _experiment(valid):
+        complete.of(valid)
     return valid
 
 

@@ -16,6 +16,7 @@ from lamb_keras.experiments.schema import (
     Experiment,
     WeightDecay,
     WeightDecayForm,
+    check_shared,
     is_mixed,
     of_solver,
     setting,
@@ -179,7 +180,7 @@ class BertExperiment(Experiment):
         default_factory=[7037, 1562].copy
     )
     steps_divisor: types.Divisor = 1.0  # how many times fewer steps than the paper's
-    # sequences computed at once; gradients of more are added up
+    # sequences that a device computes at once; gradients of more are added up
     micro_batch_size: types.Whole = 32
     # at the held-out loss during a pre-training
     looks: Annotated[int, Field(ge=2)] = 10
@@ -203,13 +204,16 @@ class BertExperiment(Experiment):
         sizes = {name: getattr(self, name) for name in (*names, "vocabulary")}
         return text_data.open(self.dataset, **sizes)
 
-    def stages(self, trial: Trial) -> tuple[Stage, Stage]:
-        """The two stages of a trial at this scale; the second may have no steps."""
+    def stages(self, trial: Trial, devices: int = 1) -> tuple[Stage, Stage]:
+        """The two stages of a trial at this scale; the second may have no steps.
+
+        So many devices share every micro-batch.
+        """
         steps = self._steps(trial, self.steps_divisor)
         sizes = [batch // self.batch_divisor for batch in trial.stage_batches]
         both = zip(self.sequence_lengths, sizes, steps[:2], strict=True)
         return tuple(
-            Stage(length, size, min(self.micro_batch_size, size), count)
+            Stage(length, size, min(self.micro_batch_size * devices, size), count)
             for length, size, count in both
         )
 
@@ -311,9 +315,36 @@ class BertExperiment(Experiment):
             )
         for trial in self.trials():
             self._check(trial)
+            self._check_micro_batches(trial)
+
+    def check_devices(self, devices):
+        for trial in () if self.preset else self.trials():
+            for batch, stage in zip(
+                trial.stage_batches, self.stages(trial), strict=True
+            ):
+                size = stage.sequences_per_step
+                what = f"batch_size {batch} / batch_divisor {self.batch_divisor} is"
+                check_shared(f"{what} {size} sequences a step", size, devices)
+            self._check_micro_batches(trial, devices)
+
+    def _check_micro_batches(self, trial, devices=1):
+        micro = self.micro_batch_size
+        for batch in trial.stage_batches:
+            size = batch // self.batch_divisor
+            here = size // devices
+            if here > micro and here % micro:
+                of = f" for each of {devices} devices" if devices > 1 else ""
+                fitting = max(n for n in range(1, micro) if here % n == 0)
+                raise ParameterError(
+                    f"micro_batch_size is {micro} and a step of batch_size {batch} has "
+                    f"{here} sequences{of}, expected a multiple of it, or no more than "
+                    f"it; choose a micro_batch_size that divides them, such as "
+                    f"{fitting}",
+                    ["micro_batch_size", "batch_divisor", "batch_size"],
+                )
 
     def _check(self, trial):
-        micro, parts = self.micro_batch_size, self._warmups(trial)
+        parts = self._warmups(trial)
         for batch, part in zip(trial.stage_batches, parts, strict=True):
             size = batch // self.batch_divisor
             if not size:
@@ -322,13 +353,6 @@ class BertExperiment(Experiment):
                     "which leaves no sequence in a step; choose a smaller "
                     "batch_divisor",
                     ["batch_divisor", "batch_size"],
-                )
-            if size > micro and size % micro:
-                raise ParameterError(
-                    f"micro_batch_size is {micro} and a step of batch_size {batch} has "
-                    f"{size} sequences, expected a multiple of it, or no more than it; "
-                    "choose a micro_batch_size that divides them",
-                    ["micro_batch_size", "batch_divisor", "batch_size"],
                 )
             if part >= 1:
                 base = of_solver(self.base_batch_size, trial.solver)

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.schema import Experiment, setting
+from lamb_keras.experiments.schema import Experiment, check_shared, setting
 from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 
 AUGMENTATIONS = ("crop", "flip", "cutout")  # in the order in which they are applied
@@ -194,6 +194,15 @@ class ImageExperiment(Experiment):
                 "leaves nothing after the warm-up; choose fewer warmup_epochs",
                 ["warmup_epochs", "epochs"],
             )
+
+    def check_devices(self, devices):
+        # Of the smallest batch, the micro-batch of all, the others are multiples.
+        size, batch = (
+            self._images_per_step()[0],
+            min(t.batch_size for t in self.trials()),
+        )
+        what = f"batch_size {batch} / batch_divisor {self.batch_divisor}"
+        check_shared(f"{what} is {size} images a step", size, devices)
 
     def _images_per_step(self):
         return sorted({t.batch_size // self.batch_divisor for t in self.trials()})

@@ -208,6 +208,28 @@ class Experiment:
     def _check_together(self):
         """Raises `ParameterError` for what is possible alone but not together."""
 
+    def check_devices(self, devices: int):
+        """Raises `ParameterError` for batches that so many devices cannot share."""
+
+
+def check_shared(what: str, size: int, devices: int):
+    """Raises `ParameterError` where devices cannot share a step, `what`, alike.
+
+    Example:
+        >>> check_shared("batch_size 512 / batch_divisor 43 is 11 images a step", 11, 4)
+        Traceback (most recent call last):
+        lamb_keras...ParameterError: batch_size 512 / batch_divisor 43 is 11 images a \
+step, which 4 devices cannot share alike; the nearest that they can is 8 or 12
+    """
+    below = size - size % devices
+    if below != size:
+        nearest = f"{below} or {below + devices}" if below else f"{devices}"
+        raise ParameterError(
+            f"{what}, which {devices} devices cannot share alike; the nearest that "
+            f"they can is {nearest}",
+            ["batch_divisor", "batch_size"],
+        )
+
 
 def settings(parameters: Mapping) -> list[dict]:
     """Every setting that a run with these parameters trains, in the order of its grids.

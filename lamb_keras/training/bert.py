@@ -14,7 +14,7 @@ from lamb_keras.optimizers import solvers
 from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.masked_lm import Batch, MaskedLM, held_out_batches
 from lamb_keras.training.question_answering import FineTuner
-from lamb_keras.training.sharding import Sharding
+from lamb_keras.training.sharding import Sharding, chunk, to_evaluate
 from lamb_keras.training.step import Constants, initial_weights
 from lamb_keras.training.trainer import (
     Period,
@@ -26,6 +26,8 @@ from lamb_keras.training.trials import Trials, once
 
 # Held-out sequences that a pre-training is evaluated on, at most.
 _HELD_OUT = 512
+# Of these, so many at once.
+_CHUNK = 64
 
 
 def sweep(
@@ -56,19 +58,23 @@ def sweep(
 class BertTrials(Trials):
     """The trials of the BERT experiment on a text with questions.
 
-    Several devices compute a part of every micro-batch that they can share alike. All
-    evaluations are on sequences of the first stage's length: one measure for both. All
-    arguments are as of `sweep`.
+    Several devices compute a part of every micro-batch. All evaluations are on
+    sequences of the first stage's length: one measure for both. All arguments are as of
+    `sweep`.
     """
 
     def __init__(self, experiment, texts, width=None):
-        sharding = Sharding() if len(jax.devices()) > 1 else None
+        sharding = Sharding.of_all()
         super().__init__(experiment, texts, width, sharding)
-        self._stages = {t: experiment.stages(t) for t in experiment.trials()}
+        self._stages = {trial: self.stages(trial) for trial in experiment.trials()}
         self._all_stages = list(itertools.chain(*self._stages.values()))
 
+    def stages(self, trial):
+        """The two stages of a trial, whose micro-batches all devices share."""
+        return self.experiment.stages(trial, self.sharding.size if self.sharding else 1)
+
     def alike(self, trial):
-        return trial.seed, self.experiment.stages(trial)
+        return trial.seed, self.stages(trial)
 
     def width(self, solver):
         return 1 if self.experiment.preset else super().width(solver)
@@ -102,7 +108,7 @@ class BertTrials(Trials):
     def periods(self, trials, done):
         first, before = trials[0], 0
         rates_and_decays = self.rates_and_decays(trials)
-        for number, stage in enumerate(self.experiment.stages(first)):
+        for number, stage in enumerate(self.stages(first)):
             solver = solvers.base(first.solver)
             program = self.program(solver, number, stage.micro_batch)
             length = self._length(number, stage.micro_batch)
@@ -119,7 +125,7 @@ class BertTrials(Trials):
                 length=length,
             )
             for (begin, end), batch in zip(bounds, batches, strict=True):
-                batch, last = self._placed(batch, stage), before + end
+                last = before + end
                 inputs = [
                     period_inputs(batch, before + begin, last, by_step, length)
                     for by_step in rates_and_decays
@@ -147,21 +153,16 @@ class BertTrials(Trials):
         )
         return _rounded_up(longest)
 
-    def _placed(self, batch, stage):
-        """The micro-batches on the devices, which each have a part of every one."""
-        if not self.sharding or stage.micro_batch % self.sharding.size:
-            return batch
-        placed = [self.sharding.rows(array, axis=1) for array in batch[:-1]]
-        return Batch(*placed, predictions=batch.predictions)
-
     def held_out(self, trial):
         return self._held_out()
 
     @once
     def _held_out(self):
         length = self.experiment.sequence_lengths[0]
-        batches = held_out_batches(self.data.held_out_sequences(length, _HELD_OUT))
-        return batches if self.sharding else jax.device_put(batches)
+        sequences = self.data.held_out_sequences(length, _HELD_OUT)
+        size = chunk(min(_CHUNK, len(sequences)), self.sharding)
+        batches = held_out_batches(sequences, size)
+        return to_evaluate(batches, self.sharding)
 
     @once
     def _sequences(self, number):
@@ -202,7 +203,7 @@ class BertTrials(Trials):
     def tuner(self):
         """The fine-tuning of all pre-trainings."""
         model = self._answering_model(self.experiment.finetuning_seeds[0])
-        return FineTuner(self.experiment, self.data, model, self._width)
+        return FineTuner(self.experiment, self.data, model, self._width, self.sharding)
 
     def references(self):
         """The entropy of words, the number of questions, and F1 without pre-training.

@@ -14,6 +14,7 @@ from lamb_keras.names import NORMALIZATION
 from lamb_keras.optimizers import solvers
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.history import Sweep
+from lamb_keras.training.sharding import Sharding, chunk, to_evaluate
 from lamb_keras.training.step import (
     Constants,
     Task,
@@ -36,9 +37,9 @@ def sweep(
 ) -> Sweep:
     """Trains every trial of an experiment and evaluates it, as `Trials.sweep` says.
 
-    Images that are streamed are shared by all devices of all processes
-    (`jax.distributed.initialize`), of which each calls this alike; a training goes on
-    from its last checkpoint.
+    A batch is shared by all devices of all processes (`jax.distributed.initialize`),
+    of which each calls this alike. A training on images that are streamed goes on from
+    its last checkpoint.
 
     Args:
         experiment: what is run.
@@ -47,7 +48,7 @@ def sweep(
             trials of one seed start from the same weights, whatever their solver. For
             streamed images it is given `form=` too, as `lamb_keras.models.resnet50` is.
         threads: how many train at once on a CPU.
-        width: trials in one `vmap`; by default 1 on a CPU and for streamed images, else
+        width: trials in one `vmap`; by default 1 on a CPU and on several devices, else
             as many as fit, or a part of them where LAMB_KERAS_WIDTH_DIVISOR is set:
             half of them for 2.
 
@@ -129,12 +130,12 @@ class ImageTrials(Trials):
 
     Batches are split into micro-batches of the smallest batch among the trials; a step
     adds up the gradients of its own. Batch normalization sees one micro-batch at a
-    time, as it sees one core's images on the paper's TPUs. Arguments, and what is
-    raised, are as of `sweep`.
+    time, as it sees one core's images on the paper's TPUs; several devices compute a
+    part of every micro-batch. Arguments, and what is raised, are as of `sweep`.
     """
 
-    def __init__(self, make_model, experiment, images, width=None, sharding=None):
-        super().__init__(experiment, images, width, sharding)
+    def __init__(self, make_model, experiment, images, width=None):
+        super().__init__(experiment, images, width, self._sharding())
         self._augmentations = experiment.augmentations
         self._open(images)
         for trial in experiment.trials():
@@ -148,12 +149,17 @@ class ImageTrials(Trials):
         self._traced = models[experiment.seeds[0]]
         self._initial = {seed: initial_weights(model) for seed, model in models.items()}
 
+    def _sharding(self):
+        return Sharding.of_all()
+
     def _open(self, images):
         self._micro_batch, self._most = self.experiment.micro_batches()
-        self.resident = jax.device_put((images.train_images, images.train_labels))
+        place = self.sharding.replicated if self.sharding else jax.device_put
+        self.resident = place((images.train_images, images.train_labels))
         count = max(len(images.validation_labels), len(images.test_labels))
+        size = chunk(min(_CHUNK, count), self.sharding)
         self._held_out, self._test = (
-            jax.device_put(_chunks(*part, min(_CHUNK, count)))
+            to_evaluate(_chunks(*part, size), self.sharding)
             for part in (
                 (images.validation_images, images.validation_labels),
                 (images.test_images, images.test_labels),

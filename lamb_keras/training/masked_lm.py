@@ -15,8 +15,6 @@ from lamb_keras.experiments.bert import Stage
 from lamb_keras.training.step import Task, cross_entropy
 from lamb_keras.training.trainer import padded
 
-# Sequences evaluated at once.
-_CHUNK = 64
 # Of the tokens that are hidden in an evaluation: the same in all.
 _EVALUATION_SEED = 0
 
@@ -126,9 +124,8 @@ class MaskedLM(Task):
             yield jax.tree.map(lambda array: padded(array, length), batch)
 
 
-def held_out_batches(sequences: PairData) -> list[Batch]:
+def held_out_batches(sequences: PairData, size: int) -> list[Batch]:
     """The sequences to evaluate by, in pieces of one size."""
-    size = min(_CHUNK, len(sequences))
     pieces = []
     for begin in range(0, len(sequences), size):
         some = sequences[begin : begin + size]

@@ -13,6 +13,7 @@ from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import memory
 from lamb_keras.training.history import History
+from lamb_keras.training.sharding import Sharding, chunk
 from lamb_keras.training.step import (
     Constants,
     Step,
@@ -90,12 +91,19 @@ class FineTuner:
 
     Its decay of 0.01 times the learning rate spares biases and layer normalization, and
     gradients longer than 1 are shortened to it. `width` run at once, by `vmap`; None
-    for as many as the device holds.
+    for as many as the device holds. Devices of a `sharding` have a part of every batch
+    that they can share alike, else each the whole.
     """
 
     def __init__(
-        self, experiment: BertExperiment, texts: TextDataset, model, width: int | None
+        self,
+        experiment: BertExperiment,
+        texts: TextDataset,
+        model,
+        width: int | None,
+        sharding: Sharding | None = None,
     ):
+        self._sharding = sharding
         self._experiment, self._initial = experiment, initial_weights(model)
         windows = (
             experiment.sequence_lengths[1],
@@ -107,19 +115,23 @@ class FineTuner:
         task = QuestionAnswering(model, dev, texts.questions("dev"))
         self._step = Step(task, solvers.solver("adamw", **_ADAMW))
         self._count = len(training)
-        self._data = jax.device_put(
+        place = sharding.replicated if sharding else jax.device_put
+        self._data = place(
             [*_inputs(training), training.start_positions, training.end_positions]
         )
+        size = chunk(_CHUNK, sharding)
         self._dev = [
-            [padded(array[at : at + _CHUNK], _CHUNK) for array in _inputs(dev)]
-            for at in range(0, len(dev), _CHUNK)
+            [padded(array[at : at + size], size) for array in _inputs(dev)]
+            for at in range(0, len(dev), size)
         ]
+        if sharding:
+            self._dev = sharding.share(self._dev, axis=0)
         most = len(experiment.finetuning_seeds)
         if width is None:
             width = memory.width(most, self._bytes())
         self.width = min(most, width)
-        self._program = Program(self._step, self.width)
-        self._evaluator = Evaluator(self._step, self.width)
+        self._program = Program(self._step, self.width, sharding=sharding)
+        self._evaluator = Evaluator(self._step, self.width, sharding)
 
     def __call__(
         self, encoder: dict[str, np.ndarray], heads: list[dict], seeds: list[int]
@@ -162,7 +174,7 @@ class FineTuner:
         initial = [
             ([np.asarray(known[path]) for path in own], non_trainable) for known in each
         ]
-        return start(self._step, initial, self.width)
+        return start(self._step, initial, self.width, self._sharding)
 
     def _inputs(self, seed):
         experiment = self._experiment

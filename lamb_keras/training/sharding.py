@@ -14,6 +14,8 @@ _AXIS = "batch"
 class Sharding:
     """Places on all devices of all processes.
 
+    `Sharding.of_all()` is None where there is one device, on which everything lies.
+
     Attributes:
         size: how many devices.
         whole: the place of an array that every device has, such as weights.
@@ -25,13 +27,26 @@ class Sharding:
         self.size = self._mesh.size
         self.whole = NamedSharding(self._mesh, PartitionSpec())
 
+    @classmethod
+    def of_all(cls) -> "Sharding | None":
+        return cls() if len(jax.devices()) > 1 else None
+
     def replicated(self, tree):
         """Arrays of which every device has the whole."""
         return jax.tree.map(lambda array: _placed(array, self.whole), tree)
 
-    def rows(self, array: np.ndarray, axis: int) -> jax.Array:
-        """A batch that every process has, whose rows lie along that axis."""
-        return _placed(array, self._along(axis))
+    def share(self, tree, axis: int):
+        """Arrays that every process has, whose rows along that axis devices share.
+
+        Every device has the whole of those that have no such rows, or a number of them
+        that cannot be shared alike.
+        """
+
+        def place(array):
+            rows = array.shape[axis] if array.ndim > axis else 1
+            return _placed(array, self.whole if rows % self.size else self._along(axis))
+
+        return jax.tree.map(place, tree)
 
     def own_rows(self, array: np.ndarray, axis: int) -> jax.Array:
         """A batch of which this process has its equal part of the rows."""
@@ -49,3 +64,13 @@ def _placed(array, place):
     # `device_put` compares what the processes have, and finds NaN unlike NaN.
     array = np.asarray(array)
     return jax.make_array_from_callback(array.shape, place, array.__getitem__)
+
+
+def chunk(rows: int, sharding: Sharding | None) -> int:
+    """So many rows of an evaluation, or a few more, that all devices share alike."""
+    return rows if sharding is None else -(-rows // sharding.size) * sharding.size
+
+
+def to_evaluate(batches: list, sharding: Sharding | None) -> list:
+    """The batches on all devices, which share the rows of each, or on the only one."""
+    return sharding.share(batches, axis=0) if sharding else jax.device_put(batches)

@@ -34,8 +34,11 @@ class StreamedImageTrials(ImageTrials):
     def __init__(self, make_model, experiment, images, width=None):
         # The form that suits a batch which is shared by several devices.
         make_model = functools.partial(make_model, form=CHANNELS_LAST)
-        super().__init__(make_model, experiment, images, 1, Sharding())
+        super().__init__(make_model, experiment, images)
         self.steps_between_checkpoints = STEPS_BETWEEN_CHECKPOINTS
+
+    def _sharding(self):
+        return Sharding()
 
     def _open(self, images):
         self._most, self._augmentations, self._bar = 1, (), None
@@ -45,17 +48,6 @@ class StreamedImageTrials(ImageTrials):
                 f"augmentations is {named!r}, expected {list(images.augmentations)!r}, "
                 f"with which {images.name} is read."
             )
-
-    def steps(self, trial):
-        steps, devices = super().steps(trial), self.sharding.size
-        if steps.images_per_step % devices:
-            raise ParameterError(
-                f"batch_size {trial.batch_size} / batch_divisor "
-                f"{self.experiment.batch_divisor} is {steps.images_per_step} images a "
-                f"step, which {devices} devices cannot share alike: choose a multiple "
-                "of their number."
-            )
-        return steps
 
     def size(self, trial):
         return trial.batch_size

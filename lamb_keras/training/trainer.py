@@ -169,7 +169,7 @@ class Program(_Compiled):
         accumulates: bool = False,
         sharding: Sharding | None = None,
     ):
-        self.width = width
+        self.width, self._sharding = width, sharding
         own = None if step.task.shares_batches else 0
         self._axes = {
             PeriodInputs: PeriodInputs(own, None, 0, 0, None),
@@ -195,15 +195,22 @@ class Program(_Compiled):
         super().__init__(run, sharding, donate_argnums=0)
 
     def together(self, each: list):
-        """`PeriodInputs` or `Constants` of several trials as the program takes them."""
+        """`PeriodInputs` or `Constants` of several trials as the program takes them.
+
+        Devices of its sharding have a part of every micro-batch.
+        """
         kind = type(each[0])
         fields = zip(self._axes[kind], zip(*each, strict=True), strict=True)
-        return kind(
+        joined = kind(
             *(
                 values[0] if axis is None else stack_trials(values, self.width)
                 for axis, values in fields
             )
         )
+        if self._sharding and kind is PeriodInputs:
+            micro = self._sharding.share(joined.micro, axis=1)
+            return joined._replace(micro=micro)
+        return joined
 
 
 class Evaluator(_Compiled):

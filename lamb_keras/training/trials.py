@@ -79,7 +79,9 @@ class Trials:
         self.histories, self._cache = {}, TrialCache(experiment, data, self.streamed)
         self._stopped = threading.Event()  # where a trial failed, and all are to end
         on_cpu = jax.default_backend() == "cpu"
-        self._width = 1 if width is None and (on_cpu or sharding) else width
+        self._width = 1 if sharding or (width is None and on_cpu) else width
+        if sharding:
+            experiment.check_devices(sharding.size)
         self.made, self.locks, self.making = {}, {}, threading.Lock()  # of `once`
         self._compile_seconds = []
 
@@ -103,7 +105,7 @@ class Trials:
         """
         if threads is None:
             threads = int(os.environ.get("LAMB_KERAS_THREADS", processors()))
-        if self.streamed or jax.default_backend() != "cpu" or jax.process_count() > 1:
+        if self.streamed or self.sharding or jax.default_backend() != "cpu":
             threads = 1
         planned, seeds = self.experiment.trials(), self.experiment.confirmation_seeds
         groups, known = self.groups(planned), len(self.histories)
