@@ -80,20 +80,32 @@ def _parser():
         command("params", commands.params),
         command("open", commands.open_report),
     )
+    preparing = command("prepare", commands.prepare)
+    preparing.add_argument("what", choices=["text"], metavar="text")
     for each in (running, reporting, opening, showing, listing):
         each.add_argument(
             "--output",
             metavar="FOLDER",
             help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
-    for each in (running, reporting, opening, showing, explaining):
+    for each in (running, reporting, opening, showing, explaining, preparing):
         each.add_argument(
             "--scale",
             default="laptop",
             help="laptop, the default; evening, gpu or paper",
         )
+    for each in (running, preparing):
+        each.add_argument(
+            "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
+        )
+        each.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
+        )
     option = running.add_argument
-    option("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
     option(
         "--jobs",
         type=int,
@@ -110,13 +122,6 @@ def _parser():
         type=float,
         metavar="SECONDS",
         help="end a run that takes longer (default: none is ended)",
-    )
-    option(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
     )
     option(
         "--solver",

@@ -561,3 +561,17 @@ def test_a_killed_batch_takes_its_workers_and_kernels_along(busy):
     _, process, (kernel, worker, child), _ = busy
     process.kill()
     wait_until(lambda: not any(map(is_running, (kernel, worker, child))), seconds=10)
+
+
+def test_texts_are_prepared_by_the_parameters_of_their_tables(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LAMB_KERAS_CACHE", str(tmp_path))
+    small = ["--set", "articles=60", "--set", "vocab_size=300"]
+    assert cli.main(["prepare", "text", "--tables", "4", *small]) == 0
+    assert re.search(
+        r"of 60 articles.*: \d\d documents of [\d,]+ tok", capsys.readouterr().out
+    )
+    assert [path.name for path in tmp_path.glob("*/state.json")]
+    assert cli.main(["prepare", "text", "--tables", "7"]) == 2
+    assert "these tables have no text to prepare" in capsys.readouterr().err

@@ -132,6 +132,29 @@ def list_tables(options):
     return 0
 
 
+def prepare(options):
+    """Makes tokens of the texts that tables train on, once and for all their runs."""
+    from lamb_keras.experiments.bert import BertExperiment
+
+    project = plan.Project.find(options.project)
+    runs = plan.plan(project, options.scale, "outputs", options.tables, options.set)
+    texts = {
+        each.corpus.key: each
+        for each in (
+            BertExperiment.of(run.parameters).open()
+            for run in runs
+            if run.parameters["notebook"] == "bert_squad"
+        )
+    }
+    if not texts:
+        raise BatchError("these tables have no text to prepare; expected 1, 2, 4 or 8")
+    for each in texts.values():
+        train = each.prepared.train
+        documents, tokens = len(train.documents) - 1, len(train.ids)
+        print(f"{each.title}: {documents:,} documents of {tokens:,} tokens")
+    return 0
+
+
 def new(options):
     """Lays out a project in a new folder: its notebooks and parameters."""
     from lamb_keras.batch import new_project
