@@ -210,7 +210,7 @@ def _forecast(decision):
         day, _, moment = decision.started.partition("T")
         key = run.key["sha256"][:KEY_DIGITS]
         return f"{run.name} is already done ({day} {moment[:5]} UTC, key {key})"
-    count = experiments.trials(run.parameters)
+    count = experiments.count_trials(run.parameters)
     trials = f"{count} trial{'s' * (count != 1)}"
     return f"{run.name} would run, {trials}: {decision.reason}"
 
