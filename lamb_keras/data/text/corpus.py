@@ -49,21 +49,16 @@ class Document(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def read(files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Document]:
-    """The documents of text files: some, one, or those named *.txt in a folder.
+def read(files: Sequence[str | os.PathLike]) -> list[Document]:
+    """The documents of text files.
 
     A file that cannot be read or is not UTF-8, and files without any text, are a
     `lamb_keras.data.DataError`.
     """
-    if isinstance(files, str | os.PathLike):
-        where = Path(files)
-        files = sorted(where.glob("*.txt")) if where.is_dir() else [where]
-    else:
-        where = os.path.commonpath(files)
     documents = [document for file in files for document in _documents(file)]
     if not documents:
         raise DataError(
-            f"{where} holds no text; expected *.txt files of prose "
+            f"{os.path.commonpath(files)} holds no text; expected *.txt files of prose "
             "in UTF-8, paragraphs parted by blank lines"
         )
     return documents

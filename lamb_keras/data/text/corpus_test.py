@@ -49,13 +49,6 @@ def read(folder):
     return corpus.read(sorted(folder.glob("*.txt")))
 
 
-def test_a_folder_its_files_and_a_file_alone_are_read_alike(tmp_path):
-    file = tmp_path / "a.txt"
-    file.write_text("It is hot.\n\nIt rains.\n")
-    (tmp_path / "notes.md").write_text("Not this.")
-    assert corpus.read(tmp_path) == corpus.read([file]) == corpus.read(file)
-
-
 def test_blank_lines_part_paragraphs(tmp_path):
     write(tmp_path, b="Second. File.", a="First\nfile.\n\nOf two\n\n\nparagraphs.")
     expected = [

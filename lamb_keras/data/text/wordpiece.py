@@ -5,7 +5,7 @@ import functools
 import hashlib
 import string
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -77,10 +77,6 @@ class Vocabulary:
         """(ids, offsets): where each token begins and ends in the text's characters."""
         encoded = self._tokenizer.encode(text)
         return encoded.ids, encoded.offsets
-
-    def encode_all(self, texts: Iterable[str]) -> list[list[int]]:
-        """The ids of each text, on all cores."""
-        return [each.ids for each in self._tokenizer.encode_batch_fast(list(texts))]
 
     def tokenizer(self):
         """A new `tokenizers.Tokenizer` that `encode`s so, to be set up further."""
@@ -159,7 +155,8 @@ def _name(kind, key):
 
 def _tokenized(documents, vocabulary):
     """All ids, the number of them in each sentence, and of sentences in a document."""
-    encoded = vocabulary.encode_all(s for each in documents for s in each.sentences)
+    texts = [text for each in documents for text in each.sentences]
+    encoded = [e.ids for e in vocabulary.tokenizer().encode_batch_fast(texts)]
     rest = iter(encoded)
     counts = [sum(map(bool, islice(rest, len(each.sentences)))) for each in documents]
     return {
