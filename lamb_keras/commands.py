@@ -134,9 +134,7 @@ def list_tables(options):
 
 def new(options):
     """Lays out a project in a new folder: its notebooks and parameters."""
-    from lamb_keras.batch import new_project
-
-    new_project.lay_out(options.folder)
+    plan.Project.lay_out(options.folder)
     print(f"{options.folder} has notebooks/ and params/; in it, lamb-keras run")
     return 0
 

@@ -56,19 +56,12 @@ MOST_FILES = 3  # by name, in a reason
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a run is to be executed.
+    """Whether a run is to be executed."""
 
-    Attributes:
-        run: the `PlannedRun`, with its key.
-        reason: why it is to be executed; None if it is already done.
-        started: when the one that is done was started, in ISO 8601.
-        again: whether there was an attempt before.
-    """
-
-    run: PlannedRun
-    reason: str | None
-    started: str = ""
-    again: bool = True
+    run: PlannedRun  # with its key
+    reason: str | None  # why it is to be executed; None if it is already done
+    started: str = ""  # when the one that is done was started, in ISO 8601
+    again: bool = True  # whether there was an attempt before
 
     @property
     def done(self):

@@ -28,13 +28,18 @@ def defaults(path, name=None):
     """
     name = name or str(path)
     text = parameters_cell(path, name)
+    found, line = {}, 1
     try:
-        return dict(map(_literal, ast.parse(text).body))
+        for statement in ast.parse(text).body:
+            line = statement.lineno
+            [(parameter, value)] = _assignment(statement)
+            found[parameter] = ast.literal_eval(value)
     except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or error.args[-1]
+        line = getattr(error, "lineno", line)
         raise BatchError(
             f"{name}: line {line} of its parameters cell is not name = literal"
         ) from None
+    return found
 
 
 def parameters_cell(path, name):
@@ -104,13 +109,19 @@ def assigned(text):
     found = {}
     for statement in ast.parse(text).body:
         found |= dict.fromkeys(_stored(statement))
-        match statement:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                found[name] = ast.unparse(value)
+        found |= {name: ast.unparse(value) for name, value in _assignment(statement)}
     return found
+
+
+def _assignment(statement):
+    """[(name, expression)] of a statement that gives one name a value, else []."""
+    match statement:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+        ):
+            return [(name, value)]
+    return []
 
 
 def _stored(node):
@@ -146,17 +157,3 @@ def _code_cells(path, name):
         raise BatchError(f"{name} is not a notebook of format 4: it has no cells")
     cells = [cell for cell in notebook["cells"] if isinstance(cell, dict)]
     return [cell for cell in cells if cell.get("cell_type") == "code"]
-
-
-def _literal(statement):
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            pass
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-            pass
-        case _:
-            raise ValueError("not an assignment", statement.lineno)
-    try:
-        return name, ast.literal_eval(value)
-    except ValueError:
-        raise ValueError("not a literal", statement.lineno) from None
