@@ -292,7 +292,7 @@ def test_a_scale_has_one_net_one_text_and_one_divisor_for_all_of_berts_tables(sc
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_files_of_table_7_say_all_that_its_notebook_takes(scale):
     said = plan.experiment(PROJECT, 7)
-    smaller = yaml_files.read_file(PROJECT.scale_file(scale, said["notebook"]))
+    smaller = yaml_files.read_file(PROJECT.scale_file(scale, said["notebook"]), scale)
     assert not set(said) & set(smaller)
     path = PROJECT.notebook(said["notebook"])
-    assert {*said, *smaller, "own_solvers"} == set(notebook.defaults(path))
+    assert {*said, *smaller, "own_solvers"} == set(notebook.defaults(path, path.name))

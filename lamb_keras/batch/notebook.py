@@ -19,14 +19,12 @@ _SCOPES = (
 )
 
 
-def defaults(path, name=None):
+def defaults(path, name):
     """The parameters of a notebook with their defaults, in the cell's order.
 
-    Args:
-        path: the notebook file, with one cell tagged `parameters` of literals.
-        name: what to call it in an error, its path by default.
+    The notebook, called by this name in an error, has one cell tagged `parameters`, of
+    literals.
     """
-    name = name or str(path)
     text = parameters_cell(path, name)
     found, line = {}, 1
     try:
@@ -73,20 +71,20 @@ def comments(text):
     return found
 
 
-def code(path, name=None):
+def code(path, name):
     """The source of each code cell, in order; neither blank ones nor the parameters."""
-    cells = _code_cells(path, name or str(path))
+    cells = _code_cells(path, name)
     sources = [source(cell) for cell in cells if PARAMETERS not in tags(cell)]
     return [text for text in sources if text.strip()]
 
 
-def imports(path, name=None):
+def imports(path):
     """The import statements of a notebook, in order, each as one line of Python.
 
     Only those that are executed in any case, not those in a function or under an `if`.
     """
     found = []
-    for text in code(path, name):
+    for text in code(path, str(path)):
         try:
             statements = ast.parse(text).body
         except (SyntaxError, ValueError):

@@ -312,14 +312,7 @@ def check_data(runs):
             chosen = [run.parameters.get(name) for name in data.options(dataset)]
             distinct[dataset, str(chosen)] = run
     for (dataset, _), run in sorted(distinct.items()):
-        try:
-            if own.is_place(dataset):
-                root = run.notebook.parents[1]
-                brought.apart("lamb_keras.data:check", root, dataset, run.parameters)
-            else:
-                data.check(dataset, run.parameters)
-        except data.DataError as error:
-            raise BatchError(str(error)) from error
+        brought.asked("check", run.notebook.parents[1], dataset, run.parameters)
 
 
 def check_output(folders):

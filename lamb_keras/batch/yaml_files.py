@@ -50,14 +50,8 @@ _LineLoader.add_constructor(
 )
 
 
-def read_file(path, name=None):
-    """The parameters in a YAML file, or a `BatchError` that says what is wrong with it.
-
-    Args:
-        path: the file.
-        name: what to call it in an error, its path by default.
-    """
-    name = name or str(path)
+def read_file(path, name):
+    """The parameters in a YAML file, or a `BatchError` that calls it by this name."""
     try:
         text = path.read_bytes().decode()
     except FileNotFoundError:
