@@ -24,7 +24,7 @@ MAY_IMPORT = {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
         *("store", "experiments", "results"),
     },
-    "batch": {"cpu", "own", "data", "store", "experiments"},
+    "batch": {"names", "cpu", "own", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
     "commands": {"store", "experiments", "results", "batch"},
     "cli": {"experiments", "batch", "parser", "commands"},

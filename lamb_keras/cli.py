@@ -9,10 +9,10 @@ import argparse
 import os
 import signal
 import sys
+import threading
 
 from lamb_keras import __version__, commands
 from lamb_keras.batch import BatchError, check_system
-from lamb_keras.batch.signals import Stop
 from lamb_keras.experiments import ParameterError
 from lamb_keras.parser import Parser
 
@@ -43,6 +43,31 @@ def main(arguments=None):
         # Who reads, such as `head`, has enough. Python itself would flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+
+
+class Stop:
+    """Ctrl-C, `kill` and a closed terminal all end a batch in the same clean way."""
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        self._before = {}
+        # Only the main thread may say how signals are handled.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._before[number] = signal.signal(number, self._interrupt)
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number, frame):
+        # Once is enough: a second one would interrupt the cleaning up.
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN)
+        self.signal = number
+        raise KeyboardInterrupt
 
 
 def _parser():

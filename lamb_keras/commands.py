@@ -157,9 +157,7 @@ def prepare(options):
 
 def new(options):
     """Lays out a project in a new folder: its notebooks and parameters."""
-    from lamb_keras.batch import new_project
-
-    new_project.lay_out(options.folder)
+    plan.Project.lay_out(options.folder)
     print(f"{options.folder} has notebooks/ and params/; in it, lamb-keras run")
     return 0
 
@@ -233,7 +231,7 @@ def _forecast(decision):
         day, _, moment = decision.started.partition("T")
         key = run.key["sha256"][:KEY_DIGITS]
         return f"{run.name} is already done ({day} {moment[:5]} UTC, key {key})"
-    count = experiments.trials(run.parameters)
+    count = experiments.count_trials(run.parameters)
     trials = f"{count} trial{'s' * (count != 1)}"
     return f"{run.name} would run, {trials}: {decision.reason}"
 

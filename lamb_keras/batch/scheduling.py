@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lamb_keras import experiments
 from lamb_keras.cpu import processors
+from lamb_keras.names import base
 
 CHOSEN = "CUDA_VISIBLE_DEVICES"
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
@@ -79,10 +80,10 @@ def seconds_before(runs, archive):
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         for line in archive.read_text(encoding="utf-8").splitlines():
             run = json.loads(line)
-            trials = experiments.trials(run["parameters"])
+            trials = experiments.count_trials(run["parameters"])
             a_trial[run["name"]] = run["seconds"] / trials
     return {
-        run.name: round(a_trial[run.name] * experiments.trials(run.parameters), 1)
+        run.name: round(a_trial[run.name] * experiments.count_trials(run.parameters), 1)
         for run in runs
         if run.name in a_trial
     }
@@ -113,7 +114,7 @@ def next_run(waiting, active, done) -> int:
     seconds, trials = Counter(), Counter()
     for run, lasted in done:
         seconds[run.notebook] += lasted
-        trials[run.notebook] += experiments.trials(run.parameters)
+        trials[run.notebook] += experiments.count_trials(run.parameters)
 
     def order(place):
         run = waiting[place]
@@ -122,7 +123,7 @@ def next_run(waiting, active, done) -> int:
         a_trial = seconds[name] / trials[name] if trials[name] else 1
         return (
             BEING_COMPILED if needed & making else state,
-            -a_trial * experiments.trials(run.parameters),
+            -a_trial * experiments.count_trials(run.parameters),
         )
 
     return min(range(len(waiting)), key=order)
@@ -131,4 +132,4 @@ def next_run(waiting, active, done) -> int:
 def _programs(run):
     solvers = run.parameters.get("solvers") or [""]
     # A "+" is another schedule, and no other program.
-    return {(run.notebook.stem, str(solver).removesuffix("+")) for solver in solvers}
+    return {(run.notebook.stem, base(str(solver))) for solver in solvers}

@@ -22,7 +22,9 @@ def test_a_users_solver_tries_its_own_grid_alone():
         (0.2, 0.5),
     ]
     assert {(t.l2_regularization, t.weight_decay_form) for t in trials} == {(0.0, None)}
-    assert experiments.trials(given) == len(ImageExperiment(**given).trials()) == 6
+    assert (
+        experiments.count_trials(given) == len(ImageExperiment(**given).trials()) == 6
+    )
 
 
 def test_what_a_table_sets_by_solver_a_users_has_as_lamb():

@@ -23,6 +23,7 @@ from lamb_keras.names import (
     SOLVERS,
     SOLVERS_AND_GOYALS,
     WEIGHT_DECAY_FORMS,
+    base,
 )
 
 # The solvers that use what not all of them do, of the parameters with a value for each.
@@ -65,7 +66,7 @@ NOTEBOOKS = {
 
 def uses(solver: str, parameter: str) -> bool:
     """Whether a solver, with or without a "+", uses a parameter."""
-    return solver.removesuffix("+") in _USERS.get(parameter, SOLVERS)
+    return base(solver) in _USERS.get(parameter, SOLVERS)
 
 
 LearningRates = types.by_solver(
@@ -189,9 +190,9 @@ class Experiment:
     def _peak(self, trial, batch_size):
         """The greatest learning rate at this scale and at a batch of the paper."""
         multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
-        base = of_solver(self.base_batch_size, trial.solver)
+        base_batch_size = of_solver(self.base_batch_size, trial.solver)
         rate = trial.learning_rate * multiplier
-        return schedules.square_root_scaling(rate, batch_size, base)
+        return schedules.square_root_scaling(rate, batch_size, base_batch_size)
 
     def weight_decays_by_step(self, trial, *steps) -> np.ndarray:
         """What the solver is given as weight decay at each step, shape (steps,).
@@ -253,7 +254,7 @@ def is_mixed(batch_size) -> bool:
     return isinstance(batch_size, str)
 
 
-def trials(parameters: Mapping) -> int:
+def count_trials(parameters: Mapping) -> int:
     """How many trials a run with these parameters trains.
 
     Of a run that fine-tunes what it pre-trained, each fine-tuning is a trial.
@@ -341,10 +342,10 @@ def check_together(given: Mapping) -> None:
                 )
     clipped = given.get("global_clipnorm")
     for row in given.get("solvers", ()) if isinstance(clipped, dict) else ():
-        base = row.removesuffix("+")
-        if base in given["solvers"] and clipped[base] != clipped[row]:
+        plain = base(row)
+        if plain in given["solvers"] and clipped[plain] != clipped[row]:
             raise ParameterError(
-                f"global_clipnorm is set for {base} and {row} to different values, "
+                f"global_clipnorm is set for {plain} and {row} to different values, "
                 "expected one for both, which differ in the learning rate alone; "
                 "run them apart",
                 ["global_clipnorm", "solvers"],
