@@ -78,6 +78,14 @@ class TextDataset:
         content = [*documents, self.vocabulary.fingerprint, questions]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    def __str__(self):
+        documents, held_out, train, dev, tokens, *_ = self.sizes.values()
+        return (
+            f"{self.title}: {documents:,} documents to pre-train on, {held_out:,} held "
+            f"out; {train:,} questions to fine-tune on, {dev:,} to judge by; a "
+            f"vocabulary of {tokens:,}"
+        )
+
     def describe(self) -> dict:
         """What a result records of its data, as plain values."""
         return {
