@@ -119,14 +119,14 @@ class Keys:
             "parameters": run.parameters,
             "notebook": _hash(cells),
             "code": dict(sorted(code.items())),
-            "data": self._fingerprint(run.parameters.get("dataset")),
+            "data": self._fingerprint(run.parameters),
             "versions": versions | self._versions,
             "settings": _settings(),
         }
         return {"sha256": _hash(parts), **parts}
 
-    def _fingerprint(self, name):
-        if not name:
+    def _fingerprint(self, parameters):
+        if not (name := parameters.get("dataset")):
             return {}
         if name not in self._data:
             from lamb_keras import data
@@ -134,7 +134,7 @@ class Keys:
             root = self._project.root
             try:
                 self._data[name] = (
-                    brought.apart("lamb_keras.data:fingerprint", root, name)
+                    brought.apart("lamb_keras.data:fingerprint", root, name, parameters)
                     if own.is_place(name)
                     else data.fingerprint(name)
                 )

@@ -13,8 +13,8 @@ def lay_out(root):
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise BatchError(f"{root} is there already; expected a new or empty folder")
     check_output([root])
-    # As in the wheel, which the last two are not in: tests, and what they need.
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "update.ipynb")
+    # As in the wheel; the last needs benchmarks/.
+    ignored = shutil.ignore_patterns(".*", "update.ipynb")
     for part in PARTS:
         shutil.copytree(_came_with_us() / part, root / part, ignore=ignored)
 

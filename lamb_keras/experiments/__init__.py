@@ -15,6 +15,7 @@ from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import (
     NOTEBOOKS,
     Notebook,
+    check_injected,
     check_together,
     of_solver,
     parameters,
@@ -25,7 +26,7 @@ from lamb_keras.experiments.schema import (
 from lamb_keras.experiments.types import ParameterError
 
 __all__ = ["NOTEBOOKS", "VOCABULARY", "Notebook", "ParameterError"]
-__all__ += ["of_solver", "settings", "trials", "validate"]
+__all__ += ["check_injected", "of_solver", "settings", "trials", "validate"]
 
 # The type of each parameter there is.
 VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}

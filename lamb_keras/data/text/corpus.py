@@ -60,13 +60,18 @@ def read(files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Documen
         files = sorted(where.glob("*.txt")) if where.is_dir() else [where]
     else:
         where = os.path.commonpath(files)
-    documents = [document for file in files for document in _documents(file)]
-    if not documents:
+    expected = "a folder of *.txt files, or a text file"
+    found = [
+        document
+        for file in files
+        for document in documents(read_text(file, expected), Path(file).stem)
+    ]
+    if not found:
         raise DataError(
             f"{where} holds no text; expected *.txt files of prose "
             "in UTF-8, paragraphs parted by blank lines"
         )
-    return documents
+    return found
 
 
 def read_text(path: str | os.PathLike, expected: str) -> str:
@@ -145,10 +150,9 @@ def _ends_sentence(text, match, lowercase):
     return not initial and word.lower() not in _ABBREVIATIONS
 
 
-def _documents(file):
-    text = read_text(file, "a folder of *.txt files, or a text file")
+def documents(text: str, name: str) -> list[Document]:
+    """The documents of a text of that name; none of a blank one."""
     text = _MARKUP.sub(r"\n\n\g<0>\n\n", text)
-    name = Path(file).stem
     found = [(name, [])]
     lowercase = sum(map(str.isupper, text)) < _CAPITALS * sum(map(str.isalpha, text))
     lines = [" ".join(line.split()) for line in text.split("\n") if line.strip()]

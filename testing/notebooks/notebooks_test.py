@@ -11,7 +11,8 @@ import pytest
 
 from lamb_keras import experiments
 
-NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMETERIZED = [path for path in NOTEBOOKS if path.stem in experiments.NOTEBOOKS]
 
 
@@ -110,8 +111,8 @@ def test_the_defaults_are_those_of_the_laptop_scale(path):
     from lamb_keras.batch import plan
 
     table, shorter = DEFAULTS[path.stem]
-    project = plan.Project.find(path.parent.parent)
-    run = plan.plan(project, "laptop", path.parent.parent / "outputs", [table])[0]
+    project = plan.Project.find(ROOT)
+    run = plan.plan(project, "laptop", ROOT / "outputs", [table])[0]
     told = papermill.inspect_notebook(str(path))
     defaults = {name: ast.literal_eval(p["default"]) for name, p in told.items()}
     assert set(run.parameters) == set(defaults)

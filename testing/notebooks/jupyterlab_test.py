@@ -13,7 +13,7 @@ from pathlib import Path
 import papermill
 import pytest
 
-NOTEBOOKS = Path(__file__).parent
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # The trials of a whole table take minutes; these are as many as the figures need.
 SHORTER = {
     "lenet_mnist": {
