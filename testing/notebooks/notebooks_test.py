@@ -6,6 +6,7 @@ import re
 import statistics
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 
@@ -13,6 +14,9 @@ from lamb_keras import experiments
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# What a kernel tells of its language; of these Python's version is the machine's.
+LANGUAGE = {"codemirror_mode", "file_extension", "mimetype", "name"}
+LANGUAGE |= {"nbconvert_exporter", "pygments_lexer", "version"}
 PARAMETERIZED = [path for path in NOTEBOOKS if path.stem in experiments.NOTEBOOKS]
 
 
@@ -40,6 +44,20 @@ def test_every_experiment_has_its_notebook():
 def test_a_source_notebook_holds_no_outputs(path):
     for cell in cells(path, "code"):
         assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+@each_notebook
+def test_it_is_stored_as_jupyterlab_stores_it_and_not_rewritten_by_a_first_save(path):
+    notebook = nbformat.read(path, nbformat.NO_CONVERT)
+    assert path.read_text("utf-8") == nbformat.writes(notebook) + "\n"
+    assert notebook.metadata.kernelspec.display_name == "Python 3 (ipykernel)"
+    assert {*notebook.metadata.language_info} == LANGUAGE
+
+
+@each_notebook
+def test_it_refuses_a_name_that_papermill_only_warns_of(path):
+    code = "\n".join(source(cell) for cell in cells(path, "code"))
+    assert re.search(r"\.(of|check_injected)\(globals\(\)\)", code)
 
 
 @each_notebook

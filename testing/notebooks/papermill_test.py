@@ -93,13 +93,3 @@ def test_the_algorithm_on_a_page_runs(tmp_path):
     assert agreement["keras.optimizers.Lamb"] == sorted(
         agreement["keras.optimizers.Lamb"]
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["lamb", "summary", "update"])
-def test_a_name_that_papermill_only_warns_of_is_refused_in_every_notebook(
-    tmp_path, name
-):
-    done = run(name, tmp_path / "x.ipynb", "-p", "modell", "x")
-    assert done.returncode != 0
-    assert "ParameterError: unknown parameter modell" in done.stderr
