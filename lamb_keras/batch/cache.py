@@ -109,18 +109,18 @@ class Keys:
             "parameters": run.parameters,
             "notebook": _hash(cells),
             "code": dict(sorted(code.items())),
-            "data": self._fingerprint(run.parameters.get("dataset")),
+            "data": self._fingerprint(run.parameters),
             "versions": versions | self._versions,
             "settings": _settings(),
         }
         return {"sha256": _hash(parts), **parts}
 
-    def _fingerprint(self, name):
-        if not name:
+    def _fingerprint(self, parameters):
+        if not (name := parameters.get("dataset")):
             return {}
         if name not in self._data:
             root = self._project.root
-            self._data[name] = brought.asked("fingerprint", root, name)
+            self._data[name] = brought.asked("fingerprint", root, name, parameters)
         return {name: self._data[name]}
 
 

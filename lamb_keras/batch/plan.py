@@ -69,8 +69,8 @@ class Project:
         package = Path(__file__).parents[1]
         in_wheel = package / "project"
         source = in_wheel if in_wheel.is_dir() else package.parent
-        # Of a checkout, not what the wheel leaves out: tests, and what they need.
-        ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "update.ipynb")
+        # As in the wheel; the last needs benchmarks/.
+        ignored = shutil.ignore_patterns(".*", "update.ipynb")
         for part in PARTS:
             shutil.copytree(source / part, root / part, ignore=ignored)
         return cls(root)

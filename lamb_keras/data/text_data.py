@@ -1,7 +1,8 @@
 """Text to pre-train on and questions to fine-tune on, tied by one vocabulary.
 
 "encyclopedia" is generated from a seed; "books" and "wikipedia" are text files and
-SQuAD v1.1 files in the data folder, to which generated articles may be added.
+SQuAD v1.1 files in the data folder, to which generated articles may be added. So they
+may be to the text of a user's function, of which the name is the place.
 """
 
 import functools
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lamb_keras import own
 from lamb_keras.data import source, squad
 from lamb_keras.data.source import DataError
 from lamb_keras.data.text import corpus, encyclopedia, pairs, tokens, wordpiece
+from lamb_keras.data.text import own as own_text
 
 _SEED = 0  # of all that is generated or drawn; trials have seeds of their own
 
@@ -74,12 +77,17 @@ class TextDataset:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all content."""
-        questions = [
-            [each.id, each.question, each.context, each.answers]
-            for each in self.train_questions + self.dev_questions
-        ]
-        content = [self.corpus.key, self.vocabulary.fingerprint, questions]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        questions = self.train_questions + self.dev_questions
+        of_text = self.corpus.key, self.vocabulary.fingerprint
+        return _digest(*of_text, questions=questions)
+
+    def __str__(self):
+        documents, held_out, train, dev, tokens, *_ = self.sizes.values()
+        return (
+            f"{self.title}: {documents:,} documents to pre-train on, {held_out:,} held "
+            f"out; {train:,} questions to fine-tune on, {dev:,} to judge by; a "
+            f"vocabulary of {tokens:,}"
+        )
 
     def describe(self) -> dict:
         """What a result records of its data, as plain values."""
@@ -143,7 +151,7 @@ class TextDataset:
 
 
 def open(
-    name: str,  # "encyclopedia", "books" or "wikipedia"
+    name: str,  # "encyclopedia", "books", "wikipedia", or the place of a function
     *,
     articles: int = 0,  # generated ones to pre-train on, besides the text files
     question_articles: int = 0,  # generated ones with questions to fine-tune on
@@ -164,16 +172,20 @@ def open(
         >>> dataset.sizes["train_questions"], dataset.sizes["dev_questions"]
         (60, 30)
     """
-    if name not in NAMES:
+    is_place = own.is_place(name)
+    if name not in NAMES and not is_place:
         raise DataError(f"there is no text {name!r}; there are: {', '.join(NAMES)}")
-    texts, train, dev, titles = [], [], [], []
-    if name != _GENERATED:
+    texts, documents, train, dev, titles = [], [], [], [], []
+    if is_place:
+        title, documents, train, dev = own_text.find(name)
+        titles.append(title)
+    elif name != _GENERATED:
         texts, files = _files(name)
         for path, read in _questions(files):
             (dev if path.name.startswith("dev") else train).extend(read)
-        if not dev:
-            train, dev = squad.split_by_article(train, dev_fraction)
         titles.append(_TITLES[name])
+    if titles and not dev:
+        train, dev = squad.split_by_article(train, dev_fraction)
     made = encyclopedia.articles("train", _SEED, max(articles, question_articles))
     made_dev = encyclopedia.articles("dev", _SEED, dev_articles)
     if count := max(len(made), len(made_dev)):
@@ -185,8 +197,8 @@ def open(
     return TextDataset(
         name=name,
         title=", and ".join(titles),
-        stands_in_for=_PAPERS if name != "wikipedia" else None,
-        corpus=corpus.Corpus(texts, generated, validation_fraction),
+        stands_in_for=None if is_place or name == "wikipedia" else _PAPERS,
+        corpus=corpus.Corpus(texts, documents + generated, validation_fraction),
         train_questions=apart,
         dev_questions=dev,
         given_vocabulary=wordpiece.load(vocabulary) if vocabulary else None,
@@ -208,11 +220,21 @@ def check(name: str, parameters: Mapping) -> None:
 
 
 def fingerprint(name: str) -> str:
-    """SHA-256 of a data set's files, if any."""
+    """SHA-256 of a data set's files, if any, or of what a function returns."""
+    if own.is_place(name):
+        _, documents, train, dev = own_text.find(name)
+        # Which of them are judged by is part of it.
+        questions = [*train, *dev]
+        return _digest(corpus.fingerprint(documents), len(dev), questions=questions)
     digest = hashlib.sha256(name.encode())
     for path in itertools.chain(*_files(name)) if name != _GENERATED else ():
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _digest(*content, questions):
+    asked = [[q.id, q.question, q.context, q.answers] for q in questions]
+    return hashlib.sha256(json.dumps([*content, asked]).encode()).hexdigest()
 
 
 def _files(name):

@@ -135,7 +135,7 @@ class BertExperiment(Experiment):
     Trial = Trial
 
     notebook: types.Name = "bert_squad"  # the experiment
-    # encyclopedia (generated), books or wikipedia (text files)
+    # encyclopedia (generated), books, wikipedia, file.py:function
     dataset: types.Text = "encyclopedia"
     # generated ones to pre-train on; with text files, those added
     articles: NonNegativeInt = 0

@@ -318,12 +318,6 @@ def check_together(given: Mapping) -> None:
         )
     possible = [known] if known else NOTEBOOKS.values()
     datasets = list(dict.fromkeys(name for each in possible for name in each.datasets))
-    if own.is_place(dataset) and known and known.pretrains:
-        raise ParameterError(
-            f"dataset is {dataset}, and {notebook} takes text, expected one of "
-            f"{', '.join(datasets)}; run tables of images with images of your own",
-            ["dataset"],
-        )
     by_name = dataset and not own.is_place(dataset)
     if by_name and dataset not in datasets and (known or not notebook):
         cure = types.did_you_mean(dataset, datasets)
@@ -373,6 +367,19 @@ def assigned(executed: Sequence[str], required: Collection[str]) -> list[str]:
         elif 2 * len({*names} & {*required}) >= len(required):
             given, injected = names, []
     return [name for name in (*given, *injected) if not name.startswith("_")]
+
+
+def check_injected(names: Mapping) -> None:
+    """Raises `ParameterError` for what Papermill sets and a notebook does not have.
+
+    For notebooks of no experiment, which call it with `globals()`: Papermill, whose
+    cell comes after that of parameters, only warns.
+    """
+    for before, source in itertools.pairwise(names.get("In", ())):
+        known = _names(before)
+        for name in _names(source) if source.startswith("# Parameters") else ():
+            if name not in known:
+                raise ParameterError(types.unknown(name, names.get(name), known))
 
 
 def _names(source):

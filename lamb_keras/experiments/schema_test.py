@@ -153,3 +153,11 @@ def test_seeds_that_chose_a_setting_do_not_confirm_it():
         "confirmation_seeds has 3, which is one of seeds, expected seeds that had no "
         "part in the choice; choose others"
     )
+
+
+def test_what_papermill_sets_beyond_a_notebooks_own_names_is_refused():
+    cells = ["rounds = 5\ntorch = False", "# Parameters\nround = 3\n", "x = 1"]
+    with pytest.raises(ParameterError, match="parameter round; did you mean rounds?"):
+        experiments.check_injected({"In": ["", *cells]})
+    experiments.check_injected({"In": ["", cells[0], "# Parameters\nrounds = 3"]})
+    experiments.check_injected({"In": ["", cells[0], cells[2]]})

@@ -7,6 +7,7 @@
 answer. Every question has at least one answer, which its context has word for word.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -82,13 +83,17 @@ class _File(BaseModel):
     data: list[_Article]
 
 
-def read(path: str | os.PathLike) -> list[Question]:
-    """The questions of a SQuAD v1.1 file, in its order.
+def read(path: str | os.PathLike | dict) -> list[Question]:
+    """The questions of a SQuAD v1.1 file, or of what is in one, in the file's order.
 
     No such file, or an answer that is not where the file says, is a `DataError`.
     """
+    if isinstance(path, dict):
+        text, path = json.dumps(path), "the file"
+    else:
+        text = corpus.read_text(path, "SQuAD v1.1's JSON")
     try:
-        file = _File.model_validate_json(corpus.read_text(path, "SQuAD v1.1's JSON"))
+        file = _File.model_validate_json(text)
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, each['loc'])) or 'file'}: "

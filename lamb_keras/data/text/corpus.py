@@ -77,7 +77,9 @@ class Corpus:
 
         A file that cannot be read or is not UTF-8 is a `lamb_keras.data.DataError`.
         """
-        yield from map(_documents, self.files[start:])
+        for file in self.files[start:]:
+            text = read_text(file, "a folder of *.txt files, or a text file")
+            yield documents(text, Path(file).stem)
         if start <= len(self.files):
             yield [*self.more]
 
@@ -184,10 +186,9 @@ def _ends_sentence(text, match, lowercase):
     return not initial and word.lower() not in _ABBREVIATIONS
 
 
-def _documents(file):
-    text = read_text(file, "a folder of *.txt files, or a text file")
+def documents(text: str, name: str) -> list[Document]:
+    """The documents of a text of that name; none of a blank one."""
     text = _MARKUP.sub(r"\n\n\g<0>\n\n", text)
-    name = Path(file).stem
     found = [(name, [])]
     lowercase = sum(map(str.isupper, text)) < _CAPITALS * sum(map(str.isalpha, text))
     lines = [" ".join(line.split()) for line in text.split("\n") if line.strip()]

@@ -56,7 +56,7 @@ def test_a_vocabulary_is_trained_on_what_is_not_held_out(texts):
 def test_what_is_prepared_is_found_and_read_by_nobody_again(texts, monkeypatch):
     assert not tokens.are_prepared(texts, 600)
     first = tokens.prepare(texts, 600)
-    monkeypatch.setattr(corpus, "_documents", lambda file: 1 / 0)
+    monkeypatch.setattr(corpus, "documents", lambda *_: 1 / 0)
     assert tokens.are_prepared(texts, 600)
     same(tokens.prepare(texts, 600), first)
     for array in (first.train.ids, first.held_out.ids):
@@ -71,16 +71,16 @@ def test_what_was_ended_goes_on_with_the_file_it_was_at(
 ):
     whole = tokens.prepare(texts, wordpiece.train(MADE, 600))
     read, number = [], iter(range(100))
-    of_file = corpus._documents
+    of_text = corpus.documents
 
-    def end(file):
+    def end(text, name):
         if next(number) == files:
             raise KeyboardInterrupt
-        read.append(file)
-        return of_file(file)
+        read.append(name)
+        return of_text(text, name)
 
     monkeypatch.setenv("LAMB_KERAS_CACHE", str(cache_folder / "other"))
-    monkeypatch.setattr(corpus, "_documents", end)
+    monkeypatch.setattr(corpus, "documents", end)
     with pytest.raises(KeyboardInterrupt):
         tokens.prepare(texts, whole.vocabulary)
     [state] = (cache_folder / "other").glob("*/state.json")
@@ -89,7 +89,7 @@ def test_what_was_ended_goes_on_with_the_file_it_was_at(
     with state.with_name("train.ids").open("ab") as file:
         file.write(b"123")
     same(tokens.prepare(texts, whole.vocabulary), whole)
-    assert read == texts.files  # each of them once
+    assert read == [*"abcd"]  # each of them once
 
 
 def test_a_cache_that_cannot_be_written_to_only_costs_time(texts, monkeypatch):

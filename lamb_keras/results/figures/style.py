@@ -56,6 +56,9 @@ def figure(draw):
 
     @functools.wraps(draw)
     def drawn(*args, **kwargs):
+        # Loads the backend, which would lose within what it sets: in a notebook, that
+        # figures made without us are shown.
+        plt.draw_if_interactive()
         with plt.rc_context(), sns.plotting_context("notebook"):
             sns.set_style("whitegrid")
             plt.style.use(STYLE)
