@@ -76,9 +76,10 @@ def _parser():
         command("status", commands.status),
         command("list", commands.list_tables),
     )
-    explaining, opening = (
+    explaining, opening, planning = (
         command("params", commands.params),
         command("open", commands.open_report),
+        command("plan", commands.plan_on),
     )
     for each in (running, reporting, opening, showing, listing):
         each.add_argument(
@@ -86,14 +87,24 @@ def _parser():
             metavar="FOLDER",
             help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
-    for each in (running, reporting, opening, showing, explaining):
+    for each in (running, reporting, opening, showing, explaining, planning):
         each.add_argument(
             "--scale",
             default="laptop",
             help="laptop, the default; evening, gpu or paper",
         )
+    for each in (running, planning):
+        each.add_argument(
+            "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
+        )
+        each.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
+        )
     option = running.add_argument
-    option("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
     option(
         "--jobs",
         type=int,
@@ -112,13 +123,6 @@ def _parser():
         help="end a run that takes longer (default: none is ended)",
     )
     option(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
-    )
-    option(
         "--solver",
         action="append",
         default=[],
@@ -135,6 +139,20 @@ def _parser():
         "--dry-run",
         action="store_true",
         help="say what would run and why, what is already done, and touch nothing",
+    )
+    option("--yes", action="store_true", help="run also what takes days of a GPU")
+    planning.add_argument(
+        "--on",
+        required=True,
+        metavar="SLICE",
+        help="such as v5e-256, v3-2048 or h100-8; of v2, v3, v4, v5e, v5p, v6e, tpu7x "
+        "and h100",
+    )
+    planning.add_argument(
+        "--utilization",
+        type=float,
+        metavar="PART",
+        help="of the chips' peak that is used (default: that of the paper's Table 1)",
     )
     reporting.add_argument(
         "--readme",

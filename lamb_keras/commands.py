@@ -31,9 +31,13 @@ def run(options):
     from lamb_keras.batch import cache
 
     if options.dry_run:
-        for decision in cache.decide(runs, project, options.again):
+        decisions = cache.decide(runs, project, options.again)
+        for decision in decisions:
             print(_forecast(decision))
+        if told := _large(decisions):
+            print(told)
         return 0
+    _ask(runs, project, options)
     plan.check_output(each.folder for each in runs)
     if remote:
         remote.check()
@@ -174,6 +178,24 @@ def open_report(options):
     return 0
 
 
+def plan_on(options):
+    """Tells what tables take on accelerators: memory, hours; runs nothing."""
+    from lamb_keras.planning import machines, table
+
+    machine, used = machines.find(options.on), options.utilization
+    if used is not None and not 0 < used <= 1:
+        raise BatchError(
+            f"--utilization is {used:g}, expected a part of 1, such as 0.4"
+        )
+    project = plan.Project.find(options.project)
+    chosen = options.tables, options.set
+    for line in table.lines(
+        plan.plan(project, options.scale, "outputs", *chosen), machine, used
+    ):
+        print(line)
+    return 0
+
+
 def bench(options):
     """Measures the kit: ratios against peers in the same process."""
     project = plan.Project.find(options.project)
@@ -187,6 +209,26 @@ def bench(options):
     from benchmarks.__main__ import main
 
     return main(options.arguments, "lamb-keras bench")
+
+
+def _ask(runs, project, options):
+    """Tells of more than a day of a GPU; a `BatchError` unless --yes was given."""
+    from lamb_keras.batch import cache
+    from lamb_keras.planning import estimates
+
+    # What is done does not count, and takes longer to know.
+    if estimates.large(runs) and (
+        told := _large(cache.decide(runs, project, options.again))
+    ):
+        if not options.yes:
+            raise BatchError(f"{told}; add --yes to run it, lamb-keras plan tells more")
+        print(told, file=sys.stderr)
+
+
+def _large(decisions):
+    from lamb_keras.planning import estimates
+
+    return estimates.large(each.run for each in decisions if not each.done)
 
 
 def _check(options, remote):
