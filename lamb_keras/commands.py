@@ -31,11 +31,8 @@ def run(options):
     from lamb_keras.batch import cache
 
     if options.dry_run:
-        decisions = cache.decide(runs, project, options.again)
-        for decision in decisions:
+        for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
-        if told := _large(decisions):
-            print(told)
         return 0
     _ask(runs, project, options)
     plan.check_output(each.folder for each in runs)
@@ -179,7 +176,7 @@ def open_report(options):
 
 
 def plan_on(options):
-    """Tells what tables take on accelerators: memory, hours; runs nothing."""
+    """Tells what tables take on accelerators: memory, FLOPs, hours; runs nothing."""
     from lamb_keras.planning import machines, table
 
     machine, used = machines.find(options.on), options.utilization
@@ -187,11 +184,9 @@ def plan_on(options):
         raise BatchError(
             f"--utilization is {used:g}, expected a part of 1, such as 0.4"
         )
-    project = plan.Project.find(options.project)
-    chosen = options.tables, options.set
-    for line in table.lines(
-        plan.plan(project, options.scale, "outputs", *chosen), machine, used
-    ):
+    project, chosen = plan.Project.find(options.project), (options.tables, options.set)
+    runs = plan.plan(project, options.scale, "outputs", *chosen)
+    for line in table.lines(runs, machine, used):
         print(line)
     return 0
 
@@ -214,21 +209,14 @@ def bench(options):
 def _ask(runs, project, options):
     """Tells of more than a day of a GPU; a `BatchError` unless --yes was given."""
     from lamb_keras.batch import cache
-    from lamb_keras.planning import estimates
+    from lamb_keras.planning.estimates import large
 
-    # What is done does not count, and takes longer to know.
-    if estimates.large(runs) and (
-        told := _large(cache.decide(runs, project, options.again))
-    ):
-        if not options.yes:
-            raise BatchError(f"{told}; add --yes to run it, lamb-keras plan tells more")
-        print(told, file=sys.stderr)
-
-
-def _large(decisions):
-    from lamb_keras.planning import estimates
-
-    return estimates.large(each.run for each in decisions if not each.done)
+    if large(runs):  # with what is done, which takes longer to know
+        decisions = cache.decide(runs, project, options.again)
+        if told := large(each.run for each in decisions if not each.done):
+            if not options.yes:
+                raise BatchError(f"{told}; --yes runs it, lamb-keras plan tells more")
+            print(told, file=sys.stderr)
 
 
 def _check(options, remote):

@@ -1,4 +1,1 @@
-"""What runs would take on accelerators, estimated without one, by formula.
-
-Nothing here imports Keras or JAX.
-"""
+"""What runs take on accelerators, by formula: nothing here imports Keras or JAX."""

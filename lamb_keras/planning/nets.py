@@ -1,137 +1,104 @@
-"""What the paper's nets cost, by formula: parameters, FLOPs, and bytes of activations.
+"""What the paper's nets cost, by formula: parameters, FLOPs, bytes of activations.
 
-FLOPs are those of matrix products and convolutions, two for a multiplication with its
+FLOPs are those of matrix products and convolutions, two for a multiplication and its
 sum. A training step has three times those of the forward pass, but no gradient of the
-images. Activations are what the backward pass reads of the forward one; compilers keep
-more of some and compute others again.
+images, which are square. Activations are what the backward pass reads of the forward.
 """
 
 import itertools
-import math
 from typing import NamedTuple
 
 
 class Net(NamedTuple):
-    """A net as it is trained."""
+    """A net as it is trained; FLOPs and activations are of one example of a step."""
 
     parameters: int
-    flops: float  # of a training step, for each of its examples
-    activations: float  # bytes, for each example
+    flops: float
+    activations: float
     itemsize: int  # bytes of what it computes with; weights have 4
 
 
-def bert(
-    vocab_size: int,
-    layers: int,
-    width: int,
-    heads: int,
-    longest: int,
-    length: int,
-    predictions: int,
-    itemsize: int,
-) -> Net:
+def bert(vocab_size, layers, width, heads, longest, length, predictions, itemsize):
     """BERT with its heads, on sequences of a length with so many hidden tokens.
 
     Example:
-        >>> net = bert(30522, 24, 1024, 16, 512, 128, 20, itemsize=2)
-        >>> net.parameters, f"{net.flops:.2e}", f"{net.activations:.2e}"
-        (336226108, '2.41e+11', '3.70e+08')
+        >>> bert(30522, 24, 1024, 16, 512, 128, 20, itemsize=2)
+        Net(parameters=336226108, flops=240642748416, activations=369967648, itemsize=2)
     """
-    of_layer = 12 * width**2 + 13 * width
-    of_heads = 2 * width**2 + 8 * width + vocab_size + 2
-    parameters = layers * of_layer + (vocab_size + longest + 2) * width + of_heads
-    attention = 2 * length**2 * width
-    products = layers * (12 * length * width**2 + attention)
-    products += predictions * (width**2 + width * vocab_size) + width**2 + 2 * width
-    of_width, of_head = 32 * itemsize + 26, (5 * itemsize + 3) * length
-    kept = layers * length * (of_width * width + of_head * heads)
-    kept += (2 * itemsize + 16) * length * width + 4 * predictions * vocab_size
+    parameters = layers * (12 * width**2 + 13 * width) + 2 * width**2 + vocab_size + 2
+    parameters += (vocab_size + longest + 10) * width
+    products = layers * (12 * length * width**2 + 2 * length**2 * width)
+    products += predictions * (width + vocab_size) * width + (width + 2) * width
+    of_layer = (32 * itemsize + 26) * width + (5 * itemsize + 3) * heads * length
+    kept = length * (layers * of_layer + (2 * itemsize + 16) * width)
+    kept += 4 * predictions * vocab_size
     return Net(parameters, 6 * products, kept, itemsize)
 
 
-def lenet(shape: tuple, classes: int, itemsize: int) -> Net:
-    """LeNet-5 on images of (height, width, channels).
+def lenet(size, channels, classes, itemsize):
+    """LeNet-5 on images of `size` pixels a side.
 
     Example:
-        >>> lenet((28, 28, 1), 10, itemsize=4).parameters
+        >>> lenet(28, 1, 10, itemsize=4).parameters
         61706
     """
-    height, width, channels = shape
-    layers = [_convolution(height, width, channels, 6, 5, 1)]
-    edge = 4 if min(height, width) >= 28 else 0
-    height, width = height // 2 - edge, width // 2 - edge
-    layers.append(_convolution(height, width, 6, 16, 5, 1))
-    sizes = (height // 2) * (width // 2) * 16, 120, 84, classes
-    layers += [_dense(*pair) for pair in itertools.pairwise(sizes)]
-    return _net(layers, itemsize)
+    second = size // 2 - (4 if size >= 28 else 0)
+    sizes = (second // 2) ** 2 * 16, 120, 84, classes
+    dense = [_layer(1, *pair, 1, 1) for pair in itertools.pairwise(sizes)]
+    first = _layer(size, channels, 6, 5, 1), _layer(second, 6, 16, 5, 1)
+    return _net([*first, *dense], itemsize)
 
 
-def davidnet(shape: tuple, classes: int, width: int, itemsize: int) -> Net:
+def davidnet(size, channels, classes, width, itemsize):
     """DavidNet, of `width` channels in its first layer.
 
     Example:
-        >>> davidnet((32, 32, 3), 10, 64, itemsize=4).parameters
+        >>> davidnet(32, 3, 10, 64, itemsize=2).parameters
         6573120
     """
-    height, across, channels = shape
-    layers = [_convolution(height, across, channels, width)]
-    for residual in (True, False, True):
-        layers.append(_convolution(height, across, width, 2 * width))
-        height, across, width = height // 2, across // 2, 2 * width
-        layers += 2 * residual * [_convolution(height, across, width, width)]
-    return _net([*layers, _dense(width, classes, bias=0)], itemsize)
+    layers = [_layer(size, channels, width)]
+    for residual in (2, 0, 2):
+        layers.append(_layer(size, width, 2 * width))
+        size, width = size // 2, 2 * width
+        layers += residual * [_layer(size, width, width)]
+    return _net([*layers, _layer(1, width, classes, 1, 0)], itemsize)
 
 
-def resnet50(shape: tuple, classes: int, width: int, blocks: list, itemsize: int):
+def resnet50(size, channels, classes, width, blocks, itemsize):
     """ResNet-50, of `width` channels in its stem and so many blocks in each stage.
 
     Example:
-        >>> net = resnet50((224, 224, 3), 1000, 64, [3, 4, 6, 3], itemsize=2)
-        >>> net.parameters, f"{net.flops:.2e}"
-        (25557032, '2.43e+10')
+        >>> resnet50(224, 3, 1000, 64, [3, 4, 6, 3], itemsize=2)[:2]
+        (25557032, 24299077632)
     """
-    height, across, inputs = shape
-    low = min(height, across) < 64
-    if not low:
-        height, across = _halved(height), _halved(across)
-    layers = [_convolution(height, across, inputs, width, 3 if low else 7)]
-    inputs = width
-    if not low:
-        height, across = _halved(height), _halved(across)
-    for stage, count in enumerate(blocks):
-        for block in range(count):
-            layers.append(_convolution(height, across, inputs, width, 1))
-            if stage and not block:
-                height, across = _halved(height), _halved(across)
-            layers.append(_convolution(height, across, width, width))
-            layers.append(_convolution(height, across, width, 4 * width, 1))
-            if not block:
-                layers.append(_convolution(height, across, inputs, 4 * width, 1))
-            inputs = 4 * width
-        width *= 2
-    return _net([*layers, _dense(inputs, classes)], itemsize)
+    kernel = 3
+    if size >= 64:
+        size, kernel = -(-size // 2), 7
+    layers, inputs = [_layer(size, channels, width, kernel)], width
+    size = -(-size // 2) if kernel == 7 else size
+    for stage, block in ((s, b) for s, n in enumerate(blocks) for b in range(n)):
+        middle = width * 2**stage
+        layers.append(_layer(size, inputs, middle, 1))
+        if stage and not block:
+            size = -(-size // 2)
+        layers += [_layer(size, middle, middle), _layer(size, middle, 4 * middle, 1)]
+        if not block:
+            layers.append(_layer(size, inputs, 4 * middle, 1))
+        inputs = 4 * middle
+    return _net([*layers, _layer(1, inputs, classes, 1, 1)], itemsize)
 
 
-def _halved(size):
-    return math.ceil(size / 2)
-
-
-def _convolution(height, width, inputs, outputs, kernel=3, per_channel=2):
-    """(parameters, multiplications, numbers that come out), to images of that size.
+def _layer(size, inputs, outputs, kernel=3, per_channel=2):
+    """(parameters, multiplications, numbers that come out) of a convolution.
 
     `per_channel` parameters are a bias, or gamma and beta of the normalization.
     """
-    weights, pixels = kernel**2 * inputs * outputs, height * width
+    weights, pixels = kernel**2 * inputs * outputs, size**2
     return weights + per_channel * outputs, pixels * weights, pixels * outputs
-
-
-def _dense(inputs, outputs, bias=1):
-    return _convolution(1, 1, inputs, outputs, 1, bias)
 
 
 def _net(layers, itemsize):
     parameters, products, outputs = map(sum, zip(*layers, strict=True))
-    first = layers[0][1]
-    # What came out of a layer, normalized, and activated with where it was positive.
+    # What comes out, normalized, activated, and where it was positive.
     kept = (3 * itemsize + 1) * outputs
-    return Net(parameters, 2 * (3 * products - first), kept, itemsize)
+    return Net(parameters, 2 * (3 * products - layers[0][1]), kept, itemsize)

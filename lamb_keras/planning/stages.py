@@ -1,4 +1,4 @@
-"""The trainings of a run, as far as their cost goes: steps, batches, nets."""
+"""The trainings of a run as far as their cost goes: steps, batches, nets."""
 
 import math
 from collections.abc import Mapping
@@ -9,35 +9,32 @@ from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import required
 from lamb_keras.planning import nets
-from lamb_keras.planning.nets import Net
 
-# Shape, classes, images to train on.
+# Pixels a side, channels, classes, images to train on.
 DATASETS = {
-    "digits": ((8, 8, 1), 10, 1_437),
-    "mnist": ((28, 28, 1), 10, 60_000),
-    "cifar10": ((32, 32, 3), 10, 50_000),
-    "imagenet": ((224, 224, 3), 1000, 1_281_167),
+    "digits": (8, 1, 10, 1_437),
+    "mnist": (28, 1, 10, 60_000),
+    "cifar10": (32, 3, 10, 50_000),
+    "imagenet": (224, 3, 1000, 1_281_167),
 }
-# Read as a stream: a step is not split into micro-batches.
-STREAMED = ("imagenet",)
 # Of SQuAD v1.1, to train on; nearly all are one window of text.
 QUESTIONS = 87_599
 FINE_TUNING = "fine-tuning"
 # Solvers that keep one moment of a weight; others keep two.
-ONE_MOMENT = ("momentum", "adagrad", "lars")
+ONE_MOMENT = {"momentum", "adagrad", "lars"}
 
 
 class Stage(NamedTuple):
     """Trials alike in all that costs, or one part of each."""
 
-    name: str
     batch: int | str  # the paper's
+    name: str
     trials: int
     steps: int  # of each trial
     examples: int  # of a step
-    net: Net
-    moments: int  # that the solver keeps of each weight
-    micro_batch: int | None  # examples; None for any that divides those of a step
+    net: nets.Net
+    moments: int  # of each weight
+    micro_batch: int | None = None  # examples; None for any that divides a step's
 
     @property
     def flops(self) -> float:
@@ -46,95 +43,75 @@ class Stage(NamedTuple):
 
     @property
     def state(self) -> float:
-        """Bytes of weights and moments, which is also a checkpoint's size."""
+        """Bytes of weights and moments, which is a checkpoint's size."""
         return 4 * self.net.parameters * (1 + self.moments)
 
 
 def stages(parameters: Mapping) -> list[Stage]:
     """The stages of a run with these parameters; none where its net is not known.
 
-    Evaluations are left out, which take a hundredth. Fine-tunings are counted as on
-    SQuAD's training questions, whatever the data.
+    Evaluations, a hundredth, are left out. Fine-tunings are as on SQuAD's questions.
 
     Example:
         >>> [stage] = stages({"notebook": "lenet_mnist", "table": 7, "scale": "paper",
         ...     "dataset": "mnist", "solvers": ["lamb"], "learning_rates": [0.1, 0.2],
         ...     "batch_size": 1024, "epochs": 30, "seeds": [0, 1],
         ...     "validation_fraction": 0.1})
-        >>> stage.trials, stage.steps, stage.examples, stage.moments
-        (4, 1758, 1024, 2)
+        >>> stage.trials, stage.steps, stage.examples
+        (4, 1758, 1024)
     """
     notebook = NOTEBOOKS.get(parameters.get("notebook"))
-    if not notebook:
+    kind = BertExperiment if notebook and notebook.pretrains else ImageExperiment
+    if not notebook or not parameters.keys() >= {*required(kind)}:
         return []
-    kind = BertExperiment if notebook.pretrains else ImageExperiment
-    if not parameters.keys() >= {*required(kind)}:
+    experiment, alike = kind.of(parameters), {}
+    for trial in experiment.trials():
+        alike.setdefault(trial.batch_size, []).append(trial)
+    if not notebook.pretrains and experiment.dataset not in DATASETS:
         return []
-    experiment = kind.of(parameters)
     itemsize = 2 if experiment.dtype_policy == "mixed_bfloat16" else 4
-    if notebook.pretrains:
-        return _of_text(experiment, itemsize)
-    if experiment.dataset not in DATASETS:
-        return []
-    return _of_images(experiment, itemsize)
+    of_kind = _of_text if notebook.pretrains else _of_images
+    return of_kind(experiment, alike, itemsize)
 
 
-def _of_text(experiment, itemsize):
-    def net(length, predictions):
-        sizes = (experiment.layers, experiment.width, experiment.heads)
-        longest = experiment.sequence_lengths[1]
-        sizes = (experiment.vocab_size, *sizes, longest, length, predictions)
-        return nets.bert(*sizes, itemsize)
-
-    found, trials = [], experiment.trials()
-    for batch, alike in ({} if experiment.preset else _by_batch(trials)).items():
-        for stage in experiment.stages(alike[0]):
-            length = stage.sequence_length
+def _of_text(experiment, alike, itemsize):
+    found, longest = [], experiment.sequence_lengths[1]
+    sizes = [vars(experiment)[n] for n in ("vocab_size", "layers", "width", "heads")]
+    for batch, trials in {} if experiment.preset else alike.items():
+        for length, size, _, steps in experiment.stages(trials[0]):
             hidden = math.ceil(experiment.masking_rate * length)
-            sizes = len(alike), stage.steps, stage.sequences_per_step
-            about = net(length, hidden), _moments(alike)
-            if stage.steps:
-                name = f"{length} tokens"
-                found.append(Stage(name, batch, *sizes, *about, None))
+            net = nets.bert(*sizes, longest, length, hidden, itemsize)
+            about = f"{length} tokens", len(trials), steps, size, net, _moments(trials)
+            found += [Stage(batch, *about)] if steps else []
     # One more is of the net that was not trained, to compare with.
-    tuned = (len(trials) + 1) * len(experiment.finetuning_seeds)
-    examples = experiment.finetuning_batch_size
-    steps = math.ceil(experiment.finetuning_epochs * QUESTIONS / examples)
-    about = net(experiment.sequence_lengths[1], 0), 2, examples
-    return [*found, Stage(FINE_TUNING, examples, tuned, steps, examples, *about)]
+    trials = (1 + sum(map(len, alike.values()))) * len(experiment.finetuning_seeds)
+    net = nets.bert(*sizes, longest, longest, 0, itemsize)
+    size = experiment.finetuning_batch_size
+    steps = math.ceil(experiment.finetuning_epochs * QUESTIONS / size)
+    return [*found, Stage(size, FINE_TUNING, trials, steps, size, net, 2, size)]
 
 
-def _of_images(experiment, itemsize):
-    shape, classes, images = DATASETS[experiment.dataset]
-    if experiment.image_size:
-        shape = (experiment.image_size, experiment.image_size, shape[2])
+def _of_images(experiment, alike, itemsize):
+    size, *about, images = DATASETS[experiment.dataset]
     images = experiment.training_images or images
+    about = experiment.image_size or size, *about
     if experiment.notebook == "lenet_mnist":
-        net = nets.lenet(shape, classes, itemsize)
+        net = nets.lenet(*about, itemsize)
     elif experiment.notebook == "davidnet_cifar10":
-        net = nets.davidnet(shape, classes, experiment.width, itemsize)
+        net = nets.davidnet(*about, experiment.width, itemsize)
     else:
-        sizes = experiment.width, experiment.blocks
-        net = nets.resnet50(shape, classes, *sizes, itemsize)
+        net = nets.resnet50(*about, experiment.width, experiment.blocks, itemsize)
     found, (smallest, _) = [], experiment.micro_batches()
-    for batch, alike in _by_batch(experiment.trials()).items():
-        confirmed = len({trial.solver for trial in alike})
-        count = len(alike) + confirmed * len(experiment.confirmation_seeds)
-        steps = experiment.steps(alike[0], images)
-        size = steps.images_per_step
-        micro = size if experiment.dataset in STREAMED else smallest
-        about = net, _moments(alike), micro
-        found.append(Stage("images", batch, count, steps.total, size, *about))
-    return found
-
-
-def _by_batch(trials):
-    found = {}
-    for trial in trials:
-        found.setdefault(trial.batch_size, []).append(trial)
+    for batch, trials in alike.items():
+        solvers = {trial.solver for trial in trials}
+        count = len(trials) + len(solvers) * len(experiment.confirmation_seeds)
+        size, _, steps = experiment.steps(trials[0], images)
+        # A step of what is read as a stream is not split.
+        micro = size if experiment.dataset == "imagenet" else smallest
+        of_step = steps, size, net, _moments(trials), micro
+        found.append(Stage(batch, "images", count, *of_step))
     return found
 
 
 def _moments(trials):
-    names = {trial.solver.removesuffix("+") for trial in trials}
-    return 1 if names <= {*ONE_MOMENT} else 2
+    return 1 if {t.solver.removesuffix("+") for t in trials} <= ONE_MOMENT else 2

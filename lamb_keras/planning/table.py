@@ -2,130 +2,92 @@
 
 from collections.abc import Iterable, Iterator
 
-from lamb_keras.planning import time_model
-from lamb_keras.planning.estimates import device_days, estimate
+from lamb_keras.planning import estimates
 from lamb_keras.planning.machines import Machine
-from lamb_keras.planning.stages import stages
+from lamb_keras.planning.stages import QUESTIONS, stages
+from lamb_keras.results import paper
 
 _HEADER = (
-    "batch stage trials steps chips micro state activ. fits sent FLOP hours".split()
+    "batch stage trials steps FLOP chips micro state activ. fits sent hours".split()
 )
-_LEGEND = """\
+_LEGEND = f"""\
 Estimates; nothing was compiled.
 micro: examples that a device computes at once x how often in a step, the most that fits
 state: GB a device of weights, moments, gradients; activ.: of activations at once
 fits: whether both are within 90 % of a device's memory; sent: GB a chip sends in a step
 FLOP: of the net's matrix products and convolutions, without evaluations
-fine-tuning: as on SQuAD's 87,599 training questions"""
+fine-tuning: as on SQuAD's {QUESTIONS:,} training questions"""
 
 
 def lines(runs: Iterable, machine: Machine, utilization: float | None) -> Iterator[str]:
-    """The lines of a plan: the slice, each run's stages, all together, how it was made.
+    """A plan: the slice, the stages of each run, all together, how it was made.
 
-    Args:
-        runs: `PlannedRun`s.
-        machine: from `machines.find`.
-        utilization: of the chips' peak; None for the one fitted to Table 1.
+    `runs` are `PlannedRun`s; `utilization` is of the chips' peak, None for the one
+    fitted to Table 1.
     """
-    used = utilization or time_model.fit().utilization
-    share = machine.devices // machine.chips
+    fitted, cost = estimates.fit()
+    used, total, hours = utilization or fitted, 0, 0
+    per_chip, is_papers = machine.devices / machine.chips, machine.family == "v3"
     yield (
-        f"{machine.name}: {_count(machine.chips, 'chip')} ({machine.topology}) of "
-        f"{machine.peak / 1e12:,.0f} TFLOP/s on {_count(machine.hosts, 'host')}, "
-        f"{_count(machine.devices, 'device')} of {machine.memory / 2**30:.3g} GiB"
+        f"{machine.name}: {machine.chips:,} chips ({machine.topology}) of "
+        f"{per_chip * machine.peak / 1e12:,.0f} TFLOP/s, hosts: {machine.hosts:,}, "
+        f"devices: {machine.devices:,} of {machine.memory / 2**30:.3g} GiB"
     )
-    flops = hours = 0
     for run in runs:
-        found = stages(run.parameters)
-        yield ""
+        found, rows, notes = stages(run.parameters), [_HEADER], {}
         if not found:
-            yield f"{run.name}: not estimated, its net or its data are not the paper's"
+            yield f"\n{run.name}: not estimated, its net or data are not the paper's"
             continue
-        net, state = found[0].net, max(stage.state for stage in found)
         yield (
-            f"{run.name}: {net.parameters:,} parameters, "
-            f"a checkpoint of {_gigabytes(state)} GB"
+            f"\n{run.name}: {found[0].net.parameters:,} parameters, "
+            f"a checkpoint of {_gigabytes(max(stage.state for stage in found))} GB"
         )
-        rows, refused = [_HEADER], {}
         for stage in found:
-            about = (
-                f"{stage.batch}",
-                stage.name,
-                f"{stage.trials:,}",
-                f"{stage.steps:,}",
-            )
-            told, flops = estimate(stage, machine, used), flops + stage.flops
-            if told is None:
-                refused[stage.examples] = stage.batch
-                rows.append([*about, *6 * "-", f"{stage.flops:.2g}", "-"])
-                continue
-            hours += told.hours * told.fits
-            rows.append(
-                [
-                    *about,
-                    f"{-(-told.devices // share):,}",
-                    f"{told.micro_batch}x{told.micro_batches}",
-                    *map(_gigabytes, (told.state, told.activations)),
-                    "yes" if told.fits else "no",
-                    _gigabytes(told.sent),
-                    f"{stage.flops:.2g}",
-                    _short(told.hours),
-                ]
-            )
-        yield from _aligned(rows)
-        for examples, batch in refused.items():
-            yield (
-                f"batch {batch}: {_count(machine.devices, 'device')} cannot share "
-                f"{examples:,} examples alike; the nearest that they can is "
-                f"{max(round(examples / machine.devices), 1) * machine.devices:,}"
-            )
-    yield ""
-    fitted = machine.family == time_model.FAMILY
-    cost = (
-        f"{1000 * time_model.fit().cost:.0f} ms x log2(chips) a step, as fitted below"
-    )
-    yield (
-        f"all: {flops:.2g} FLOP, {device_days(flops):,.1f} days of an H100; "
-        f"{_short(hours)} hours of {machine.name} for what fits:"
-    )
-    yield (
-        f"{used:.0%} of the peak in bfloat16, and "
-        f"{cost if fitted else 'what is sent at the rate published of the interconnect'}"
-    )
-    yield from _LEGEND.splitlines()
-    if fitted:
-        yield from _of_the_paper()
+            told, size = estimates.estimate(stage, machine, used), stage.examples
+            about = stage.batch, stage.name, f"{stage.trials:,}", f"{stage.steps:,}"
+            row = [*map(str, about), f"{stage.flops:.2g}", *7 * "-"]
+            total += stage.flops
+            if told:
+                hours += told.hours * told.fits
+                micro = f"{told.micro_batch}x{told.micro_batches}"
+                memory = map(_gigabytes, (told.state, told.activations))
+                fits = "yes" if told.fits else "no", _gigabytes(told.sent)
+                row[5:] = f"{told.chips:,}", micro, *memory, *fits, _short(told.hours)
+            else:
+                nearest = max(round(size / machine.devices), 1) * machine.devices
+                notes[size] = (
+                    f"batch {stage.batch}: {machine.devices:,} devices can't share "
+                    f"{size:,} examples alike; the nearest that they can is {nearest:,}"
+                )
+            rows.append(row)
+        yield from (*_aligned(rows), *notes.values())
+    model = f"of the peak and {1000 * cost:.1f} ms x log2(chips) a step"
+    other = "of the peak in bfloat16 and what is sent at the interconnect's peak"
+    days = _short(estimates.device_days(total))
+    yield f"\nall: {total:.2g} FLOP, {days} days of an H100; {_short(hours)} hours here"
+    yield f"(of what fits, at {used:.1%} {model if is_papers else other})"
+    yield _LEGEND
+    if is_papers:
+        yield "\nTable 1, each row on its own slice of v3: minutes of pre-training"
+        yield from _aligned(_of_the_paper())
+        yield f"model: {fitted:.1%} {model}, both fitted to these rows;"
+        yield "left out: the error of a fit to the other rows alone"
 
 
 def _of_the_paper():
-    """Table 1's published minutes beside those of the time model."""
-    model = time_model.fit()
-    rows = ["solver batch chips published model error left-out".split()]
-    for row in time_model.rows():
-        errors = (row.fitted / row.published - 1, row.left_out / row.published - 1)
-        rows.append(
-            [
-                *map(str, row[:3]),
-                f"{row.published:.1f}",
-                f"{row.fitted:.1f}",
-                *(f"{100 * error:+.1f} %" for error in errors),
-            ]
-        )
-    yield ""
-    yield "Table 1, every row on its own slice of v3: minutes of pre-training"
-    yield from _aligned(rows)
-    yield (
-        f"model: {model.utilization:.1%} of the peak and {1000 * model.cost:.1f} ms x "
-        "log2(chips) a step, two constants fitted to"
-    )
-    yield "these rows; left-out: the error of a fit to the other rows alone"
+    yield ["solver", "batch", "chips", "published", "model", "error", "left out"]
+    for row, told in zip(paper.tables()[1].rows, estimates.minutes(), strict=True):
+        published, *models = told
+        errors = [f"{100 * (model / published - 1):+.1f} %" for model in models]
+        about = map(str, (row["solver"], row["batch_size"], row["tpus"]))
+        yield [*about, f"{published:.1f}", f"{models[0]:.1f}", *errors]
 
 
 def _aligned(rows):
+    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = zip(row, widths, strict=True)
-        yield "  ".join(cell.rjust(width) for cell, width in cells)
+        yield "  ".join(map(str.rjust, row, widths))
 
 
 def _gigabytes(size):
@@ -136,7 +98,3 @@ def _short(number):
     if 0 < number < 0.01:
         return "<0.01"
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def _count(number, name):
-    return f"{number:,} {name}{'s' * (number != 1)}"
