@@ -17,9 +17,6 @@ from lamb_keras.planning.stages import FINE_TUNING, Stage, stages
 from lamb_keras.results import paper
 
 USABLE = 0.9  # of a device's memory
-# What compilers hold over what nets.py counts: libtpu's takes 8.4 GiB for 16 sequences
-# of 128 tokens on a core of v3, and 15.5 for 32 on a v5e.
-COMPILED = 1.25
 
 
 class Estimate(NamedTuple):
@@ -47,19 +44,22 @@ def estimate(stage: Stage, machine: Machine, utilization: float) -> Estimate | N
             return None
         devices = 1
     chips = math.ceil(devices * machine.chips / machine.devices)
-    copies = (4 + net.itemsize) * net.parameters
-    state, share = stage.state / devices + copies, stage.examples // devices
-    room, each = USABLE * machine.memory - state, COMPILED * net.activations
+    gradients, copy = 4 * net.parameters, net.itemsize * net.parameters
+    state, share = stage.state + gradients + copy, stage.examples // devices
+    room = USABLE * machine.memory - state
     micro = math.ceil((stage.micro_batch or 0) / devices)
     if not micro:
-        most = max(1, min(share, int(room / each)))
+        most = max(1, min(share, int(room / net.activations)))
         micro = max(n for n in range(1, most + 1) if share % n == 0)
-    sent = copies * (chips - 1) / chips
+    # The gradients once, and the embedding's, in both its places, at each micro-batch.
+    again = (share // micro - 1) * (4 + net.itemsize) * net.embedding
+    sent = 2 * (gradients + again) * (chips - 1) / chips
     cost = sent / machine.interconnect
     if machine.family == "v3":
         cost = fit()[1] * math.log2(chips)
     step = stage.examples * net.flops / (devices * machine.peak * utilization) + cost
-    memory = state, micro * each, micro * each <= room
+    activations = micro * net.activations
+    memory = state, activations, activations <= room
     hours = stage.trials * stage.steps * step / 3600
     return Estimate(chips, micro, share // micro, *memory, sent, hours)
 

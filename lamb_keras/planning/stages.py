@@ -76,16 +76,16 @@ def stages(parameters: Mapping) -> list[Stage]:
 
 def _of_text(experiment, alike, itemsize):
     found, longest = [], experiment.sequence_lengths[1]
-    sizes = [vars(experiment)[n] for n in ("vocab_size", "layers", "width", "heads")]
+    sizes = experiment.vocab_size, experiment.layers, experiment.width, longest
     for batch, trials in {} if experiment.preset else alike.items():
         for length, size, _, steps in experiment.stages(trials[0]):
             hidden = math.ceil(experiment.masking_rate * length)
-            net = nets.bert(*sizes, longest, length, hidden, itemsize)
+            net = nets.bert(*sizes, length, hidden, itemsize)
             about = f"{length} tokens", len(trials), steps, size, net, _moments(trials)
             found += [Stage(batch, *about)] if steps else []
     # One more is of the net that was not trained, to compare with.
     trials = (1 + sum(map(len, alike.values()))) * len(experiment.finetuning_seeds)
-    net = nets.bert(*sizes, longest, longest, 0, itemsize)
+    net = nets.bert(*sizes, longest, 0, itemsize)
     size = experiment.finetuning_batch_size
     steps = math.ceil(experiment.finetuning_epochs * QUESTIONS / size)
     return [*found, Stage(size, FINE_TUNING, trials, steps, size, net, 2, size)]

@@ -13,6 +13,7 @@ _HEADER = (
 _LEGEND = f"""\
 Estimates; nothing was compiled.
 micro: examples that a device computes at once x how often in a step, the most that fits
+(a run takes its micro_batch_size); chips: that share a step
 state: GB a device of weights, moments, gradients; activ.: of activations at once
 fits: whether both are within 90 % of a device's memory; sent: GB a chip sends in a step
 FLOP: of the net's matrix products and convolutions, without evaluations

@@ -32,8 +32,11 @@ def test_a_plan_tells_of_every_stage_within_a_hundred_columns(capsys):
     assert len([line for line in lines if "parameters, a checkpoint of" in line]) == 25
     pattern = r" *32768 +128 tokens +1 +14,063 +1.1e\+20 +256 +16x8 .* yes .*"
     assert [line for line in lines if re.fullmatch(pattern, line)]
+    fitting = [line.split()[-1] for line in lines if "  yes  " in line]
+    hours = sum(float(each.replace(",", "")) for each in fitting if each[0] != "<")
     [total] = [line for line in lines if line.startswith("all: ")]
     assert total.startswith("all: 7.5e+21 FLOP, 229 days of an H100; ")
+    assert float(total.split("; ")[1].split()[0]) == pytest.approx(hours, rel=0.01)
 
 
 def test_a_plan_on_the_papers_machine_tells_of_table_1_beside_the_fit(capsys):
