@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "store": {"cpu"},
     "experiments": {"names", "own", "schedules", "data"},
     "results": {"names", "store"},
+    "planning": {"experiments", "results"},
     "training": {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
         *("store", "experiments", "results"),
     },
     "batch": {"names", "cpu", "own", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
-    "commands": {"store", "experiments", "results", "batch"},
+    "commands": {"store", "experiments", "results", "planning", "batch"},
     "cli": {"experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }

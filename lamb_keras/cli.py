@@ -101,9 +101,10 @@ def _parser():
         command("status", commands.status),
         command("list", commands.list_tables),
     )
-    explaining, opening = (
+    explaining, opening, planning = (
         command("params", commands.params),
         command("open", commands.open_report),
+        command("plan", commands.plan_on),
     )
     preparing = command("prepare", commands.prepare)
     preparing.add_argument("what", choices=["text"], metavar="text")
@@ -113,13 +114,14 @@ def _parser():
             metavar="FOLDER",
             help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
-    for each in (running, reporting, opening, showing, explaining, preparing):
+    scaled = running, reporting, opening, showing, explaining, planning, preparing
+    for each in scaled:
         each.add_argument(
             "--scale",
             default="laptop",
             help="laptop, the default; evening, gpu or paper",
         )
-    for each in (running, preparing):
+    for each in (running, planning, preparing):
         each.add_argument(
             "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
         )
@@ -165,6 +167,20 @@ def _parser():
         "--dry-run",
         action="store_true",
         help="say what would run and why, what is already done, and touch nothing",
+    )
+    option("--yes", action="store_true", help="run also what takes days of a GPU")
+    planning.add_argument(
+        "--on",
+        required=True,
+        metavar="SLICE",
+        help="such as v5e-256, v3-2048 or h100-8; of v2, v3, v4, v5e, v5p, v6e, tpu7x "
+        "and h100",
+    )
+    planning.add_argument(
+        "--utilization",
+        type=float,
+        metavar="PART",
+        help="of the chips' peak that is used (default: that of the paper's Table 1)",
     )
     reporting.add_argument(
         "--readme",

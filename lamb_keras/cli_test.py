@@ -311,7 +311,13 @@ def test_a_project_is_found_upward_from_where_we_are(project, capsys, monkeypatc
 
 @pytest.mark.parametrize(
     "arguments",
-    [["list"], ["run", "--tables", "26"], ["status"], ["run", "--dry-run"]],
+    [
+        ["list"],
+        ["run", "--tables", "26"],
+        ["status"],
+        ["run", "--dry-run"],
+        ["plan", "--on", "v3-2048"],
+    ],
 )
 def test_an_answer_at_once_needs_nothing_heavy(arguments):
     heavy = {"keras", "jax", "papermill", "nbformat", "pandas", "sklearn"}

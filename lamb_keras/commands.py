@@ -34,6 +34,7 @@ def run(options):
         for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
         return 0
+    _ask(runs, project, options)
     plan.check_output(each.folder for each in runs)
     if remote:
         remote.check()
@@ -195,6 +196,22 @@ def open_report(options):
     return 0
 
 
+def plan_on(options):
+    """Tells what tables take on accelerators: memory, FLOPs, hours; runs nothing."""
+    from lamb_keras.planning import machines, table
+
+    machine, used = machines.find(options.on), options.utilization
+    if used is not None and not 0 < used <= 1:
+        raise BatchError(
+            f"--utilization is {used:g}, expected a part of 1, such as 0.4"
+        )
+    project, chosen = plan.Project.find(options.project), (options.tables, options.set)
+    runs = plan.plan(project, options.scale, "outputs", *chosen)
+    for line in table.lines(runs, machine, used):
+        print(line)
+    return 0
+
+
 def bench(options):
     """Measures the kit: ratios against peers in the same process."""
     project = plan.Project.find(options.project)
@@ -208,6 +225,19 @@ def bench(options):
     from benchmarks.__main__ import main
 
     return main(options.arguments, "lamb-keras bench")
+
+
+def _ask(runs, project, options):
+    """Tells of more than a day of a GPU; a `BatchError` unless --yes was given."""
+    from lamb_keras.batch import cache
+    from lamb_keras.planning.estimates import large
+
+    if large(runs):  # with what is done, which takes longer to know
+        decisions = cache.decide(runs, project, options.again)
+        if told := large(each.run for each in decisions if not each.done):
+            if not options.yes:
+                raise BatchError(f"{told}; --yes runs it, lamb-keras plan tells more")
+            print(told, file=sys.stderr)
 
 
 def _check(options, remote):
