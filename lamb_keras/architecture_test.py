@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "backend": set(),
     "cpu": set(),
     "own": set(),
+    "deadline": set(),
     "schedules": set(),
     "keras_schedules": {"schedules", "backend"},
     "optimizers": {"names", "backend", "own"},
@@ -22,11 +23,11 @@ MAY_IMPORT = {
     "results": {"names", "store"},
     "training": {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
-        *("store", "experiments", "results"),
+        *("deadline", "store", "experiments", "results"),
     },
-    "batch": {"cpu", "own", "data", "store", "experiments"},
+    "batch": {"cpu", "own", "deadline", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
-    "commands": {"store", "experiments", "results", "batch"},
+    "commands": {"deadline", "store", "experiments", "results", "batch"},
     "cli": {"experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }
