@@ -130,7 +130,7 @@ class Board:
 
     @property
     def left(self):
-        """The trials still to come, another day maybe: those of a run that failed not."""
+        """The trials still to come, if another day: those of a run that failed not."""
         return sum(
             run.total - run.done
             for run in self.runs.values()
