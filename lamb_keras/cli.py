@@ -140,6 +140,19 @@ def _parser():
         help="runs at once (default: one a GPU, else one a processor)",
     )
     option(
+        "--gpus-a-run",
+        type=int,
+        metavar="N",
+        default=1,
+        help="GPUs that a run has, such as all 8 for one of BERT (default: 1)",
+    )
+    option(
+        "--for",
+        dest="time",
+        metavar="TIME",
+        help="begin nothing that would not end in 8m, say; the next call goes on",
+    )
+    option(
         "--dask",
         metavar="ADDRESS",
         help="run on the Dask cluster with its scheduler there, tcp://host:8786",

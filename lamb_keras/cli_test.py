@@ -56,6 +56,10 @@ BAD_OPTIONS = [
     (["--timeout", "0"], "--timeout is 0, expected seconds above 0"),
     (["--timeout", "nan"], "--timeout is nan, expected seconds above 0"),
     (["--jobs", "0"], "--jobs is 0, expected at least 1"),
+    (["--for", "soon"], "--for is soon, expected a time such as 8m, 1h30m, 90s or 90"),
+    (["--for", "0m"], "--for is 0m, expected a time"),
+    (["--gpus-a-run", "0"], "--gpus-a-run is 0, expected at least 1"),
+    (["--gpus-a-run", "8"], "--gpus-a-run is 8, and this machine has 0 for JAX"),
     (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
     (["--output", "taken/outputs"], "taken is a file"),
     (["--output", "gx://bucket/outputs"], "cannot be opened: Protocol not known: gx"),
@@ -137,7 +141,7 @@ def record(name, status, reason=None):
 def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monkeypatch):
     asked = []
 
-    def execute(runs, project, log, jobs, dask, timeout, ended):
+    def execute(runs, project, log, jobs, dask, timeout, **_):
         asked.append(([run.name for run in runs], jobs, timeout))
         return [record("table07/lenet_mnist", "succeeded")]
 
@@ -157,6 +161,29 @@ def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monke
         "table07/lenet_mnist succeeded in 61 s",
         "outputs/laptop/report.html",
     ]
+
+
+def test_what_the_time_did_not_allow_is_left_and_no_failure(
+    project, capsys, monkeypatch
+):
+    asked = []
+
+    def execute(runs, *_, deadline, **__):
+        asked.append(deadline.seconds)
+        runs[0].trials_folder.mkdir(parents=True)
+        (runs[0].trials_folder / "one.json").touch()
+        return []
+
+    monkeypatch.setattr(executor, "execute", execute)
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["run", "--project", ".", "--for", "8m"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "table07/lenet_mnist is left, with 1 finished training kept",
+        "1 of 1 run left; the same command goes on from here",
+        "outputs/report.html",
+    ]
+    # A tenth is for the report.
+    assert asked == [432.0]
 
 
 def test_a_failed_run_is_reported_and_tells_by_the_exit_code(
@@ -421,7 +448,7 @@ def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, 
     records(project)
     executed = []
 
-    def execute(runs, project, log, jobs, dask, timeout, ended):
+    def execute(runs, project, log, jobs, dask, timeout, **_):
         executed.extend(runs)
         return [record(run.name, "succeeded") for run in runs]
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 SUCCEEDED, FAILED, INTERRUPTED = "succeeded", "failed", "interrupted"
 KILLED, OUT_OF_MEMORY, TIMED_OUT = "killed", "out of memory", "timed out"
-ALL = (SUCCEEDED, FAILED, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT)
+# It has kept what it needs to go on in a later batch.
+LEFT = "left"
+ALL = (SUCCEEDED, FAILED, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, LEFT)
 
 MOST_ATTEMPTS = 2
 
@@ -39,6 +41,8 @@ def of_error(name, value):
         how = OUT_OF_MEMORY
     elif name == "KeyboardInterrupt":
         how = INTERRUPTED
+    elif name == "Preempted":
+        how = LEFT
     return Outcome(how, f"{name}: {value}")
 
 

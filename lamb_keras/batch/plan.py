@@ -133,6 +133,18 @@ class PlannedRun:
         return self.key and self._all_trials / self.key["sha256"][:16]
 
     @property
+    def kept(self):
+        """How many trainings of its are finished and kept."""
+        return len(list(self.trials_folder.glob("*.json"))) if self.key else 0
+
+    @property
+    def part_left(self):
+        """The part of its trials that is not kept."""
+        a_training = len(self.parameters.get("finetuning_seeds") or [None])
+        trials = experiments.trials(self.parameters)
+        return max(0.0, 1 - self.kept * a_training / trials)
+
+    @property
     def _all_trials(self):
         return self.folder / f".{self.notebook.stem}.trials"
 

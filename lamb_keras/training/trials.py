@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import jax
 
 from lamb_keras.cpu import processors
+from lamb_keras.deadline import Deadline
 from lamb_keras.optimizers import solvers
 from lamb_keras.results import statistics
 from lamb_keras.training import compilations, memory
@@ -19,7 +21,7 @@ from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.progress_bar import ProgressBar
 from lamb_keras.training.sharding import Sharding
 from lamb_keras.training.step import Step, optimizer
-from lamb_keras.training.trainer import Evaluator, start, train
+from lamb_keras.training.trainer import Evaluator, Preempted, start, train
 from lamb_keras.training.trial_cache import TrialCache
 
 
@@ -77,6 +79,11 @@ class Trials:
         self.experiment, self.data, self.sharding = experiment, data, sharding
         self.histories, self._cache = {}, TrialCache(experiment, data, self.streamed)
         self._stopped = threading.Event()  # where a trial failed, and all are to end
+        # Processes train together, and their clocks differ.
+        alone = jax.process_count() == 1
+        self._deadline = Deadline.of(os.environ) if alone else Deadline()
+        self._preempted = None  # by what a training ended before its end
+        self._compiled = set()  # the solvers that have trained here
         on_cpu = jax.default_backend() == "cpu"
         self._width = 1 if width is None and (on_cpu or sharding) else width
         self.made, self.locks, self.making = {}, {}, threading.Lock()  # of `once`
@@ -94,7 +101,8 @@ class Trials:
         is best on held-out data is then trained with these seeds.
 
         A sweep that was ended and is started again trains only what had not finished;
-        see `lamb_keras.training.trial_cache`.
+        see `lamb_keras.training.trial_cache`. Until a `lamb_keras.deadline` it trains
+        what can end in time, and then raises `Preempted` if anything is left.
 
         Args:
             threads: how many train at once on a CPU; by default what LAMB_KERAS_THREADS
@@ -112,9 +120,17 @@ class Trials:
 
             def run(groups, *first):
                 jobs = [functools.partial(self._run, group) for group in groups]
-                return _in_threads(threads, [*first, *jobs], self._stopped)
+                _in_threads(threads, [*first, *jobs], self._stopped)
+                left = sum(t not in self.histories for group in groups for t in group)
+                if left:
+                    raise self._preempted or Preempted(
+                        f"{left} of {total} trials are left, which would not end in "
+                        "time: start it again to go on."
+                    )
 
-            references, *_ = run(groups, self.references)
+            # Where the time is limited, trials, which are kept, come first.
+            unlimited = self._deadline.left == math.inf
+            run(groups, *[self._references][:unlimited])
             best = [self._best(alike) for alike in choices.values()]
             confirmations = [t._replace(seed=seed) for t in best for seed in seeds]
             groups = self.groups(confirmations)
@@ -122,6 +138,7 @@ class Trials:
                 if trial in self.histories:
                     self._bar.finish(self.histories[trial])
             run(groups)
+            references = self._references()
         self._cache.close()
         histories = [self.histories[trial] for trial in (*planned, *confirmations)]
         of_batches = {trial.batch_size: trial for trial in planned}
@@ -209,20 +226,49 @@ class Trials:
         return {solver: list(every.values()) for solver, every in found.items()}
 
     def _run(self, group):
-        """Trains some trials at once, saves what came of them and tells of it."""
+        """Trains some trials at once, saves what came of them and tells of it.
+
+        Not if they are not expected to end in time, and this far if they do not.
+        """
+        begun = self._cache.checkpoints(group)
+        seconds = None if begun and begun.exists() else self._expected(group)
+        if self._preempted or not self._deadline.allows(seconds):
+            return
         started, before = time.perf_counter(), compilations.counts()
-        histories = self.trained(group)
+        try:
+            histories = self.trained(group)
+        except Preempted as error:
+            self._preempted = error
+            return
         counts = zip(compilations.counts(), before, strict=True)
         total, late, seconds = (now - then for now, then in counts)
         self._compile_seconds.append(seconds)
+        device = jax.devices()[0].device_kind
         for history in histories:
             history.seconds += (time.perf_counter() - started) / len(group)
+            history.at_once, history.device = len(group), device
             history.compilations, history.late_compilations = total, late
             self.histories[history.trial] = history
             self._cache.save(history, sum(self._compile_seconds))
         self._cache.forget_checkpoints(group)
+        self._compiled.add(solvers.base(group[0].solver))
         for history in histories:
             self._bar.finish(history)
+
+    def _expected(self, group):
+        """The seconds that some trials take, by those of their length; None if unknown.
+
+        Where their program is compiled already, by those that found theirs compiled.
+        """
+        length, solver = self.length(group[0]), solvers.base(group[0].solver)
+        known = [
+            history
+            for history in list(self.histories.values())
+            if self.length(history.trial) == length and history.outcome == "finished"
+        ]
+        if solver in self._compiled:
+            known = [each for each in known if not each.compilations] or known
+        return max((each.seconds * each.at_once for each in known), default=None)
 
     def trained(self, group: list) -> list[History]:
         """What came of some trials that train at once."""
@@ -236,7 +282,8 @@ class Trials:
         with contextlib.ExitStack() as stack:
             checkpoints = None
             if folder := self._cache.checkpoints(group):
-                checkpoints = Checkpoints(folder, self.steps_between_checkpoints)
+                every = self.steps_between_checkpoints
+                checkpoints = Checkpoints(folder, every, self._deadline)
                 stack.enter_context(checkpoints)
                 if found := checkpoints.restore(progress, group):
                     done, progress, histories, losses = found
@@ -280,6 +327,10 @@ class Trials:
         """Says how far a training is, after each call of its program."""
         trials = [history.trial for history in histories]
         self._bar.steps(trials, done, self.length(trials[0])["steps"])
+
+    @once
+    def _references(self):
+        return self.references()
 
     def references(self) -> dict:
         """What the trials are to be compared with."""
