@@ -17,7 +17,7 @@ import lamb_keras
 from lamb_keras.results.page import page
 
 ROOT = Path(__file__).parent.parent
-EXECUTED = set()
+EXECUTED = {"notebooks/lamb.ipynb"}
 NAVIGATION = """
 
 ```{toctree}
@@ -61,9 +61,13 @@ html_theme = "furo"
 html_title = f"lamb-keras {release}"
 html_show_sourcelink = html_show_sphinx = False
 
+smartquotes_action = "D"
+highlight_language = "none"
+
 # `Lamb` in a docstring is a link where there is such an object, and else code.
 default_role = "py:obj"
 napoleon_custom_sections = [("Reference", "References")]
+napoleon_attr_annotations = False
 napoleon_use_param = napoleon_use_rtype = False
 autodoc_typehints = "none"
 
