@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 
+import shtab
+
 from lamb_keras import __version__, commands
 from lamb_keras.batch import BatchError, check_system
 from lamb_keras.batch.signals import Stop
@@ -53,6 +55,9 @@ def _parser():
     )
     parser.add_argument(
         "--version", action="version", version=f"lamb-keras {__version__}"
+    )
+    shtab.add_argument_to(
+        parser, help="print what completes commands and options in a shell"
     )
     subparsers = parser.add_subparsers(metavar="COMMAND")
 
