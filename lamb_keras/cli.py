@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 
+import shtab
+
 from lamb_keras import __version__, commands
 from lamb_keras.batch import BatchError, check_system
 from lamb_keras.experiments import ParameterError
@@ -78,6 +80,9 @@ def _parser():
     )
     parser.add_argument(
         "--version", action="version", version=f"lamb-keras {__version__}"
+    )
+    shtab.add_argument_to(
+        parser, help="print what completes commands and options in a shell"
     )
     subparsers = parser.add_subparsers(metavar="COMMAND")
 

@@ -296,6 +296,19 @@ def test_a_bare_call_shows_the_help(capsys):
         assert re.search(rf"^    {command} ", told, re.MULTILINE), command
 
 
+def test_bash_completes_commands_and_options():
+    script = """eval "$(lamb-keras --print-completion bash)"
+    COMP_CWORD=1; COMP_WORDS=(lamb-keras st); _shtab_lamb_keras; echo ${COMPREPLY[@]}
+    COMP_CWORD=2; COMP_WORDS=(lamb-keras run --ta); _shtab_lamb_keras
+    echo ${COMPREPLY[@]}"""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["status", "--tables"], done.stderr
+
+
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--version"])

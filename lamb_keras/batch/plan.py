@@ -141,7 +141,7 @@ class PlannedRun:
     def part_left(self):
         """The part of its trials that is not kept."""
         a_training = len(self.parameters.get("finetuning_seeds") or [None])
-        trials = experiments.trials(self.parameters)
+        trials = experiments.count_trials(self.parameters)
         return max(0.0, 1 - self.kept * a_training / trials)
 
     @property

@@ -42,11 +42,15 @@ def open(
 ) -> Images | Streamed:
     """The data set of that name, a part of its training images held out to choose by.
 
-    A name such as "mine.py:load" is of a function that returns one, as
-    `lamb_keras.data.images.own` tells.
+    Args:
+        name: digits, mnist, cifar10 or imagenet, of which the last is streamed; or the
+            place of a function of yours, such as "mine.py:load".
+        validation_fraction: of the training images, as much of each class.
+        image_size, training_images: how far to shrink images in memory, as
+            `lamb_keras.data.images.reduction.reduced` tells; None for not at all.
 
-    `lamb_keras.data.images.reduction.reduced` tells what size and number do; what is
-    streamed can't be reduced.
+    Raises:
+        DataError: for an unknown name, a faulty file, or a part without a class.
 
     Example:
         >>> images = open("digits", 0.1)
@@ -61,7 +65,10 @@ def open(
 
 
 def load(name: str) -> Images:
-    """The data set of that name, in memory; Keras downloads MNIST and CIFAR-10."""
+    """The data set of that name, in memory and whole, with none held out.
+
+    Where there are no files, Keras downloads MNIST and CIFAR-10.
+    """
     module = _module(name)
     if module is imagenet:
         raise DataError(

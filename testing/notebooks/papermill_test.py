@@ -80,16 +80,3 @@ def test_a_bad_value_that_papermill_lets_through_is_refused_by_the_notebook(tmp_
     done = run("lenet_mnist", tmp_path / "x.ipynb", *bad)
     assert done.returncode != 0
     assert "ParameterError: seeds[1] is 0" in done.stderr
-
-
-@pytest.mark.slow
-def test_the_algorithm_on_a_page_runs(tmp_path):
-    output = tmp_path / "lamb.ipynb"
-    done = run("lamb", output)
-    assert done.returncode == 0, done.stderr
-    agreement = scraps.read(output)["agreement"]
-    assert max(agreement["lamb_keras.Lamb"]) < 2e-5
-    # The departure that the page tells of grows with weight decay.
-    assert agreement["keras.optimizers.Lamb"] == sorted(
-        agreement["keras.optimizers.Lamb"]
-    )
