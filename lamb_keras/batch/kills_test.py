@@ -33,7 +33,7 @@ from testing.small_batch import (
 )
 
 # By what the notebooks do.
-KILLS = {"imitated": 20, "real": 2}
+KILLS = {"imitated": 8, "real": 1}
 CODE = {"imitated": IMITATED, "real": REAL}
 TABLES = range(9, 15)
 SECONDS_TO_VANISH = 15
