@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_text_of_ones_own_is_a_data_set_of_text(place):
-    found = text_data.open(place("rivers"), dev_fraction=0.2, vocab_size=100)
+    found = text_data.open(place("rivers"), dev_fraction=0.2, vocab_size=200)
     assert found.title == "Rivers and towns" and found.stands_in_for is None
     assert len(found.documents) + len(found.held_out) == 60
     assert found.documents[0].sentences[1] == "It flows to the sea."
@@ -54,7 +54,7 @@ def test_text_of_ones_own_is_a_data_set_of_text(place):
 
 def test_questions_to_judge_by_may_be_given_and_generated_articles_added(place):
     more = {"articles": 5, "question_articles": 5, "dev_articles": 5}
-    found = text_data.open(place("judged"), **more, vocab_size=100)
+    found = text_data.open(place("judged"), **more, vocab_size=200)
     assert {q.title for q in found.dev_questions} >= {"10", "11", "12", "13"}
     assert len(found.documents) + len(found.held_out) == 65
 
