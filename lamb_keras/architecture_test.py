@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "backend": set(),
     "cpu": set(),
     "own": set(),
+    "deadline": set(),
     "schedules": set(),
     "keras_schedules": {"schedules", "backend"},
     "optimizers": {"names", "backend", "own"},
@@ -23,11 +24,11 @@ MAY_IMPORT = {
     "planning": {"experiments", "results"},
     "training": {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
-        *("store", "experiments", "results"),
+        *("deadline", "store", "experiments", "results"),
     },
-    "batch": {"cpu", "own", "data", "store", "experiments"},
+    "batch": {"names", "cpu", "own", "deadline", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
-    "commands": {"store", "experiments", "results", "planning", "batch"},
+    "commands": {"deadline", "store", "experiments", "results", "planning", "batch"},
     "cli": {"experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }
