@@ -80,6 +80,8 @@ def load(name: str) -> Images:
 
 def options(name: str) -> tuple[str, ...]:
     """Which of a run's parameters decide how much of this data set is read."""
+    if own.is_place(name):  # of images or of text
+        return (*text_data.OPTIONS, *_REDUCTION)
     if name in text_data.NAMES:
         return text_data.OPTIONS
     return ("validation_fraction", *_REDUCTION)
@@ -93,7 +95,7 @@ def check(name: str, parameters=None) -> None:
     downloaded.
     """
     parameters = parameters or {}
-    if name in text_data.NAMES:
+    if _is_text(name, parameters):
         text_data.check(name, parameters)
         return
     found = _module(name).find()
@@ -106,12 +108,20 @@ def check(name: str, parameters=None) -> None:
             split(images, parameters["validation_fraction"])
 
 
-def fingerprint(name: str) -> str:
-    """What tells this content from any other; of a download, its name."""
-    if name in text_data.NAMES:
+def fingerprint(name: str, parameters=None) -> str:
+    """What tells this content from any other; of a download, its name.
+
+    Of images or of texts, those with the run's `parameters`.
+    """
+    if _is_text(name, parameters):
         return text_data.fingerprint(name)
     found = _module(name).find()
     return found.fingerprint if found else f"keras.datasets.{name}"
+
+
+def _is_text(name, parameters):
+    of_place = own.is_place(name) and text_data.OPTIONS[-1] in (parameters or {})
+    return name in text_data.NAMES or of_place
 
 
 def _refuse_reduction(name, *reduction):

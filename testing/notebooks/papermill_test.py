@@ -8,7 +8,7 @@ import pytest
 
 from lamb_keras.store import scraps
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 PICTURES = {"examples", "learning_curves"}
 # What is run of a table, with a file of its own at the scale or not, and what is left:
 # the rows of its cells, the number of its trials, and the pictures.
