@@ -130,7 +130,11 @@ def _parser():
         metavar="FILE.py:FUNCTION",
         help="images of your own in the place of the tables', or a data set by name",
     )
-    option("--again", action="store_true", help="run also what is already done")
+    option(
+        "--again",
+        action="store_true",
+        help="run also what is already done, and show it",
+    )
     option(
         "--dry-run",
         action="store_true",

@@ -29,7 +29,14 @@ def run(options):
         remote.pull(options.scale)
 
     from lamb_keras.batch import cache
+    from lamb_keras.results import archive
 
+    if lost := archive.replaced(runs, output / options.scale):
+        print(
+            f"lamb-keras: what is set by hand takes the place of {', '.join(lost)} in "
+            "the report; --output FOLDER leaves that as it is",
+            file=sys.stderr,
+        )
     if options.dry_run:
         for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
@@ -67,7 +74,10 @@ def run(options):
         for each in waiting:
             print(_summary(each, by_name[each.name]))
         failed = any(kept["status"] == "failed" for kept in records)
-        return _report(output, options.scale, project, remote) or int(failed)
+        # Asked for in so many words, a run is shown also where it found the same.
+        renewed = [each.name for each in waiting if options.again]
+        told = _report(output, options.scale, project, remote, renewed)
+        return told or int(failed)
 
 
 def status(options):
@@ -215,14 +225,14 @@ def _forecast(decision):
     return f"{run.name} would run, {trials}: {decision.reason}"
 
 
-def _report(output, scale, project, remote=None):
+def _report(output, scale, project, remote=None, renewed=()):
     from lamb_keras.results import report as reports
     from lamb_keras.store.quick import import_nbformat
 
     print("writing the report", file=sys.stderr)
     import_nbformat()
     try:
-        path = reports.render(output, scale, project.root)
+        path = reports.render(output, scale, project.root, renewed)
     except reports.ReportError as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ found, for reports that are made where they are not.
 import json
 import os
 import tempfile
+from collections.abc import Container
 from pathlib import Path
 
 from lamb_keras.results import archive, reconstruction, trials
@@ -16,12 +17,16 @@ from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic, temporary
 
 
-def render(outputs: Path, scale: str, project: Path) -> Path:
+def render(
+    outputs: Path, scale: str, project: Path, renewed: Container[str] = ()
+) -> Path:
     """Makes the report of a scale from the runs in `outputs/<scale>`; returns its path.
 
-    Runs that only an earlier report in that folder knows keep their results. Each file
-    is replaced as a whole, the report last: whoever opens one of them sees the old or
-    the new. With no run at all, every table is shown as not run.
+    Runs that only an earlier report in that folder knows keep their results; and those
+    that found the same again, times apart, stay as they were, pages and all, but for
+    runs named in `renewed`. Each file is replaced as a whole, the report last: whoever
+    opens one of them sees the old or the new. With no run at all, every table is shown
+    as not run.
     """
     from lamb_keras.results.page import page, renew
 
@@ -34,7 +39,7 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     outputs, project = Path(outputs).absolute(), Path(project).absolute()
     folder = outputs / scale
     folder.mkdir(parents=True, exist_ok=True)
-    found = archive.read(folder)
+    found = archive.read(folder, renewed)
     reconstruction.write_csv(reconstruction.reconstruct(found), folder / "results.csv")
     trials.write_csv(trials.frame(found), folder / "trials.csv")
     archive.write(found, folder)
@@ -44,7 +49,7 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     given = {"scale": scale, "outputs": str(named)}
     summary = execute(source, folder / "summary.ipynb", given)
     for run in [*found, *(run.later_failure for run in found if run.later_failure)]:
-        if _is_notebook(run.path):
+        if not isinstance(run, archive.ArchivedRun) and _is_notebook(run.path):
             back = Path(os.path.relpath(folder, run.path.parent), "report.html")
             renew(run.path, back.as_posix())
     return atomic.write(folder / "report.html", page(summary))
