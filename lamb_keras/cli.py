@@ -145,6 +145,11 @@ def _parser():
         metavar="FILE",
         help="also put the claims between their marks in FILE",
     )
+    reporting.add_argument(
+        "--bundle",
+        action="store_true",
+        help="also pack the report, the runs' pages and the CSV files in report.zip",
+    )
     explaining.add_argument("table", metavar="TABLE", help="such as 7 or 13-20")
     laying_out = subparsers.add_parser(
         "new", help=commands.new.__doc__, description=commands.new.__doc__

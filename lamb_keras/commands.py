@@ -107,7 +107,7 @@ def report(options):
             f"lamb-keras run --scale {options.scale} does that"
         )
     plan.check_output([output / options.scale])
-    failed = _report(output, options.scale, project, remote)
+    failed = _report(output, options.scale, project, remote, bundle=options.bundle)
     if failed or options.readme is None:
         return failed
 
@@ -225,7 +225,7 @@ def _forecast(decision):
     return f"{run.name} would run, {trials}: {decision.reason}"
 
 
-def _report(output, scale, project, remote=None, renewed=()):
+def _report(output, scale, project, remote=None, renewed=(), bundle=False):
     from lamb_keras.results import report as reports
     from lamb_keras.store.quick import import_nbformat
 
@@ -233,6 +233,7 @@ def _report(output, scale, project, remote=None, renewed=()):
     import_nbformat()
     try:
         path = reports.render(output, scale, project.root, renewed)
+        path = reports.bundle(path.parent) if bundle else path
     except reports.ReportError as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 1
