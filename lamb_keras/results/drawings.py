@@ -38,7 +38,7 @@ def of_run(run: Run) -> dict[str, Drawing]:
         return {}
     if table.experiment == "bert_squad":
         made["f1_by_batch"] = figures.f1_by_batch(trials, run.table)
-    elif table.experiment == "resnet50_imagenet":
+    elif table.experiment == "resnet50_imagenet" and "classes" in run.dataset:
         made["sweep"] = figures.sweep(trials, run.table, run.dataset["classes"])
         if table.solver and len(statistics.by_form(trials)) > 1:
             made["weight_decay_forms"] = figures.forms(trials, run.table)
@@ -54,7 +54,7 @@ def of_run(run: Run) -> dict[str, Drawing]:
 
 def over_batches(trials: pd.DataFrame) -> Drawing | None:
     """What LAMB and others reach over batches, if any trial tells."""
-    if not (points := batches.points(trials)):
+    if trials.empty or not (points := batches.points(trials)):
         return None
     drawn = figures.over_batches(points)
     return _drawing(drawn, batches.in_words(points), "over_batches")
