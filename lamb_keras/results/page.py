@@ -24,6 +24,9 @@ SHOWN = (
     *("text/latex", "text/plain"),
 )
 
+# A formula that stands by itself, in LaTeX.
+FORMULA = re.compile(r"(?s)\$\$(.+?)\$\$")
+
 # Where on the machine the code lies that warns: nothing for those who read the page.
 FOLDER = re.compile(r"(?m)^.*[/\\](?=[^/\\\n]+\.py:\d+: \w*Warning: )")
 
@@ -87,6 +90,7 @@ def renew(notebook: Path, back: str) -> None:
 
 def _body(notebook, code):
     import nbformat
+    from latex2mathml.converter import convert
 
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:
@@ -94,6 +98,10 @@ def _body(notebook, code):
         if cell.cell_type == "code" and not shown:
             # As nbconvert's own preprocessor of tags would.
             cell.metadata["transient"] = {"remove_source": True}
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(
+                lambda found: convert(found[1], display="block"), cell.source
+            )
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = FOLDER.sub("", output.text)
