@@ -21,13 +21,14 @@ MAY_IMPORT = {
     "store": {"cpu"},
     "experiments": {"names", "own", "schedules", "data"},
     "results": {"names", "store"},
+    "planning": {"experiments", "results"},
     "training": {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
         *("deadline", "store", "experiments", "results"),
     },
-    "batch": {"cpu", "own", "deadline", "data", "store", "experiments"},
+    "batch": {"names", "cpu", "own", "deadline", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
-    "commands": {"deadline", "store", "experiments", "results", "batch"},
+    "commands": {"deadline", "store", "experiments", "results", "planning", "batch"},
     "cli": {"experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }

@@ -81,7 +81,7 @@ def execute(
     deadline = deadline or Deadline()
     # What goes wrong is an exception, and told below in a sentence.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    trials = {run.name: experiments.trials(run.parameters) for run in runs}
+    trials = {run.name: experiments.count_trials(run.parameters) for run in runs}
     before = scheduling.seconds_before(runs, log.folder / "runs.jsonl")
     shown = status.Status(trials, log, before, stream)
     # Named in the log before it is there, so that whoever comes after a kill finds it.

@@ -1,7 +1,7 @@
 """Batches whose processes are killed at random moments, and started again until done.
 
 Many kills of a batch whose trials need no Keras, so that its many starts are cheap; a
-few of one that really trains. Others by hand:
+few of one that really trains, with a solver and data that are brought. Others by hand:
 `pytest lamb_keras/batch/kills_test.py --kills 500 --kill-seed 7`.
 """
 

@@ -47,11 +47,9 @@ def of_error(name, value):
 
 
 def of_process(name, code):
-    """The outcome of a process that should have lived on.
+    """The outcome of a process of this name that should have lived on.
 
-    Args:
-        name: of the process, "the kernel".
-        code: negative for a signal, as of `subprocess.Popen`; None if nobody knows.
+    The code is negative for a signal, as of `subprocess.Popen`; None if nobody knows.
 
     Example:
         >>> of_process("the kernel", -9).reason

@@ -134,7 +134,7 @@ GRID = 'solvers = ["adam", "lamb"]\nlearning_rates = {"adam": [0.1], "lamb": [1.
 )
 def test_a_grid_may_be_set_for_all_solvers_or_by_solver(tiny, setting, trials):
     [run] = tiny(lenet_mnist=[PARAMETERS + GRID]).plan(setting)
-    assert experiments.trials(run.parameters) == trials
+    assert experiments.count_trials(run.parameters) == trials
 
 
 def test_a_grid_set_without_one_of_the_solvers_is_refused(tiny):

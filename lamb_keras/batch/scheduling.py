@@ -19,6 +19,7 @@ from lamb_keras import experiments
 from lamb_keras.batch import BatchError
 from lamb_keras.cpu import processors
 from lamb_keras.deadline import FIRST_GUESS
+from lamb_keras.names import base
 
 CHOSEN = "CUDA_VISIBLE_DEVICES"
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
@@ -111,14 +112,14 @@ def seconds_before(runs, archive):
             run = json.loads(line)
             for name in (run["name"], Path(run["name"]).name):
                 seconds[name] += run["seconds"]
-                trials[name] += experiments.trials(run["parameters"])
+                trials[name] += experiments.count_trials(run["parameters"])
     known = {
         run.name: next(filter(trials.get, (run.name, run.notebook.stem)), None)
         for run in runs
     }
     return {
         run.name: round(
-            seconds[name] / trials[name] * experiments.trials(run.parameters), 1
+            seconds[name] / trials[name] * experiments.count_trials(run.parameters), 1
         )
         for run in runs
         if (name := known[run.name])
@@ -155,13 +156,13 @@ def next_run(waiting, active, done, before=None, deadline=None) -> int | None:
     seconds, trials = Counter(), Counter()
     for run, lasted in done:
         seconds[run.notebook] += lasted
-        trials[run.notebook] += experiments.trials(run.parameters)
+        trials[run.notebook] += experiments.count_trials(run.parameters)
 
     def now(run, otherwise):
         """What its notebook's trials take in this batch."""
         name = run.notebook
         a_trial = seconds[name] / trials[name] if trials[name] else otherwise
-        return a_trial and a_trial * experiments.trials(run.parameters)
+        return a_trial and a_trial * experiments.count_trials(run.parameters)
 
     def state(run):
         needed = _programs(run)
@@ -188,4 +189,4 @@ def next_run(waiting, active, done, before=None, deadline=None) -> int | None:
 def _programs(run):
     solvers = run.parameters.get("solvers") or [""]
     # A "+" is another schedule, and no other program.
-    return {(run.notebook.stem, str(solver).removesuffix("+")) for solver in solvers}
+    return {(run.notebook.stem, base(str(solver))) for solver in solvers}

@@ -102,7 +102,7 @@ def test_in_slices_the_shortest_run_comes_first_and_none_that_would_not_end(runs
 
 def test_a_run_of_unknown_length_is_begun_while_the_first_guess_fits(runs):
     def lasting(run):
-        return 0.5 * experiments.trials(run.parameters)
+        return 0.5 * experiments.count_trials(run.parameters)
 
     # Once Table 9 has told, its notebook's others are known, and shorter than a guess.
     found = slices(runs, 90.0, lasting)

@@ -10,16 +10,15 @@ import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import jax
-from tqdm import tqdm
 
 from lamb_keras.cpu import processors
 from lamb_keras.deadline import Deadline
 from lamb_keras.optimizers import solvers
 from lamb_keras.results import statistics
-from lamb_keras.store import events
 from lamb_keras.training import compilations, memory
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.history import History, Sweep
+from lamb_keras.training.progress_bar import ProgressBar
 from lamb_keras.training.sharding import Sharding
 from lamb_keras.training.step import Step, optimizer
 from lamb_keras.training.trainer import Evaluator, Preempted, start, train
@@ -117,10 +116,10 @@ class Trials:
         groups, known = self.groups(planned), len(self.histories)
         choices = statistics.grouped(planned, lambda t: (t.solver, t.batch_size))
         total = len(planned) + len(choices) * len(seeds)
-        with _progress(total, known) as tell:
+        with ProgressBar(total, known) as self._bar:
 
             def run(groups, *first):
-                jobs = [functools.partial(self._run, group, tell) for group in groups]
+                jobs = [functools.partial(self._run, group) for group in groups]
                 _in_threads(threads, [*first, *jobs], self._stopped)
                 left = sum(t not in self.histories for group in groups for t in group)
                 if left:
@@ -137,7 +136,7 @@ class Trials:
             groups = self.groups(confirmations)
             for trial in confirmations:
                 if trial in self.histories:
-                    tell(self.histories[trial])
+                    self._bar.finish(self.histories[trial])
             run(groups)
             references = self._references()
         self._cache.close()
@@ -226,7 +225,7 @@ class Trials:
             every.setdefault(self.alike(trial), []).append(trial)
         return {solver: list(every.values()) for solver, every in found.items()}
 
-    def _run(self, group, tell):
+    def _run(self, group):
         """Trains some trials at once, saves what came of them and tells of it.
 
         Not if they are not expected to end in time, and this far if they do not.
@@ -254,7 +253,7 @@ class Trials:
         self._cache.forget_checkpoints(group)
         self._compiled.add(solvers.base(group[0].solver))
         for history in histories:
-            tell(history)
+            self._bar.finish(history)
 
     def _expected(self, group):
         """The seconds that some trials take, by those of their length; None if unknown.
@@ -326,6 +325,8 @@ class Trials:
 
     def report(self, histories: list[History], done: int, evaluated: bool):
         """Says how far a training is, after each call of its program."""
+        trials = [history.trial for history in histories]
+        self._bar.steps(trials, done, self.length(trials[0])["steps"])
 
     @once
     def _references(self):
@@ -368,30 +369,3 @@ def _in_threads(threads, jobs, stopped):
             pool.shutdown(cancel_futures=True)
             raise
         return [future.result() for future in futures]
-
-
-@contextlib.contextmanager
-def _progress(total: int, done: int):
-    """A bar of finished trials; gives the function to tell it of each one's history.
-
-    In a batch, which shows a status of its own, events say it instead.
-    """
-    device = jax.devices()[0].device_kind
-    events.emit("trials planned", total=total, done=done, device=device)
-    watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
-    shown = {"unit": "trial", "mininterval": 1, "disable": watched}
-    with tqdm(total=total, initial=done, **shown) as bar:
-
-        def tell(history):
-            bar.set_postfix_str(str(history.trial), refresh=False)
-            bar.update()
-            events.emit(
-                "trial finished",
-                done=next(numbers),
-                total=total,
-                label=str(history.trial),
-                outcome=history.outcome,
-                seconds=history.seconds,
-            )
-
-        yield tell
