@@ -180,7 +180,11 @@ def _parser():
         metavar="FILE.py:FUNCTION",
         help="images of your own in the place of the tables', or a data set by name",
     )
-    option("--again", action="store_true", help="run also what is already done")
+    option(
+        "--again",
+        action="store_true",
+        help="run also what is already done, and show it",
+    )
     option(
         "--dry-run",
         action="store_true",
@@ -204,6 +208,11 @@ def _parser():
         "--readme",
         metavar="FILE",
         help="also put the claims between their marks in FILE",
+    )
+    reporting.add_argument(
+        "--bundle",
+        action="store_true",
+        help="also pack the report, the runs' pages and the CSV files in report.zip",
     )
     explaining.add_argument("table", metavar="TABLE", help="such as 7 or 13-20")
     laying_out = subparsers.add_parser(

@@ -17,7 +17,7 @@ import lamb_keras
 from lamb_keras import batch, cli
 from lamb_keras.batch import cache, executor
 from lamb_keras.batch import status as batch_status
-from lamb_keras.results import report
+from lamb_keras.results import archive, report
 from lamb_keras.store import record as batch_record
 from testing.tiny_project import (
     FINISH,
@@ -145,8 +145,8 @@ def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monke
         asked.append(([run.name for run in runs], jobs, timeout))
         return [record("table07/lenet_mnist", "succeeded")]
 
-    def render(output, scale, root):
-        asked.append((output, scale, root))
+    def render(output, scale, root, renewed):
+        asked.append((output, scale, root, renewed))
         return output / scale / "report.html"
 
     monkeypatch.setattr(executor, "execute", execute)
@@ -155,7 +155,7 @@ def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monke
     assert cli.main(["run", "--project", ".", *options]) == 0
     assert asked == [
         (["table07/lenet_mnist"], 3, 1000),
-        (project.root / "outputs", "laptop", project.root),
+        (project.root / "outputs", "laptop", project.root, []),
     ]
     assert capsys.readouterr().out.splitlines() == [
         "table07/lenet_mnist succeeded in 61 s",
@@ -451,27 +451,60 @@ def test_what_a_batch_killed_after_its_last_run_left_is_cleared(
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"),
+    ("options", "reason", "shown"),
     [
-        (["--again"], "asked for with --again"),
-        (["--set", "epochs=3"], "parameter epochs is 3, was 2"),
+        (["--again"], "asked for with --again", ["table07/lenet_mnist"]),
+        (["--set", "epochs=3"], "parameter epochs is 3, was 2", []),
     ],
 )
-def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, reason):
+def test_what_is_executed_again_says_why_and_is_shown_if_asked_for(
+    project, capsys, monkeypatch, options, reason, shown
+):
     records(project)
     executed = []
+
+    def render(output, scale, root, renewed):
+        assert renewed == shown
+        return output / "report.html"
 
     def execute(runs, project, log, jobs, dask, timeout, **_):
         executed.extend(runs)
         return [record(run.name, "succeeded") for run in runs]
 
     monkeypatch.setattr(executor, "execute", execute)
-    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    monkeypatch.setattr(report, "render", render)
     assert cli.main(["run", "--project", ".", *options]) == 0
     assert [run.key is not None for run in executed] == [True]
     said = capsys.readouterr()
     assert f"table07/lenet_mnist runs again: {reason}\n" in said.err
     assert said.out.startswith("table07/lenet_mnist succeeded in 61 s\n")
+
+
+def test_a_run_by_hand_says_which_of_the_tables_own_results_it_takes_away(
+    project, capsys, monkeypatch
+):
+    (own,) = project.plan()
+    known = {"name": own.name, "parameters": own.parameters, "overrides": {}}
+    about = {"notebook": "lenet_mnist", "table": 7, "scale": "laptop"}
+    archived = project.outputs / archive.FILE
+    archived.write_text(json.dumps(known | about) + "\n")
+    said = (
+        "lamb-keras: what is set by hand takes the place of table07/lenet_mnist in the "
+        "report; --output FOLDER leaves that as it is\n"
+    )
+    arguments = ["run", "--project", ".", "--dry-run"]
+    for options, sentence in (
+        ([], ""),
+        (["--set", "epochs=3"], said),
+        (["--set", "epochs=2"], ""),  # as the table has it
+        (["--set", "epochs=3", "--output", "elsewhere"], ""),
+    ):
+        assert cli.main([*arguments, *options]) == 0
+        assert capsys.readouterr().err == sentence
+    # What somebody set by hand before is nobody's loss.
+    archived.write_text(json.dumps(known | about | {"overrides": {"epochs": 2}}) + "\n")
+    assert cli.main([*arguments, "--set", "epochs=3"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_will_not_count_as_done_says_so(project, capsys, monkeypatch):

@@ -31,7 +31,14 @@ def run(options):
         remote.pull(options.scale)
 
     from lamb_keras.batch import cache
+    from lamb_keras.results import archive
 
+    if lost := archive.replaced(runs, output / options.scale):
+        print(
+            f"lamb-keras: what is set by hand takes the place of {', '.join(lost)} in "
+            "the report; --output FOLDER leaves that as it is",
+            file=sys.stderr,
+        )
     if options.dry_run:
         for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
@@ -77,7 +84,9 @@ def run(options):
                 f"{left} of {len(runs)} run{'s' * (len(runs) != 1)} left; the same "
                 "command goes on from here"
             )
-        code = _report(output, options.scale, project, remote)
+        # Asked for in so many words, a run is shown also where it found the same.
+        renewed = [*by_name] if options.again else []
+        code = _report(output, options.scale, project, remote, renewed)
         return code or int(failed or (left and deadline is None))
 
 
@@ -108,7 +117,7 @@ def report(options):
             f"lamb-keras run --scale {options.scale} does that"
         )
     plan.check_output([output / options.scale])
-    failed = _report(output, options.scale, project, remote)
+    failed = _report(output, options.scale, project, remote, bundle=options.bundle)
     if failed or options.readme is None:
         return failed
 
@@ -290,14 +299,15 @@ def _forecast(decision):
     return f"{run.name} would run, {trials}: {decision.reason}"
 
 
-def _report(output, scale, project, remote=None):
+def _report(output, scale, project, remote=None, renewed=(), bundle=False):
     from lamb_keras.results import report as reports
     from lamb_keras.store.quick import import_nbformat
 
     print("writing the report", file=sys.stderr)
     import_nbformat()
     try:
-        path = reports.render(output, scale, project.root)
+        path = reports.render(output, scale, project.root, renewed)
+        path = reports.bundle(path.parent) if bundle else path
     except reports.ReportError as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 1
