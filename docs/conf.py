@@ -1,23 +1,27 @@
 """Sphinx's settings: pages are the Markdown files where they lie, README first.
 
 Their links lead to files of the repository, which lie in the site at the same place;
-notebooks in `EXECUTED` lie there executed, as `papermill --engine lamb-keras` does it.
+notebooks/lamb.ipynb lies there executed.
 """
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-import papermill
 from docutils import nodes
 from sphinx.addnodes import download_reference
+from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 
 import lamb_keras
+from lamb_keras.batch import compilation_cache
 from lamb_keras.results.page import page
 
 ROOT = Path(__file__).parent.parent
-EXECUTED = {"notebooks/lamb.ipynb"}
+EXECUTED = "notebooks/lamb.ipynb"
 NAVIGATION = """
 
 ```{toctree}
@@ -83,7 +87,7 @@ class InTheSite(SphinxTransform):
             path = (Path(self.document["source"]).parent / target).resolve()
             name = path.relative_to(ROOT).as_posix()
             self.app.linked_files.add(name)
-            if name in EXECUTED:
+            if name == EXECUTED:
                 target = f"{target.removesuffix('.ipynb')}.html"
             link = nodes.reference("", "", *node.children, refuri=target)
             node.replace_self(link)
@@ -94,29 +98,40 @@ def add_navigation(app, page, source):
         source[0] += NAVIGATION
 
 
-def copy_files(app, exception):
-    """Lay linked files into the site, with the pages of runs that reports link to."""
+def execute(app):
+    """Start the notebook, while pages are made."""
+    app.folder = tempfile.TemporaryDirectory()
+    app.executed = Path(app.folder.name) / "lamb.ipynb"
+    papermill = [sys.executable, "-m", "papermill", "--engine", "lamb-keras"]
+    app.papermill = subprocess.Popen(
+        [*papermill, ROOT / EXECUTED, app.executed],
+        env=os.environ | compilation_cache.variables(os.environ),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lay_out(app, exception):
+    """Put linked files into the site, and the pages of runs that reports link to."""
     if exception:
+        app.papermill.terminate()
         return
-    pages = {path.relative_to(ROOT) for path in ROOT.glob("outputs/*/*/*.html")}
-    for name in pages | app.linked_files - EXECUTED:
+    _, told = app.papermill.communicate()
+    if app.papermill.returncode:
+        raise ExtensionError(f"{EXECUTED} failed:\n{told}")
+    runs = {str(path.relative_to(ROOT)) for path in ROOT.glob("outputs/*/*/*.html")}
+    for name in runs | app.linked_files - {EXECUTED}:
         (app.outdir / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, app.outdir / name)
-    for name in EXECUTED:
-        with tempfile.TemporaryDirectory() as folder:
-            done = Path(folder) / "done.ipynb"
-            papermill.execute_notebook(
-                ROOT / name, done, engine_name="lamb-keras", progress_bar=False
-            )
-            shown = page(done, code=True, back="../docs/notebooks.html")
-        path = (app.outdir / name).with_suffix(".html")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(shown, encoding="utf-8")
+    path = (app.outdir / EXECUTED).with_suffix(".html")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(page(app.executed, code=True), encoding="utf-8")
     shutil.copyfile(app.outdir / f"{root_doc}.html", app.outdir / "index.html")
 
 
 def setup(app):
     app.linked_files = set()
     app.add_transform(InTheSite)
+    app.connect("builder-inited", execute)
     app.connect("source-read", add_navigation)
-    app.connect("build-finished", copy_files)
+    app.connect("build-finished", lay_out)

@@ -53,7 +53,7 @@ def write_notes(folder):
     """A generated encyclopedia and its questions, in files."""
     folder.mkdir()
     articles = []
-    for number, made in enumerate(encyclopedia.articles("train", 0, 60)):
+    for number, made in enumerate(encyclopedia.articles("train", 0, 200)):
         (folder / f"{number}.txt").write_text(" ".join(made.document.sentences))
         for asked in made.questions[:2]:
             answers = [{"text": t, "answer_start": at} for t, at in asked.answers]

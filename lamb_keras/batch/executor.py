@@ -62,9 +62,8 @@ def execute(
 
     A run that fails leaves its notebook and its reason; the others go on. One whose
     kernel or worker died by no fault of its own has a second attempt, after the others.
-    On Ctrl-C nothing of the runs in progress is left but their finished trials, neither
-    files nor processes; nor of those that go on beyond the deadline. What that leaves
-    has no record.
+    On Ctrl-C, and beyond the deadline, nothing of the runs in progress is left but their
+    finished trials, neither files nor processes, nor a record.
 
     Args:
         runs: the `PlannedRun`s.

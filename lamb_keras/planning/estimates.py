@@ -96,14 +96,11 @@ def fit(without: int | None = None) -> tuple[float, float]:
 
 def minutes() -> list[tuple[float, float, float]]:
     """Of Table 1's trainings: published, by the fit, by one to the other rows alone."""
-
-    def told(at_peak, of_cost, u, c):
-        return at_peak / u + of_cost * c
-
-    return [
-        (published, told(*parts, *fit()), told(*parts, *fit(number)))
-        for number, (*parts, published) in enumerate(_trainings())
-    ]
+    found = []
+    for number, (at_peak, of_cost, published) in enumerate(_trainings()):
+        models = fit(), fit(without=number)
+        found.append((published, *(at_peak / u + of_cost * c for u, c in models)))
+    return found
 
 
 @functools.cache

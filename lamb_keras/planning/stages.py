@@ -50,7 +50,7 @@ class Stage(NamedTuple):
 def stages(parameters: Mapping) -> list[Stage]:
     """The stages of a run with these parameters; none where its net is not known.
 
-    Evaluations, a hundredth, are left out. Fine-tunings are as on SQuAD's questions.
+    Evaluations are left out, and fine-tunings are as on SQuAD's questions.
 
     Example:
         >>> [stage] = stages({"notebook": "lenet_mnist", "table": 7, "scale": "paper",

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from lamb_keras import cli
-from lamb_keras.batch import executor
+from lamb_keras import cli, commands
+from lamb_keras.batch import cache, executor
 from lamb_keras.planning import estimates
-from lamb_keras.results import paper
+from lamb_keras.results import paper, report
 from testing.tiny_project import FINISH, PARAMETERS, make_project, snapshot
 
 MORE = """
@@ -113,6 +113,20 @@ def test_days_of_a_gpu_are_not_spent_unasked(project, capsys, monkeypatch):
     assert cli.main(["run", "--project", "."]) == 130  # short: nobody is asked
     assert "FLOP" not in capsys.readouterr().err
     assert [run.parameters["epochs"] for run in executed] == [100_000_000_000, 2]
+
+
+def test_what_is_done_does_not_count(project, capsys, monkeypatch):
+    def decide(runs, *_):
+        return [cache.Decision(run, reason=None) for run in runs]
+
+    def render(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "decide", decide)
+    monkeypatch.setattr(commands, "_forecast", str)
+    monkeypatch.setattr(report, "render", render)
+    assert cli.main(["run", "--project", ".", *LONG]) == 130
+    assert "FLOP" not in capsys.readouterr().err
 
 
 def test_a_day_of_a_gpu_is_of_an_h100_as_the_paper_used_its_chips():
