@@ -274,7 +274,8 @@ CONTENTS = """() => [...document.querySelectorAll("nav a[href^='#']")].filter(li
 OUTSIDE = """([texts, box]) => [...document.querySelectorAll(texts)].filter(text => {
     const around = text.closest(box).getBoundingClientRect();
     const own = text.getBoundingClientRect();
-    return own.width && (own.left < around.left - 1 || own.right > around.right + 1
+    const seen = own.width && text.checkVisibility();
+    return seen && (own.left < around.left - 1 || own.right > around.right + 1
         || own.top < around.top - 1 || own.bottom > around.bottom + 1);
 }).map(text => text.textContent.slice(0, 60))"""
 
