@@ -177,7 +177,7 @@ def _in_bundles(rate, kinds, stacked, ws, us):
     shapes = [_rows(*each) for each in zip(ws, stacked, strict=True)]
     sums = [None] * len(ws)
     for members in _bundles(
-        [(shape, w.dtype) for shape, w in zip(shapes, ws, strict=True)],
+        {i: (shapes[i], w.dtype) for i, w in enumerate(ws)},
         lambda i: _BUNDLE_OF_LARGE if ws[i].size >= LARGE else _BUNDLE,
     ):
         of_rows = _sums_of_squares(
@@ -188,16 +188,28 @@ def _in_bundles(rate, kinds, stacked, ws, us):
         ):
             sums[i] = both
     results = [None] * len(ws)
-    rows = [(of_w.shape[1], of_w.dtype) for of_w, _ in sums]
-    for members in _bundles(rows, lambda i: _RATIOS):
-        together = jnp.concatenate([sums[i][k] for k in range(2) for i in members])
-        squares = jnp.split(jnp.sum(together, 1), 2)
-        lengths = [shapes[i][0] for i in members]
-        *scales, factors = rate(_kind([kinds[i] for i in members], lengths), *squares)
+    by_size = sorted(range(len(ws)), key=lambda i: ws[i].size)
+    lengths = [_padded(shape[1]) for shape in shapes]
+    for members in _bundles(
+        {i: (lengths[i], ws[i].dtype) for i in by_size}, lambda i: _RATIOS
+    ):
+        rows = [
+            jnp.pad(sums[i][k], [(0, 0), (0, lengths[i] - shapes[i][1])])
+            for k in range(2)
+            for i in members
+        ]
+        squares = jnp.split(jnp.sum(jnp.concatenate(rows), 1), 2)
+        slices = [shapes[i][0] for i in members]
+        *scales, factors = rate(_kind([kinds[i] for i in members], slices), *squares)
         factors = jax.lax.optimization_barrier(factors)
         like = [(-1,) + (1,) * (ws[i].ndim - 1) if stacked[i] else () for i in members]
-        _part(results, members, like, lengths, (*scales, factors))
+        _part(results, members, like, slices, (*scales, factors))
     return tuple(map(list, zip(*results, strict=True)))
+
+
+def _padded(rows):
+    """As how many rows they are summed up: few numbers, that more go together."""
+    return next((most for most in (64, 4096) if rows <= most), rows)
 
 
 def _rows(w, stacked):
@@ -213,7 +225,7 @@ def _rows(w, stacked):
 def _bundles(keys, most):
     """The indices of variables of one key each, as many at once as `most(i)` says."""
     alike = {}
-    for i, key in enumerate(keys):
+    for i, key in keys.items():
         alike.setdefault(key, []).append(i)
     return [
         members[start : start + most(members[0])]
