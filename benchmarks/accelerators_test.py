@@ -57,11 +57,11 @@ def compiled(target, model, names):
 
 
 @pytest.mark.slow
-def test_on_an_h200_an_update_of_bert_large_is_at_the_floor_in_150_kernels():
+def test_on_an_h200_an_update_of_bert_large_is_at_the_floor_in_160_kernels():
     variables, told = compiled("h200", 24, [OURS, PACKED])
     assert variables == 398
     assert told[OURS]["bytes_a_parameter"] <= 40.5
-    assert told[OURS]["kernels"] <= 150
+    assert told[OURS]["kernels"] <= 160
     assert told[PACKED]["bytes_a_parameter"] <= 43
     assert told[PACKED]["kernels"] <= 60
 

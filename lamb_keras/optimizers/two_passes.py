@@ -7,6 +7,7 @@ is as it is was measured: benchmarks/UPDATE.md.
 
 import itertools
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -25,8 +26,8 @@ _MOST_AT_ONCE = 2_200_000
 # How many variables share a GPU's kernel, large ones and others: with more, too few
 # threads would find room beside one another.
 _BUNDLE_OF_LARGE, _BUNDLE = 4, 8
-# Their ratios, of two norms each; a kernel of XLA's takes at most 96 arrays.
-_RATIOS = 45
+# Their ratios: as many second passes are one kernel, since XLA's take up to 96 arrays.
+_RATIOS = 22
 
 
 class Treatment(NamedTuple):
@@ -83,31 +84,29 @@ def two_passes(first, rate, second, arrays, treatments, *, kinds, unstored, trac
     stacked = [treatment.stacked for treatment in treatments]
     sizes = [w.size for w in ws]
 
-    def one_by_one(ws, us, keys=kinds, sum_of_us=sum_of_squares):
-        w_squares = map(sum_of_squares, ws, stacked)
-        u_squares = map(sum_of_us, us, stacked)
+    def from_sums(w_squares, u_squares, keys):
         return at_once(rate, kinds, neighbors(sizes, keys), w_squares, u_squares)
 
     def on_cpu(ws, us):
-        unstored_u = iter(unstored)
+        u_squares = [
+            _sum_by_blocks(u)
+            if alone and is_large(u) and not of_slices
+            else _sum_of_squares(u, of_slices)
+            for u, alone, of_slices in zip(us, unstored, stacked, strict=True)
+        ]
+        return from_sums(map(_sum_of_squares, ws, stacked), u_squares, kinds)
 
-        def sum_of_u(u, stacked):
-            if next(unstored_u) and is_large(u) and not stacked:
-                return _sum_by_blocks(u)
-            return sum_of_squares(u, stacked)
-
-        return one_by_one(ws, us, sum_of_us=sum_of_u)
+    def on_tpu(ws, us):
+        sums = (map(_sum_of_squares, each, stacked) for each in (ws, us))
+        return from_sums(*sums, [None] * len(kinds) if tracked else kinds)
 
     def on_gpu(ws, us):
         if jax.device_count() > 1:  # over which each variable may be spread as it likes
-            return one_by_one(ws, us)
+            return on_tpu(ws, us)
         return _in_bundles(rate, kinds, stacked, ws, us)
 
-    def on_tpu(ws, us):
-        return one_by_one(ws, us, keys=[None] * len(kinds) if tracked else kinds)
-
     *scales, rates = jax.lax.platform_dependent(
-        ws, us, cpu=on_cpu, cuda=on_gpu, tpu=on_tpu, default=one_by_one
+        ws, us, cpu=on_cpu, cuda=on_gpu, default=on_tpu
     )
     after = [
         second(*passed, factor, treatment, (w.dtype, *(m.dtype for m in moments)))
@@ -116,6 +115,10 @@ def two_passes(first, rate, second, arrays, treatments, *, kinds, unstored, trac
         )
     ]
     return *map(list, zip(*after, strict=True)), *scales
+
+
+# Sums too are traced once for all variables that are alike.
+_sum_of_squares = jax.jit(sum_of_squares, inline=True, static_argnums=1)
 
 
 # On a CPU: u is computed once for its norm and once more for the step
@@ -131,6 +134,7 @@ def is_large(x):
     return x.size >= LARGE and not spread
 
 
+@partial(jax.jit, inline=True)
 def _sum_by_blocks(x):
     """‖x‖² of an array that is computed for it, and not stored: on a CPU, faster.
 
@@ -180,36 +184,24 @@ def _in_bundles(rate, kinds, stacked, ws, us):
         {i: (shapes[i], w.dtype) for i, w in enumerate(ws)},
         lambda i: _BUNDLE_OF_LARGE if ws[i].size >= LARGE else _BUNDLE,
     ):
-        of_rows = _sums_of_squares(
-            [x[i].reshape(shapes[i]) for x in (ws, us) for i in members]
-        )
-        for i, *both in zip(
-            members, of_rows[: len(members)], of_rows[len(members) :], strict=True
-        ):
+        both = [x[i] for x in (ws, us) for i in members]
+        of_rows = _sums_of_rows(both, shapes[members[0]])
+        of_w, of_u = of_rows[: len(members)], of_rows[len(members) :]
+        for i, *both in zip(members, of_w, of_u, strict=True):
             sums[i] = both
     results = [None] * len(ws)
     by_size = sorted(range(len(ws)), key=lambda i: ws[i].size)
-    lengths = [_padded(shape[1]) for shape in shapes]
     for members in _bundles(
-        {i: (lengths[i], ws[i].dtype) for i in by_size}, lambda i: _RATIOS
+        {i: (sums[i][0].shape[1], ws[i].dtype) for i in by_size}, lambda i: _RATIOS
     ):
-        rows = [
-            jnp.pad(sums[i][k], [(0, 0), (0, lengths[i] - shapes[i][1])])
-            for k in range(2)
-            for i in members
-        ]
-        squares = jnp.split(jnp.sum(jnp.concatenate(rows), 1), 2)
+        rows = jnp.concatenate([sums[i][k] for k in range(2) for i in members])
+        squares = jnp.split(jnp.sum(rows, 1), 2)
         slices = [shapes[i][0] for i in members]
         *scales, factors = rate(_kind([kinds[i] for i in members], slices), *squares)
         factors = jax.lax.optimization_barrier(factors)
         like = [(-1,) + (1,) * (ws[i].ndim - 1) if stacked[i] else () for i in members]
         _part(results, members, like, slices, (*scales, factors))
     return tuple(map(list, zip(*results, strict=True)))
-
-
-def _padded(rows):
-    """As how many rows they are summed up: few numbers, that more go together."""
-    return next((most for most in (64, 4096) if rows <= most), rows)
 
 
 def _rows(w, stacked):
@@ -234,16 +226,23 @@ def _bundles(keys, most):
     ]
 
 
-def _sums_of_squares(arrays):
-    """The sums over the last axis of arrays of one shape, as one operation."""
-    squares = [jnp.square(x) for x in arrays]
+@partial(jax.jit, inline=True, static_argnums=1)
+def _sums_of_rows(arrays, shape):
+    """The sums of squares of rows, for arrays of one size, as one operation.
+
+    Zeros follow them up to one of few lengths: those of many sizes then go together.
+    """
+    squares = [jnp.square(x.reshape(shape)) for x in arrays]
     zeros = [np.zeros((), x.dtype) for x in arrays]
-    return jax.lax.reduce(
+    sums = jax.lax.reduce(
         squares,
         zeros,
         lambda totals, more: [a + b for a, b in zip(totals, more, strict=True)],
-        (arrays[0].ndim - 1,),
+        (2,),
     )
+    rows = shape[1]
+    length = next((length for length in (64, 4096) if rows <= length), rows)
+    return [jnp.pad(x, [(0, 0), (0, length - rows)]) for x in sums]
 
 
 # On a GPU and a TPU: single numbers are put together, and wait
