@@ -15,17 +15,18 @@ from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import (
     NOTEBOOKS,
     Notebook,
+    check_injected,
     check_together,
+    count_trials,
     of_solver,
     parameters,
     required,
     settings,
-    trials,
 )
 from lamb_keras.experiments.types import ParameterError
 
 __all__ = ["NOTEBOOKS", "VOCABULARY", "Notebook", "ParameterError"]
-__all__ += ["of_solver", "settings", "trials", "validate"]
+__all__ += ["check_injected", "count_trials", "of_solver", "settings", "validate"]
 
 # The type of each parameter there is.
 VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}

@@ -27,9 +27,15 @@ WEIGHT_DECAY_MODES = ("layerwise", "decoupled")
 
 
 def reference_step(w, g, m, v, t, lr, b1=0.9, b2=0.999, eps=1e-6, wd=0.01):
-    """(w, m, v) after step t of one variable: Algorithm 2 of the paper, version 5.
+    """(w, m, v) after a step of one variable: Algorithm 2 of the paper, version 5.
 
     It defines what `lamb_update` computes, which does so in other passes over memory.
+
+    Args:
+        w, g, m, v: weights, gradient and moments, arrays of one shape; the moments are
+            zeros at first.
+        t: the number of the step, 1 at first.
+        lr, b1, b2, eps, wd: η, β₁, β₂, ε and λ.
     """
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * g**2
@@ -41,7 +47,10 @@ def reference_step(w, g, m, v, t, lr, b1=0.9, b2=0.999, eps=1e-6, wd=0.01):
 
 
 class LambStep(NamedTuple):
-    """What one step of LAMB leaves behind: lists with one array a variable."""
+    """What one step of LAMB leaves behind: lists with one array for each variable.
+
+    Ratios and norms are scalars, of `stacked` variables arrays of the shape (n, 1, …).
+    """
 
     weights: list
     first_moments: list
@@ -86,7 +95,7 @@ def lamb_update(
             arrays of the same shapes; the moments are zeros at first.
         step: t, an integer that is 1 at the first step.
         learning_rate ... trust_ratio_bounds: `Lamb`'s; the numbers may be traced.
-        decayed: whether a variable has weight decay: a bool, or one a variable.
+        decayed: whether a variable has weight decay: a bool, or a list of one for each.
         adapted: whether a variable has a trust ratio other than 1, likewise.
         stacked: whether norms are taken of each slice of axis 0, likewise.
         tracked: whether ratios and norms will be kept. It changes no number, but a
@@ -187,7 +196,7 @@ def _one_minus_power(beta, step):
 class Lamb(LayerwiseOptimizer):
     """Adam's update, rescaled layer by layer to the size of the weights it moves.
 
-    For a variable w with gradient g at step t (Algorithm 2 of the paper, version 5):
+    For a variable w with gradient g at step t (Algorithm 2 of the paper, version 5)::
 
         m ← β₁m + (1 - β₁)g        v ← β₂v + (1 - β₂)g²
         u = (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε) + λw
@@ -282,9 +291,9 @@ class Lamb(LayerwiseOptimizer):
         """A `Lamb` that computes what another implementation computes.
 
         Args:
-            preset: one of `PRESETS`, told in `lamb_keras.optimizers.presets`: paper_v5,
-                paper_v3, author, albert, nvlamb, tfa, timm, keras, pytorch_lamb,
-                fastai, paddle, lambc.
+            preset: a name in `lamb_keras.optimizers.PRESETS`: paper_v5, paper_v3,
+                author, albert, nvlamb, tfa, timm, keras, pytorch_lamb, fastai, paddle,
+                lambc.
             **overrides: arguments of `Lamb` that replace the preset's.
 
         Raises:

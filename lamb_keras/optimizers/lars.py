@@ -27,7 +27,7 @@ DENOMINATORS = ("sum_of_norms", "norm_of_sum")
 
 
 class LarsStep(NamedTuple):
-    """What one step of LARS leaves behind: lists with one array a variable."""
+    """What one step of LARS leaves behind, as a `LambStep` does."""
 
     weights: list
     moments: list
@@ -190,13 +190,13 @@ def default_trust_coefficient(variant):
 class Lars(LayerwiseOptimizer):
     """Momentum, rescaled layer by layer to the size of the weights it moves.
 
-    For each variable w with gradient g (`variant="gradient"`, the LARS paper of 2017):
+    For each variable w with gradient g (`variant="gradient"`, the LARS paper of 2017)::
 
         r = κ φ(‖w‖) / (‖g‖ + λ‖w‖ + ε)
         m ← βm + η r (g + λw)
         w ← w - m
 
-    or (`variant="momentum"`, Algorithm 1 of the LAMB paper):
+    or (`variant="momentum"`, Algorithm 1 of the LAMB paper)::
 
         m ← βm + (1 - β)(g + λw)
         w ← w - η κ (φ(‖w‖) / (‖m‖ + ε)) m
