@@ -13,14 +13,12 @@ from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
 from lamb_keras.optimizers.presets import preset_arguments
 from lamb_keras.optimizers.trust_ratio import (
     root,
-    sum_of_squares,
     trust_ratio,
     working_dtype,
 )
 from lamb_keras.optimizers.two_passes import (
     is_large,
     opaque,
-    sum_of_squares_unstored,
     treatments,
     two_passes,
 )
@@ -142,6 +140,7 @@ def lamb_update(
         (weights, gradients, first_moments, second_moments),
         each,
         kinds=[(treatment.adapted,) for treatment in each],
+        unstored=[True] * len(each),
         tracked=tracked,
     )
     return LambStep(*after)
@@ -155,7 +154,7 @@ _Scalars = namedtuple("_Scalars", "eta b1 b2 eps wd bc1 bc2")
 
 @partial(jax.jit, inline=True, static_argnames=("treatment", "decoupled"))
 def _first_pass(w, g, m, v, treatment, scalars, decoupled):
-    """m, v and, of the decoupled decay, w, with ‖w‖² and ‖u‖²."""
+    """m, v and, of the decoupled decay, w; and w and u for their norms."""
     eta, b1, b2, _, wd, *_ = scalars
     work = working_dtype(w.dtype)
     w, g, m, v = (x.astype(work) for x in (w, g, m, v))
@@ -163,12 +162,7 @@ def _first_pass(w, g, m, v, treatment, scalars, decoupled):
     v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
     if treatment.decayed and decoupled:
         w = w - (eta * wd).astype(work) * w
-    u = _update(w, m, v, treatment, scalars, decoupled)
-    if is_large(w) and not treatment.stacked:
-        u_squares = sum_of_squares_unstored(u)
-    else:
-        u_squares = sum_of_squares(u, treatment.stacked)
-    return (w, m, v), sum_of_squares(w, treatment.stacked), u_squares
+    return (w, m, v), w, _update(w, m, v, treatment, scalars, decoupled)
 
 
 @partial(jax.jit, inline=True, static_argnames=("treatment", "decoupled", "dtypes"))
