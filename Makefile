@@ -1,4 +1,4 @@
-# Everything a newcomer needs, set-up included: make report, make test, make lab.
+# Everything a newcomer needs, set-up included: make report, make test, make lab, make docs.
 
 # The newest supported Python on this machine, unless one is named: make PYTHON=...
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -12,7 +12,7 @@ CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt \
 	/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem)
 export UV_SYSTEM_CERTS ?= $(if $(CERTIFICATES),true,false)
 
-.PHONY: report test lab install compilers lock clean
+.PHONY: report test lab docs install compilers lock clean
 
 report: install  ## run the main job at laptop scale and print the path of its report
 	@$(BIN)/lamb-keras run --scale laptop
@@ -23,6 +23,10 @@ test: install  ## run all tests
 lab: install  ## open the notebooks in JupyterLab; its address with the token is printed
 	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks \
 		$$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS)
+
+docs: install .venv/docs/.installed  ## make the documentation and print its first page
+	@PYTHONPATH=.venv/docs $(BIN)/python -m sphinx -qEW --keep-going -c docs . docs/_build
+	@echo docs/_build/index.html
 
 install: .venv/.installed
 
@@ -44,14 +48,15 @@ install: .venv/.installed
 # Beside the environment and not in it, where JAX would look for a TPU and a GPU.
 compilers: install .venv/compilers/.installed  ## install XLA's for a TPU and a GPU
 
-.venv/compilers/.installed: compilers.lock
-	@echo "Installing the locked compilers into .venv/compilers ..."
-	@rm -rf .venv/compilers
+# What only documentation and compilers take; the locks agree with the environment's.
+.venv/%/.installed: %.lock | .venv/.installed
+	@echo "Installing the locked $* into .venv/$* ..."
+	@rm -rf .venv/$*
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes \
-		--target .venv/compilers -r compilers.lock
+		--target .venv/$* -r $*.lock
 	@touch $@
 
-lock: install  ## renew both locks after a change of pyproject.toml
+lock: install  ## renew the locks after a change of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--fork-strategy fewest --generate-hashes --upgrade --no-emit-index-url \
 		--no-annotate --no-header --group test --group install --all-extras \
@@ -59,6 +64,10 @@ lock: install  ## renew both locks after a change of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --upgrade --no-emit-index-url --no-annotate --no-header \
 		--group compilers --output-file compilers.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--fork-strategy fewest --generate-hashes --upgrade --no-emit-index-url \
+		--no-annotate --no-header --constraint requirements.lock \
+		--group docs --output-file docs.lock
 
 clean:  ## remove the environment and caches; results in outputs/ stay
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis

@@ -34,14 +34,14 @@ def test_a_trial_of_any_table_can_be_had_alone(tmp_path, scale):
         singles = batch.single_trials(run.parameters)
         tuned = len(run.parameters.get("finetuning_seeds", [0]))
         chosen = {**run.parameters, "confirmation_seeds": []}
-        assert tuned * len(singles) == experiments.trials(chosen)
+        assert tuned * len(singles) == experiments.count_trials(chosen)
         for only, setting in zip(
             singles[:: len(run.parameters["seeds"])],
             experiments.settings(run.parameters),
             strict=True,
         ):
             assert experiments.settings(only) == [setting]
-            assert experiments.trials(only) == tuned
+            assert experiments.count_trials(only) == tuned
             assert experiments.validate(only, known=run.parameters) == only
 
 

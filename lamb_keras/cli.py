@@ -9,10 +9,12 @@ import argparse
 import os
 import signal
 import sys
+import threading
+
+import shtab
 
 from lamb_keras import __version__, commands
 from lamb_keras.batch import BatchError, check_system
-from lamb_keras.batch.signals import Stop
 from lamb_keras.experiments import ParameterError
 from lamb_keras.parser import Parser
 
@@ -45,6 +47,31 @@ def main(arguments=None):
         return 128 + signal.SIGPIPE
 
 
+class Stop:
+    """Ctrl-C, `kill` and a closed terminal all end a batch in the same clean way."""
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        self._before = {}
+        # Only the main thread may say how signals are handled.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._before[number] = signal.signal(number, self._interrupt)
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number, frame):
+        # Once is enough: a second one would interrupt the cleaning up.
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN)
+        self.signal = number
+        raise KeyboardInterrupt
+
+
 def _parser():
     parser = Parser(
         prog="lamb-keras",
@@ -53,6 +80,9 @@ def _parser():
     )
     parser.add_argument(
         "--version", action="version", version=f"lamb-keras {__version__}"
+    )
+    shtab.add_argument_to(
+        parser, help="print what completes commands and options in a shell"
     )
     subparsers = parser.add_subparsers(metavar="COMMAND")
 
@@ -76,29 +106,56 @@ def _parser():
         command("status", commands.status),
         command("list", commands.list_tables),
     )
-    explaining, opening = (
+    explaining, opening, planning = (
         command("params", commands.params),
         command("open", commands.open_report),
+        command("plan", commands.plan_on),
     )
+    preparing = command("prepare", commands.prepare)
+    preparing.add_argument("what", choices=["text"], metavar="text")
     for each in (running, reporting, opening, showing, listing):
         each.add_argument(
             "--output",
             metavar="FOLDER",
             help="a folder or an address, gs://bucket/folder (default: outputs/)",
         )
-    for each in (running, reporting, opening, showing, explaining):
+    scaled = running, reporting, opening, showing, explaining, planning, preparing
+    for each in scaled:
         each.add_argument(
             "--scale",
             default="laptop",
             help="laptop, the default; evening, gpu or paper",
         )
+    for each in (running, planning, preparing):
+        each.add_argument(
+            "--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)"
+        )
+        each.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
+        )
     option = running.add_argument
-    option("--tables", nargs="+", metavar="N", help="such as 7 or 13-20 (default: all)")
     option(
         "--jobs",
         type=int,
         metavar="N",
         help="runs at once (default: one a GPU, else one a processor)",
+    )
+    option(
+        "--gpus-a-run",
+        type=int,
+        metavar="N",
+        default=1,
+        help="GPUs that a run has, such as all 8 for one of BERT (default: 1)",
+    )
+    option(
+        "--for",
+        dest="time",
+        metavar="TIME",
+        help="begin nothing that would not end in 8m, say; the next call goes on",
     )
     option(
         "--dask",
@@ -112,13 +169,6 @@ def _parser():
         help="end a run that takes longer (default: none is ended)",
     )
     option(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter's value, such as learning_rates=[1e-3]; may be repeated",
-    )
-    option(
         "--solver",
         action="append",
         default=[],
@@ -130,16 +180,39 @@ def _parser():
         metavar="FILE.py:FUNCTION",
         help="images of your own in the place of the tables', or a data set by name",
     )
-    option("--again", action="store_true", help="run also what is already done")
+    option(
+        "--again",
+        action="store_true",
+        help="run also what is already done, and show it",
+    )
     option(
         "--dry-run",
         action="store_true",
         help="say what would run and why, what is already done, and touch nothing",
     )
+    option("--yes", action="store_true", help="run also what takes days of a GPU")
+    planning.add_argument(
+        "--on",
+        required=True,
+        metavar="SLICE",
+        help="such as v5e-256, v3-2048 or h100-8; of v2, v3, v4, v5e, v5p, v6e, tpu7x "
+        "and h100",
+    )
+    planning.add_argument(
+        "--utilization",
+        type=float,
+        metavar="PART",
+        help="of the chips' peak that is used (default: that of the paper's Table 1)",
+    )
     reporting.add_argument(
         "--readme",
         metavar="FILE",
         help="also put the claims between their marks in FILE",
+    )
+    reporting.add_argument(
+        "--bundle",
+        action="store_true",
+        help="also pack the report, the runs' pages and the CSV files in report.zip",
     )
     explaining.add_argument("table", metavar="TABLE", help="such as 7 or 13-20")
     laying_out = subparsers.add_parser(

@@ -17,7 +17,7 @@ import lamb_keras
 from lamb_keras import batch, cli
 from lamb_keras.batch import cache, executor
 from lamb_keras.batch import status as batch_status
-from lamb_keras.results import report
+from lamb_keras.results import archive, report
 from lamb_keras.store import record as batch_record
 from testing.tiny_project import (
     FINISH,
@@ -56,6 +56,10 @@ BAD_OPTIONS = [
     (["--timeout", "0"], "--timeout is 0, expected seconds above 0"),
     (["--timeout", "nan"], "--timeout is nan, expected seconds above 0"),
     (["--jobs", "0"], "--jobs is 0, expected at least 1"),
+    (["--for", "soon"], "--for is soon, expected a time such as 8m, 1h30m, 90s or 90"),
+    (["--for", "0m"], "--for is 0m, expected a time"),
+    (["--gpus-a-run", "0"], "--gpus-a-run is 0, expected at least 1"),
+    (["--gpus-a-run", "8"], "--gpus-a-run is 8, and this machine has 0 for JAX"),
     (["--output", "/proc/outputs"], "the output folder /proc cannot be written to"),
     (["--output", "taken/outputs"], "taken is a file"),
     (["--output", "gx://bucket/outputs"], "cannot be opened: Protocol not known: gx"),
@@ -137,12 +141,12 @@ def record(name, status, reason=None):
 def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monkeypatch):
     asked = []
 
-    def execute(runs, project, log, jobs, dask, timeout, ended):
+    def execute(runs, project, log, jobs, dask, timeout, **_):
         asked.append(([run.name for run in runs], jobs, timeout))
         return [record("table07/lenet_mnist", "succeeded")]
 
-    def render(output, scale, root):
-        asked.append((output, scale, root))
+    def render(output, scale, root, renewed):
+        asked.append((output, scale, root, renewed))
         return output / scale / "report.html"
 
     monkeypatch.setattr(executor, "execute", execute)
@@ -151,12 +155,35 @@ def test_a_run_ends_with_its_summary_and_the_reports_path(project, capsys, monke
     assert cli.main(["run", "--project", ".", *options]) == 0
     assert asked == [
         (["table07/lenet_mnist"], 3, 1000),
-        (project.root / "outputs", "laptop", project.root),
+        (project.root / "outputs", "laptop", project.root, []),
     ]
     assert capsys.readouterr().out.splitlines() == [
         "table07/lenet_mnist succeeded in 61 s",
         "outputs/laptop/report.html",
     ]
+
+
+def test_what_the_time_did_not_allow_is_left_and_no_failure(
+    project, capsys, monkeypatch
+):
+    asked = []
+
+    def execute(runs, *_, deadline, **__):
+        asked.append(deadline.seconds)
+        runs[0].trials_folder.mkdir(parents=True)
+        (runs[0].trials_folder / "one.json").touch()
+        return []
+
+    monkeypatch.setattr(executor, "execute", execute)
+    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    assert cli.main(["run", "--project", ".", "--for", "8m"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "table07/lenet_mnist is left, with 1 finished training kept",
+        "1 of 1 run left; the same command goes on from here",
+        "outputs/report.html",
+    ]
+    # A tenth is for the report.
+    assert asked == [432.0]
 
 
 def test_a_failed_run_is_reported_and_tells_by_the_exit_code(
@@ -269,6 +296,19 @@ def test_a_bare_call_shows_the_help(capsys):
         assert re.search(rf"^    {command} ", told, re.MULTILINE), command
 
 
+def test_bash_completes_commands_and_options():
+    script = """eval "$(lamb-keras --print-completion bash)"
+    COMP_CWORD=1; COMP_WORDS=(lamb-keras st); _shtab_lamb_keras; echo ${COMPREPLY[@]}
+    COMP_CWORD=2; COMP_WORDS=(lamb-keras run --ta); _shtab_lamb_keras
+    echo ${COMPREPLY[@]}"""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["status", "--tables"], done.stderr
+
+
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--version"])
@@ -311,7 +351,13 @@ def test_a_project_is_found_upward_from_where_we_are(project, capsys, monkeypatc
 
 @pytest.mark.parametrize(
     "arguments",
-    [["list"], ["run", "--tables", "26"], ["status"], ["run", "--dry-run"]],
+    [
+        ["list"],
+        ["run", "--tables", "26"],
+        ["status"],
+        ["run", "--dry-run"],
+        ["plan", "--on", "v3-2048"],
+    ],
 )
 def test_an_answer_at_once_needs_nothing_heavy(arguments):
     heavy = {"keras", "jax", "papermill", "nbformat", "pandas", "sklearn"}
@@ -405,27 +451,60 @@ def test_what_a_batch_killed_after_its_last_run_left_is_cleared(
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"),
+    ("options", "reason", "shown"),
     [
-        (["--again"], "asked for with --again"),
-        (["--set", "epochs=3"], "parameter epochs is 3, was 2"),
+        (["--again"], "asked for with --again", ["table07/lenet_mnist"]),
+        (["--set", "epochs=3"], "parameter epochs is 3, was 2", []),
     ],
 )
-def test_what_is_executed_again_says_why(project, capsys, monkeypatch, options, reason):
+def test_what_is_executed_again_says_why_and_is_shown_if_asked_for(
+    project, capsys, monkeypatch, options, reason, shown
+):
     records(project)
     executed = []
 
-    def execute(runs, project, log, jobs, dask, timeout, ended):
+    def render(output, scale, root, renewed):
+        assert renewed == shown
+        return output / "report.html"
+
+    def execute(runs, project, log, jobs, dask, timeout, **_):
         executed.extend(runs)
         return [record(run.name, "succeeded") for run in runs]
 
     monkeypatch.setattr(executor, "execute", execute)
-    monkeypatch.setattr(report, "render", lambda output, *_: output / "report.html")
+    monkeypatch.setattr(report, "render", render)
     assert cli.main(["run", "--project", ".", *options]) == 0
     assert [run.key is not None for run in executed] == [True]
     said = capsys.readouterr()
     assert f"table07/lenet_mnist runs again: {reason}\n" in said.err
     assert said.out.startswith("table07/lenet_mnist succeeded in 61 s\n")
+
+
+def test_a_run_by_hand_says_which_of_the_tables_own_results_it_takes_away(
+    project, capsys, monkeypatch
+):
+    (own,) = project.plan()
+    known = {"name": own.name, "parameters": own.parameters, "overrides": {}}
+    about = {"notebook": "lenet_mnist", "table": 7, "scale": "laptop"}
+    archived = project.outputs / archive.FILE
+    archived.write_text(json.dumps(known | about) + "\n")
+    said = (
+        "lamb-keras: what is set by hand takes the place of table07/lenet_mnist in the "
+        "report; --output FOLDER leaves that as it is\n"
+    )
+    arguments = ["run", "--project", ".", "--dry-run"]
+    for options, sentence in (
+        ([], ""),
+        (["--set", "epochs=3"], said),
+        (["--set", "epochs=2"], ""),  # as the table has it
+        (["--set", "epochs=3", "--output", "elsewhere"], ""),
+    ):
+        assert cli.main([*arguments, *options]) == 0
+        assert capsys.readouterr().err == sentence
+    # What somebody set by hand before is nobody's loss.
+    archived.write_text(json.dumps(known | about | {"overrides": {"epochs": 2}}) + "\n")
+    assert cli.main([*arguments, "--set", "epochs=3"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_will_not_count_as_done_says_so(project, capsys, monkeypatch):
@@ -531,6 +610,7 @@ def test_an_interrupted_batch_leaves_no_process_and_no_file(busy, number):
     assert left == {"table07", "batch.jsonl"}
     assert list(temporary.iterdir()) == []
     told = [event["event"] for event in batch_status.read(project.outputs)]
+    told = [event for event in told if event != "heartbeat"]  # of a busy machine
     assert told == "began planned started working interrupted ended".split()
 
 
@@ -561,3 +641,18 @@ def test_a_killed_batch_takes_its_workers_and_kernels_along(busy):
     _, process, (kernel, worker, child), _ = busy
     process.kill()
     wait_until(lambda: not any(map(is_running, (kernel, worker, child))), seconds=10)
+
+
+def test_texts_are_prepared_by_the_parameters_of_their_tables(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LAMB_KERAS_CACHE", str(tmp_path))
+    small = "articles=60", "vocab_size=300", "validation_fraction=0.1"
+    options = [word for each in small for word in ("--set", each)]
+    assert cli.main(["prepare", "text", "--tables", "4", *options]) == 0
+    assert re.search(
+        r"of 160 articles, .*: \d\d documents of [\d,]+ tok", capsys.readouterr().out
+    )
+    assert [path.name for path in tmp_path.glob("*/state.json")]
+    assert cli.main(["prepare", "text", "--tables", "7"]) == 2
+    assert "these tables have no text to prepare" in capsys.readouterr().err

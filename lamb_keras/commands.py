@@ -10,7 +10,8 @@ import webbrowser
 from pathlib import Path
 
 from lamb_keras import experiments
-from lamb_keras.batch import BatchError, plan
+from lamb_keras.batch import BatchError, plan, scheduling
+from lamb_keras.deadline import Deadline, duration
 from lamb_keras.store import record
 
 # Of a run's content key, enough to tell it from any other by eye.
@@ -20,6 +21,7 @@ KEY_DIGITS = 12
 def run(options):
     """Plans, checks, executes, and writes the report."""
     project = plan.Project.find(options.project)
+    deadline = Deadline.of_batch(duration(options.time)) if options.time else None
     remote, output = _output(options, project)
     chosen = options.set, options.solver, options.dataset
     runs = plan.plan(project, options.scale, output, options.tables, *chosen)
@@ -29,15 +31,23 @@ def run(options):
         remote.pull(options.scale)
 
     from lamb_keras.batch import cache, scheduling
+    from lamb_keras.results import archive
 
-    if devices := scheduling.devices(os.environ):
+    if devices := scheduling.devices(os.environ, options.gpus_a_run):
         for each in runs:
             experiments.check_devices(each.parameters, devices)
 
+    if lost := archive.replaced(runs, output / options.scale):
+        print(
+            f"lamb-keras: what is set by hand takes the place of {', '.join(lost)} in "
+            "the report; --output FOLDER leaves that as it is",
+            file=sys.stderr,
+        )
     if options.dry_run:
         for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
         return 0
+    _ask(runs, project, options)
     plan.check_output(each.folder for each in runs)
     if remote:
         remote.check()
@@ -66,12 +76,22 @@ def run(options):
             dask=options.dask,
             timeout=options.timeout,
             ended=remote and remote.push_run,
+            deadline=deadline,
+            gpus_a_run=options.gpus_a_run,
         )
-        by_name = {kept["run"]: kept for kept in records}
+        by_name = {kept["run"]: kept for kept in records or ()}
         for each in waiting:
-            print(_summary(each, by_name[each.name]))
-        failed = any(kept["status"] == "failed" for kept in records)
-        return _report(output, options.scale, project, remote) or int(failed)
+            print(_summary(each, by_name.get(each.name)))
+        failed = any(kept["status"] == "failed" for kept in by_name.values())
+        if left := len(waiting) - len(by_name):
+            print(
+                f"{left} of {len(runs)} run{'s' * (len(runs) != 1)} left; the same "
+                "command goes on from here"
+            )
+        # Asked for in so many words, a run is shown also where it found the same.
+        renewed = [*by_name] if options.again else []
+        code = _report(output, options.scale, project, remote, renewed)
+        return code or int(failed or (left and deadline is None))
 
 
 def status(options):
@@ -101,7 +121,7 @@ def report(options):
             f"lamb-keras run --scale {options.scale} does that"
         )
     plan.check_output([output / options.scale])
-    failed = _report(output, options.scale, project, remote)
+    failed = _report(output, options.scale, project, remote, bundle=options.bundle)
     if failed or options.readme is None:
         return failed
 
@@ -136,11 +156,32 @@ def list_tables(options):
     return 0
 
 
+def prepare(options):
+    """Makes tokens of the texts that tables train on, once and for all their runs."""
+    from lamb_keras.experiments.bert import BertExperiment
+
+    project = plan.Project.find(options.project)
+    runs = plan.plan(project, options.scale, "outputs", options.tables, options.set)
+    texts = {
+        each.corpus.key: each
+        for each in (
+            BertExperiment.of(run.parameters).open()
+            for run in runs
+            if run.parameters["notebook"] == "bert_squad"
+        )
+    }
+    if not texts:
+        raise BatchError("these tables have no text to prepare; expected 1, 2, 4 or 8")
+    for each in texts.values():
+        train = each.prepared.train
+        documents, tokens = len(train.documents) - 1, len(train.ids)
+        print(f"{each.title}: {documents:,} documents of {tokens:,} tokens")
+    return 0
+
+
 def new(options):
     """Lays out a project in a new folder: its notebooks and parameters."""
-    from lamb_keras.batch import new_project
-
-    new_project.lay_out(options.folder)
+    plan.Project.lay_out(options.folder)
     print(f"{options.folder} has notebooks/ and params/; in it, lamb-keras run")
     return 0
 
@@ -178,6 +219,22 @@ def open_report(options):
     return 0
 
 
+def plan_on(options):
+    """Tells what tables take on accelerators: memory, FLOPs, hours; runs nothing."""
+    from lamb_keras.planning import machines, table
+
+    machine, used = machines.find(options.on), options.utilization
+    if used is not None and not 0 < used <= 1:
+        raise BatchError(
+            f"--utilization is {used:g}, expected a part of 1, such as 0.4"
+        )
+    project, chosen = plan.Project.find(options.project), (options.tables, options.set)
+    runs = plan.plan(project, options.scale, "outputs", *chosen)
+    for line in table.lines(runs, machine, used):
+        print(line)
+    return 0
+
+
 def bench(options):
     """Measures the kit: ratios against peers in the same process."""
     project = plan.Project.find(options.project)
@@ -193,6 +250,19 @@ def bench(options):
     return main(options.arguments, "lamb-keras bench")
 
 
+def _ask(runs, project, options):
+    """Tells of more than a day of a GPU; a `BatchError` unless --yes was given."""
+    from lamb_keras.batch import cache
+    from lamb_keras.planning.estimates import large
+
+    if large(runs):  # with what is done, which takes longer to know
+        decisions = cache.decide(runs, project, options.again)
+        if told := large(each.run for each in decisions if not each.done):
+            if not options.yes:
+                raise BatchError(f"{told}; --yes runs it, lamb-keras plan tells more")
+            print(told, file=sys.stderr)
+
+
 def _check(options, remote):
     """Raises `BatchError` for options that mean nothing, alone or together."""
     if options.jobs is not None and options.jobs < 1:
@@ -204,6 +274,20 @@ def _check(options, remote):
             f"--output {options.output} with --dask: expected a folder that all "
             "machines of the cluster share"
         )
+    if options.gpus_a_run < 1:
+        raise BatchError(f"--gpus-a-run is {options.gpus_a_run}, expected at least 1")
+    if options.time is not None and not duration(options.time) > 0:
+        raise BatchError(
+            f"--for is {options.time}, expected a time such as 8m, 1h30m, 90s or 90"
+        )
+    if not options.dask:
+        leases = scheduling.leases(os.environ, options.gpus_a_run)
+        if None in leases and (options.jobs or 1) > 1:
+            raise BatchError(
+                f"--jobs is {options.jobs}, and a TPU host has one run at a time"
+            )
+    elif options.gpus_a_run != 1:
+        raise BatchError("--gpus-a-run with --dask: workers have the GPUs they see")
     if options.timeout is not None and not options.timeout > 0:
         raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
 
@@ -214,19 +298,20 @@ def _forecast(decision):
         day, _, moment = decision.started.partition("T")
         key = run.key["sha256"][:KEY_DIGITS]
         return f"{run.name} is already done ({day} {moment[:5]} UTC, key {key})"
-    count = experiments.trials(run.parameters)
+    count = experiments.count_trials(run.parameters)
     trials = f"{count} trial{'s' * (count != 1)}"
     return f"{run.name} would run, {trials}: {decision.reason}"
 
 
-def _report(output, scale, project, remote=None):
+def _report(output, scale, project, remote=None, renewed=(), bundle=False):
     from lamb_keras.results import report as reports
     from lamb_keras.store.quick import import_nbformat
 
     print("writing the report", file=sys.stderr)
     import_nbformat()
     try:
-        path = reports.render(output, scale, project.root)
+        path = reports.render(output, scale, project.root, renewed)
+        path = reports.bundle(path.parent) if bundle else path
     except reports.ReportError as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 1
@@ -239,6 +324,9 @@ def _report(output, scale, project, remote=None):
 
 
 def _summary(run, kept):
+    if kept is None:
+        trainings = f"{run.kept} finished training{'s' * (run.kept != 1)}"
+        return f"{run.name} is left, with {trainings} kept"
     if kept["status"] == "succeeded":
         note = f"; {kept['note']}, so it will run again" if kept.get("note") else ""
         return f"{run.name} succeeded in {kept['seconds']:.0f} s{note}"

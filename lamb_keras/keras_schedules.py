@@ -26,7 +26,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
 class WarmupPolynomialDecay(_Schedule):
-    """A peak learning rate times `schedules.warmup_polynomial_decay`.
+    """A peak learning rate times `lamb_keras.schedules.warmup_polynomial_decay`.
 
     Args:
         learning_rate: the peak.
@@ -62,7 +62,11 @@ class WarmupPolynomialDecay(_Schedule):
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
 class GoyalSchedule(_Schedule):
-    """A peak learning rate times `schedules.goyal`, over so many steps in all.
+    """A peak learning rate times `lamb_keras.schedules.goyal`.
+
+    Args:
+        learning_rate: the peak.
+        total_steps: steps of the whole training.
 
     Raises:
         ValueError: unless total_steps >= 1.

@@ -12,3 +12,13 @@ WEIGHT_DECAY_FORMS = ("per_step", "times_learning_rate")
 # scale is RMSNormalization's.
 NORMALIZATION = ("gamma", "beta", "scale")
 BIAS = "bias"
+
+
+def base(solver: str) -> str:
+    """The solver of a row, without the "+" that stands for Goyal's schedule.
+
+    Example:
+        >>> base("adamw+"), base("lamb")
+        ('adamw', 'lamb')
+    """
+    return solver.removesuffix("+")

@@ -43,7 +43,11 @@ def name(place: str) -> str:
 
 
 def load(place: str) -> Callable:
-    """The function at a place, of a file as it is now."""
+    """The function at a place, of a file as it is now.
+
+    Raises:
+        OwnError: for no place, no file, no such function, or what fails to be imported.
+    """
     source, function = _split(place)
     path = _path(source) if _is_file(source) else None
     try:
@@ -77,6 +81,9 @@ def solver(place: str) -> dict:
     """A solver as `own_solvers` has it: its function, and the grid that it states.
 
     The function has an attribute `grid`, with a list of numbers for each argument.
+
+    Raises:
+        OwnError: as `load`, and for another grid.
     """
     grid = getattr(load(place), "grid", None)
     if not isinstance(grid, Mapping) or not {TUNED[0]} <= {*grid} <= {*TUNED}:

@@ -10,6 +10,7 @@ from lamb_keras import experiments
 from lamb_keras.batch import notebook, plan, yaml_files
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
+from lamb_keras.names import base
 from lamb_keras.results import paper
 
 PROJECT = plan.Project.find()
@@ -52,7 +53,7 @@ def test_every_table_can_be_planned_at_every_scale(scale):
     for table in PROJECT.tables():
         run = planned(table, scale)
         assert (run["table"], run["scale"]) == (table, scale)
-        assert experiments.trials(run) >= len(run["solvers"])
+        assert experiments.count_trials(run) >= len(run["solvers"])
 
 
 def test_all_25_tables_have_an_experiment():
@@ -91,7 +92,7 @@ def test_the_sweeps_use_the_solver_their_title_names_the_default_ones_at_one_rat
         said, title = plan.experiment(PROJECT, table), paper.tables()[table].title
         [solver] = said["solvers"]
         assert solver.endswith("+") == ("Goyal" in title) == ("Default" not in title)
-        name = solver.removesuffix("+")
+        name = base(solver)
         assert re.search(rf"\b{name}\b", title, re.IGNORECASE)
         if not solver.endswith("+"):
             assert (said["warmup_epochs"], said["decay_power"]) == (0, 0)
@@ -291,7 +292,7 @@ def test_a_scale_has_one_net_one_text_and_one_divisor_for_all_of_berts_tables(sc
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_files_of_table_7_say_all_that_its_notebook_takes(scale):
     said = plan.experiment(PROJECT, 7)
-    smaller = yaml_files.read_file(PROJECT.scale_file(scale, said["notebook"]))
+    smaller = yaml_files.read_file(PROJECT.scale_file(scale, said["notebook"]), scale)
     assert not set(said) & set(smaller)
     path = PROJECT.notebook(said["notebook"])
-    assert {*said, *smaller, "own_solvers"} == set(notebook.defaults(path))
+    assert {*said, *smaller, "own_solvers"} == set(notebook.defaults(path, path.name))

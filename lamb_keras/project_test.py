@@ -1,5 +1,6 @@
 """What must agree between the files around the package, and what they may not hold."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
-from itertools import chain
+from itertools import chain, dropwhile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import yaml
 from lamb_keras.results import readme
 
 PROJECT = Path(__file__).parent.parent
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"]
+PAGES += sorted((PROJECT / "docs").glob("*.md"))
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
@@ -45,9 +47,9 @@ def test_the_lock_holds_everything_that_is_asked_for_pinned_and_hashed():
     assert all("--hash=sha256:" in package for package in packages)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "compilers.lock"])
+@pytest.mark.parametrize("name", ["requirements", "compilers", "docs"])
 def test_the_lock_names_no_address(name):
-    lock = (PROJECT / name).read_text()
+    lock = (PROJECT / f"{name}.lock").read_text()
     assert "://" not in lock and "--index" not in lock and "--find-links" not in lock
 
 
@@ -61,6 +63,16 @@ def test_the_compilers_are_those_of_the_locked_jax():
     # What JAX itself asks for by its extra "tpu".
     (libtpu,) = [r for r in metadata.requires("jax") if r.startswith("libtpu")]
     assert compilers["libtpu"].startswith(re.search(r"==([\d.]+)\*", libtpu)[1])
+
+
+def test_the_documentation_is_made_by_the_packages_of_the_environment():
+    docs, environment = (
+        dict(re.findall(r"(?m)^([\w-]+)==(\S+)", (PROJECT / lock).read_text()))
+        for lock in ("docs.lock", "requirements.lock")
+    )
+    assert set(map(name, PYPROJECT["dependency-groups"]["docs"])) <= docs.keys()
+    both = docs.keys() & environment.keys()
+    assert both and all(docs[each] == environment[each] for each in both)
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
@@ -93,17 +105,52 @@ def test_the_readme_is_short_and_opens_with_the_claims():
     assert title.startswith("# ") and paragraph and not rest
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_commands_of_a_page_exist(page):
-    text = page.read_text()
-    makefile = (PROJECT / "Makefile").read_text()
-    targets = set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"^make (\w+)", text, re.MULTILINE)) <= targets
+def blocks(page, language):
+    found = rf"^```{language}\n(.*?)^```"
+    return re.findall(found, page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+# These are run with all else of docs/your-own.md, by own_guide_test.py, or set a path.
+OTHER_COMMANDS = {"cp", "sed", "export", "."}
+
+
+def check(command):
+    """Raise unless a line of a page's shell blocks asks for what there is."""
     from lamb_keras.cli import _parser
 
-    for line in re.findall(r"^(?:\S*/)?lamb-keras (.*)$", text, re.MULTILINE):
-        # Bad options end here, with a sentence.
-        _parser().parse_args(shlex.split(line, comments=True))
+    words = shlex.split(command, comments=True)
+    program, *arguments = dropwhile(re.compile(r"\w+=").match, words)
+    program = program.rpartition("/")[2]
+    if program == "lamb-keras":
+        _parser().parse_args(arguments)  # bad options end here, with a sentence
+    elif program == "make":
+        makefile = (PROJECT / "Makefile").read_text()
+        assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE)
+    elif program == "uv":
+        extras = re.findall(r"lamb-keras\[(.*?)\]", command)
+        assert {*extras} <= PYPROJECT["project"]["optional-dependencies"].keys()
+    elif program == "papermill":
+        named = [each for each in arguments if re.match("notebooks/|params/", each)]
+        assert named and all((PROJECT / each).exists() for each in named)
+    elif program.startswith("python"):
+        assert importlib.util.find_spec(arguments[arguments.index("-m") + 1])
+    elif program in ("gcloud", "srun"):  # which start it on machines elsewhere
+        [started] = re.findall("lamb-keras [a-z][^']*", command)
+        check(started)
+    else:
+        assert program in OTHER_COMMANDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist(page):
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ")
+    for command in re.findall(r"""(?:'[^']*'|"[^"]*"|[^\n'"])+""", lines):
+        check(command)
+    for command in re.findall(
+        r"`(make \w+|lamb-keras [^`]* --[^`]*)`", page.read_text()
+    ):
+        if not re.search(r"\b[A-Z]+\b", command):  # which stands for a word
+            check(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -112,15 +159,33 @@ def test_the_links_of_a_page_lead_to_what_is_there(page):
         assert "://" in link or (page.parent / link).exists(), link
 
 
-def test_the_readmes_python_runs_as_it_stands(tmp_path):
-    readme = (PROJECT / "README.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+def test_the_python_of_pages_runs_as_it_stands(tmp_path):
+    # Each page for itself, one after the other: Keras is imported once.
+    code = "import sys\nfor page in sys.argv[1:]:\n    exec(page, {})"
+    pages = ["\n".join(blocks(page, "python")) for page in PAGES]
     environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
     result = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *filter(None, pages)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         env=environment,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_cluster_of_the_page_starts(tmp_path):
+    for command, told in (("sbatch", "Submitted batch job 7"), ("scancel", "")):
+        (tmp_path / command).write_text(f"#!/bin/sh\necho {told}\n")
+        (tmp_path / command).chmod(0o755)
+    [code] = blocks(PROJECT / "docs" / "dask.md", "py")
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        input="\n",
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("tcp://")

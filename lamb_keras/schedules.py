@@ -16,7 +16,7 @@ _GOYAL_DROPS = (30, 60, 80)
 
 
 def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):
-    """The fraction of the peak learning rate at `step`: a line up, a polynomial down.
+    """The fraction of the peak learning rate at `step`: a line up, a polynomial down::
 
         (s + 1) / W              for s < W
         ((T - s) / (T - W))^p    after
@@ -27,9 +27,9 @@ def warmup_polynomial_decay(step, warmup_steps, total_steps, power=1.0):
 
     Args:
         step: s, from 0; a number or an array, which may be traced.
-        warmup_steps: W, 0 for none.
-        total_steps: T.
-        power: p; 0 for a constant rate after the warm-up.
+        warmup_steps: W, the steps of the warm-up; 0 for none.
+        total_steps: T, the steps of the whole training.
+        power: p, 0 for a constant rate after the warm-up.
 
     Example:
         >>> [float(warmup_polynomial_decay(s, 2, 6)) for s in range(6)]

@@ -11,6 +11,7 @@ table = 9
 scale = "laptop"
 dataset = "digits"
 solvers = ["momentum", "lamb"]
+own_solvers = {}
 learning_rates = [0.01, 0.02]
 batch_size = 16
 epochs = 1
@@ -18,6 +19,26 @@ seeds = [0, 1]
 validation_fraction = 0.2
 """
 TRIALS = 8
+# A solver and a data set that are not the kit's, and what has a table take them.
+BROUGHT = """
+import optax
+from sklearn.datasets import load_digits
+
+def nadam(learning_rate):
+    return optax.nadam(learning_rate)
+
+nadam.grid = {"learning_rate": [0.01, 0.02]}
+
+def load():
+    digits = load_digits()
+    pixels, labels = (15 * digits.images).astype("uint8"), digits.target
+    return (pixels[:1440], labels[:1440]), (pixels[1440:], labels[1440:])
+"""
+TAKEN = """
+solvers: [lamb]
+own_solvers: {nadam: "brought.py:nadam"}
+dataset: brought.py:load
+"""
 TRAIN = """
 import keras
 
@@ -96,6 +117,8 @@ sys.exit(cli.main(["run", *sys.argv[1:]]))
 def make_small_batch(root, monkeypatch, tables, code=REAL, epochs=60):
     """A project with one notebook for several tables, which differ in a rate.
 
+    Where it really trains, its solver and data set are brought.
+
     Args:
         root: its folder.
         monkeypatch: Pytest's.
@@ -108,10 +131,12 @@ def make_small_batch(root, monkeypatch, tables, code=REAL, epochs=60):
     notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
     made.project.notebook(NOTEBOOK).write_text(json.dumps(notebook))
     made.project.scale_file("laptop", NOTEBOOK).write_text("scale: laptop\n")
+    if code is REAL:
+        (root / "brought.py").write_text(BROUGHT)
     for table in tables:
         made.project.table_file(table).write_text(
             f"notebook: {NOTEBOOK}\ntable: {table}\nepochs: {epochs}\n"
-            f"learning_rates: [0.01, 0.0{table}5]\n"
+            f"learning_rates: [0.01, 0.0{table}5]\n{TAKEN * (code is REAL)}"
         )
     return made
 

@@ -19,6 +19,7 @@ from lamb_keras.batch import compilation_cache, kernel, outcome, processes, sche
 from lamb_keras.batch.outcome import Outcome
 from lamb_keras.batch.status import host, parse
 from lamb_keras.cpu import share
+from lamb_keras.deadline import VARIABLE as DEADLINE
 from lamb_keras.store import atomic, events, scraps
 from lamb_keras.store.environment import RUNS_VARIABLE
 from lamb_keras.store.quick import import_nbformat
@@ -267,6 +268,7 @@ def _variables(job, variables, folder, device):
     """The variables of one attempt."""
     variables = {**variables, events.VARIABLE: str(folder / EVENTS)}
     variables.pop(TRIALS_VARIABLE, None)
+    variables[DEADLINE] = job["deadline"]
     if job["trials"]:
         variables[TRIALS_VARIABLE] = job["trials"]
     if device is not None:

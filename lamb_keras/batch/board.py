@@ -130,9 +130,11 @@ class Board:
 
     @property
     def left(self):
-        """The trials still to come: those of a run that failed are not."""
+        """The trials still to come, if another day: those of a run that failed not."""
         return sum(
-            run.total - run.done for run in self.runs.values() if not run.is_over
+            run.total - run.done
+            for run in self.runs.values()
+            if run.state == outcome.LEFT or not run.is_over
         )
 
     def time_left(self, now):

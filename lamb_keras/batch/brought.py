@@ -57,6 +57,21 @@ def _solver(place, root, files):
     return apart("lamb_keras.optimizers.own:tried", root, place)
 
 
+def asked(function, root, dataset, *arguments):
+    """What a function of `lamb_keras.data` says of a data set, of a user's own apart.
+
+    A `DataError` becomes a `BatchError`.
+    """
+    from lamb_keras import data
+
+    if own.is_place(dataset):
+        return apart(f"lamb_keras.data:{function}", root, dataset, *arguments)
+    try:
+        return getattr(data, function)(dataset, *arguments)
+    except data.DataError as error:
+        raise BatchError(str(error)) from error
+
+
 def apart(function, root, place, *arguments):
     """What a function of the kit makes of a place, in a project; a `BatchError`."""
     done = subprocess.run(

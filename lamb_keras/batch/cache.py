@@ -56,19 +56,12 @@ MOST_FILES = 3  # by name, in a reason
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a run is to be executed.
+    """Whether a run is to be executed."""
 
-    Attributes:
-        run: the `PlannedRun`, with its key.
-        reason: why it is to be executed; None if it is already done.
-        started: when the one that is done was started, in ISO 8601.
-        again: whether there was an attempt before.
-    """
-
-    run: PlannedRun
-    reason: str | None
-    started: str = ""
-    again: bool = True
+    run: PlannedRun  # with its key
+    reason: str | None  # why it is to be executed; None if it is already done
+    started: str = ""  # when the one that is done was started, in ISO 8601
+    again: bool = True  # whether there was an attempt before
 
     @property
     def done(self):
@@ -76,12 +69,9 @@ class Decision:
 
 
 def decide(runs, project, again=False):
-    """A `Decision` for each of the runs; reads, and touches nothing.
+    """A `Decision` for each of the `PlannedRun`s; reads, and touches nothing.
 
-    Args:
-        runs: the `PlannedRun`s, as `plan` returns them.
-        project: the `Project`.
-        again: whether to execute what is already done, too.
+    With `again`, what is already done is to be executed, too.
     """
     keys = Keys(project)
     return [_decide(replace(run, key=keys.of(run)), again) for run in runs]
@@ -119,27 +109,18 @@ class Keys:
             "parameters": run.parameters,
             "notebook": _hash(cells),
             "code": dict(sorted(code.items())),
-            "data": self._fingerprint(run.parameters.get("dataset")),
+            "data": self._fingerprint(run.parameters),
             "versions": versions | self._versions,
             "settings": _settings(),
         }
         return {"sha256": _hash(parts), **parts}
 
-    def _fingerprint(self, name):
-        if not name:
+    def _fingerprint(self, parameters):
+        if not (name := parameters.get("dataset")):
             return {}
         if name not in self._data:
-            from lamb_keras import data
-
             root = self._project.root
-            try:
-                self._data[name] = (
-                    brought.apart("lamb_keras.data:fingerprint", root, name)
-                    if own.is_place(name)
-                    else data.fingerprint(name)
-                )
-            except data.DataError as error:
-                raise BatchError(str(error)) from error
+            self._data[name] = brought.asked("fingerprint", root, name, parameters)
         return {name: self._data[name]}
 
 

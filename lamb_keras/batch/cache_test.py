@@ -221,7 +221,7 @@ def test_another_python_is_the_reason_and_not_each_of_its_readings(done, monkeyp
 
 
 def test_another_content_of_the_data_is_a_reason(done, monkeypatch):
-    monkeypatch.setattr(data, "fingerprint", lambda name: f"another {name}")
+    monkeypatch.setattr(data, "fingerprint", lambda name, *_: f"another {name}")
     assert why(done) == "the data set changed"
 
 

@@ -37,6 +37,7 @@ from lamb_keras.batch import (
 from lamb_keras.batch.attempt import environment
 from lamb_keras.batch.outcome import Outcome
 from lamb_keras.batch.plan import PlannedRun
+from lamb_keras.deadline import Deadline
 from lamb_keras.store import record, temporary
 
 SECONDS_BETWEEN_POLLS = 0.1
@@ -46,14 +47,23 @@ FORKS = platform == "linux"
 
 
 def execute(
-    runs, project, log, jobs=None, dask=None, timeout=None, stream=None, ended=None
+    runs,
+    project,
+    log,
+    jobs=None,
+    dask=None,
+    timeout=None,
+    stream=None,
+    ended=None,
+    deadline=None,
+    gpus_a_run=1,
 ):
     """Executes the runs and returns their records, in the order in which they ended.
 
     A run that fails leaves its notebook and its reason; the others go on. One whose
     kernel or worker died by no fault of its own has a second attempt, after the others.
-    On Ctrl-C nothing of the runs in progress is left but their finished trials, neither
-    files nor processes.
+    On Ctrl-C, and beyond the deadline, nothing of the runs in progress is left but
+    their finished trials: neither files nor processes, nor a record.
 
     Args:
         runs: the `PlannedRun`s.
@@ -64,29 +74,38 @@ def execute(
         timeout: seconds that a run may take, its attempts together; None for no limit.
         stream: where progress is shown, standard error by default.
         ended: called with the record of each run when it has ended.
+        deadline: the `Deadline` of all trainings; None for no limit.
+        gpus_a_run: how many each run has of this machine's.
     """
-    pool = _Cluster(dask) if dask else _Machine(jobs, runs, project)
+    pool = _Cluster(dask) if dask else _Machine(jobs, runs, project, gpus_a_run)
+    deadline = deadline or Deadline()
     # What goes wrong is an exception, and told below in a sentence.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    trials = {run.name: experiments.trials(run.parameters) for run in runs}
+    trials = {run.name: experiments.count_trials(run.parameters) for run in runs}
     before = scheduling.seconds_before(runs, log.folder / "runs.jsonl")
     shown = status.Status(trials, log, before, stream)
     # Named in the log before it is there, so that whoever comes after a kill finds it.
     shown.begin(pool.folder)
-    waiting, active = [_Pending(run, timeout) for run in runs], {}
-    done, records = [], []
+    waiting, active = [_Pending(run, timeout, deadline) for run in runs], {}
+    done, records, end = [], [], "was interrupted"
     try:
         with pool:
-            while waiting or active:
+            while (waiting or active) and not deadline.is_over:
                 while waiting and len(active) < pool.slots:
                     place = scheduling.next_run(
                         [each.run for each in waiting],
                         [each.run for each in active.values()],
                         done,
+                        before,
+                        deadline,
                     )
+                    if place is None:
+                        break
                     pending = waiting.pop(place)
                     pending.run.folder.mkdir(parents=True, exist_ok=True)
                     active[pool.submit(pending.job(project))] = pending
+                if not active:
+                    break  # what is left would not end in time
                 over = [future for future in active if future.done()]
                 # Read afterwards, so that what was said before the end is heard.
                 for event in pool.events():
@@ -102,6 +121,10 @@ def execute(
                         attempt.clear(result.notebook)
                         waiting.append(pending)
                         continue
+                    if result.outcome.how == outcome.LEFT:
+                        shown.note(outcome.LEFT, run=pending.run.name)
+                        attempt.clear(result.notebook)
+                        continue
                     filed = _file(pending, result, project)
                     records.append(filed)
                     done.append((pending.run, filed["seconds"]))
@@ -113,13 +136,14 @@ def execute(
                         ended(filed)
                 shown.refresh()
                 time.sleep(SECONDS_BETWEEN_POLLS)
+            end = "ran out of time" if len(records) < len(runs) else "ended"
     finally:
         for pending in active.values():
             shown.note(outcome.INTERRUPTED, run=pending.run.name)
         if not (dask and active):
             # Dask's workers may still be ending what they do.
             _clear_unfinished(runs)
-        shown.close(interrupted=bool(waiting or active))
+        shown.close(end)
     return records
 
 
@@ -146,6 +170,7 @@ class _Pending:
 
     run: PlannedRun
     timeout: float | None
+    deadline: Deadline
     attempts: list = field(default_factory=list)
 
     def job(self, project):
@@ -162,6 +187,7 @@ class _Pending:
             "parameters": run.parameters,
             "trials": folder and str(folder),
             "seconds": self.timeout and self.timeout - spent,
+            "deadline": self.deadline.text,
         }
 
     def add(self, result):
@@ -231,11 +257,11 @@ class _Pool:
 class _Machine(_Pool):
     """Threads of this process, each of which watches the process of an attempt."""
 
-    def __init__(self, jobs, runs, project):
+    def __init__(self, jobs, runs, project, gpus_a_run):
         super().__init__()
         self._root = project.root
-        self._gpus = scheduling.gpus(os.environ)
-        self.slots = min(jobs or scheduling.default_jobs(self._gpus), len(runs))
+        self._leases = scheduling.leases(os.environ, gpus_a_run)
+        self.slots = min(jobs or scheduling.default_jobs(self._leases), len(runs))
         name = f"{attempt.PREFIX}{secrets.token_hex(4)}"
         self.folder = Path(temporary.folder(), name)
         self._variables = environment(self.slots)
@@ -264,7 +290,7 @@ class _Machine(_Pool):
 
     def submit(self, job):
         used = [self._devices[each] for each in self._devices if not each.done()]
-        device = min(self._gpus, key=used.count, default=None)
+        device = min(self._leases, key=used.count, default=None)
         future = self._threads.submit(
             attempt.execute,
             job,
@@ -368,7 +394,7 @@ def _execute_on_dask(job, topic):
             emit=lambda event: worker.log_event(topic, event),
             wanted=wanted,
             parent=temporary.folder(),
-            device=next(iter(scheduling.gpus(os.environ)), None),
+            device=next(iter(scheduling.leases(os.environ)), None),
         )
     except attempt.GivenUpError:
         return None

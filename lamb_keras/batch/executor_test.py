@@ -15,6 +15,7 @@ from lamb_keras import cpu
 from lamb_keras.batch import attempt, executor, outcome, status
 from lamb_keras.batch.cache import decide
 from lamb_keras.batch.plan import plan
+from lamb_keras.deadline import Deadline
 from testing.tiny_project import FINISH, PARAMETERS, is_running, make_project
 
 HOSTILE = "\"'; \\\n\t{table} {{}} __import__('os')._exit(3) <script>é\u2028\x00"
@@ -220,8 +221,8 @@ def execute(tiny, monkeypatch):
 
         def stand_in(job, output, folder, manager):
             output.write_text('{"cells": []}')
-            function(job, output, folder)
-            return outcome.Outcome(outcome.SUCCEEDED)
+            how = function(job, output, folder)
+            return outcome.Outcome(how or outcome.SUCCEEDED)
 
         monkeypatch.setattr(executor, "FORKS", False)
         monkeypatch.setattr(attempt, "_execute", stand_in)
@@ -235,7 +236,7 @@ def execute(tiny, monkeypatch):
 
 
 def test_each_run_has_a_gpu_of_its_own(execute, monkeypatch):
-    monkeypatch.setattr(executor.scheduling, "gpus", lambda environ: ["3", "5"])
+    monkeypatch.setattr(executor.scheduling, "leases", lambda *_: ["3", "5"])
     devices, make = [], attempt.kernel.manager_class
 
     def manager_class(folder, root, variables, *rest):
@@ -245,6 +246,46 @@ def test_each_run_has_a_gpu_of_its_own(execute, monkeypatch):
     monkeypatch.setattr(attempt.kernel, "manager_class", manager_class)
     execute(lambda *_: None, one=[PARAMETERS], two=[PARAMETERS], three=[PARAMETERS])
     assert {*devices[:2]} == {"3", "5"} and devices[2] in ("3", "5")
+
+
+def test_until_a_deadline_nothing_is_begun_in_vain_and_nothing_is_lost(
+    tiny, monkeypatch
+):
+    project = tiny(**{name: [PARAMETERS] for name in ("a", "b", "c")})
+    clock, told = SimpleNamespace(now=0.0), []
+    now = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+
+    def stand_in(job, output, folder, manager):
+        output.write_text('{"cells": []}')
+        told.append((job["run"], job["deadline"]))
+        clock.now += 100.0
+        # It would go on another day, at the first time.
+        first = job["run"] == "table12/b" and clock.now < 250.0
+        return outcome.Outcome(outcome.LEFT if first else outcome.SUCCEEDED)
+
+    monkeypatch.setattr(executor, "FORKS", False)
+    monkeypatch.setattr(attempt, "_execute", stand_in)
+    monkeypatch.setattr(attempt, "time", now)
+    runs = [each.run for each in decide(project.plan(), project.project)]
+    ended = []
+    for end in (250.0, 500.0):
+        clock.now = end - 250.0
+        with status.Log(project.outputs) as log:
+            records = executor.execute(
+                [run for run in runs if run.name not in ended],
+                project.project,
+                log,
+                jobs=1,
+                deadline=Deadline(250.0, end, clock=lambda: clock.now),
+            )
+        assert clock.now <= end
+        ended += [record["run"] for record in records]
+        last = status.read(project.outputs)[-1]
+        assert last["how"] == ("ran out of time" if end == 250.0 else "ended")
+    begun = ["table11/a", "table12/b", "table12/b", "table13/c"]
+    assert [name for name, _ in told] == begun and len(ended) == 3
+    assert [text for _, text in told] == ["250.0/250.0"] * 2 + ["500.0/250.0"] * 2
+    assert not list(project.outputs.rglob("*failed*"))
 
 
 def test_what_a_notebook_started_has_ended_before_the_run_counts_as_ended(tiny):

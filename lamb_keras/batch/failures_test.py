@@ -22,7 +22,7 @@ from lamb_keras.results import report, runs
 from testing.tiny_project import FINISH, PARAMETERS, is_running, make_project
 
 MEGABYTE = 2**20
-SECONDS = 40
+SECONDS = 25
 NOTEBOOKS = {
     "good": [PARAMETERS, FINISH],
     # It answers to nothing, not even to SIGTERM.

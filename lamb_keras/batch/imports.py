@@ -101,13 +101,9 @@ class Package:
                     | ast.Attribute(attr="import_module"),
                     args=args,
                 ):
-                    match args:
-                        case [ast.Constant(value=str(name)), *_] if name.split(".")[
-                            0
-                        ] not in ("", self.name):
-                            pass
-                        case _:
-                            return True
+                    known = args and _is_text(args[0]) and args[0].value.split(".")[0]
+                    if not known or known == self.name:
+                        return True
         return any(getattr(node, "name", None) == "__getattr__" for node in tree.body)
 
 

@@ -204,7 +204,7 @@ def test_the_lenet_notebook_reaches_what_makes_its_numbers_and_no_machinery():
     from lamb_keras.batch import notebook
 
     project = Project.find()
-    code = "\n".join(notebook.code(project.notebook("lenet_mnist")))
+    code = "\n".join(notebook.code(project.notebook("lenet_mnist"), "LeNet"))
     found = set(Package(project.root / "lamb_keras").reached(code))
     for name in (
         "__init__.py",

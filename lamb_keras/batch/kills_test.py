@@ -1,7 +1,7 @@
 """Batches whose processes are killed at random moments, and started again until done.
 
 Many kills of a batch whose trials need no Keras, so that its many starts are cheap; a
-few of one that really trains. Others by hand:
+few of one that really trains, with a solver and data that are brought. Others by hand:
 `pytest lamb_keras/batch/kills_test.py --kills 500 --kill-seed 7`.
 """
 
@@ -33,7 +33,7 @@ from testing.small_batch import (
 )
 
 # By what the notebooks do.
-KILLS = {"imitated": 20, "real": 2}
+KILLS = {"imitated": 8, "real": 1}
 CODE = {"imitated": IMITATED, "real": REAL}
 TABLES = range(9, 15)
 SECONDS_TO_VANISH = 15

@@ -19,22 +19,25 @@ _SCOPES = (
 )
 
 
-def defaults(path, name=None):
+def defaults(path, name):
     """The parameters of a notebook with their defaults, in the cell's order.
 
-    Args:
-        path: the notebook file, with one cell tagged `parameters` of literals.
-        name: what to call it in an error, its path by default.
+    The notebook, called by this name in an error, has one cell tagged `parameters`, of
+    literals.
     """
-    name = name or str(path)
     text = parameters_cell(path, name)
+    found, line = {}, 1
     try:
-        return dict(map(_literal, ast.parse(text).body))
+        for statement in ast.parse(text).body:
+            line = statement.lineno
+            [(parameter, value)] = _assignment(statement)
+            found[parameter] = ast.literal_eval(value)
     except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or error.args[-1]
+        line = getattr(error, "lineno", line)
         raise BatchError(
             f"{name}: line {line} of its parameters cell is not name = literal"
         ) from None
+    return found
 
 
 def parameters_cell(path, name):
@@ -68,20 +71,20 @@ def comments(text):
     return found
 
 
-def code(path, name=None):
+def code(path, name):
     """The source of each code cell, in order; neither blank ones nor the parameters."""
-    cells = _code_cells(path, name or str(path))
+    cells = _code_cells(path, name)
     sources = [source(cell) for cell in cells if PARAMETERS not in tags(cell)]
     return [text for text in sources if text.strip()]
 
 
-def imports(path, name=None):
+def imports(path):
     """The import statements of a notebook, in order, each as one line of Python.
 
     Only those that are executed in any case, not those in a function or under an `if`.
     """
     found = []
-    for text in code(path, name):
+    for text in code(path, str(path)):
         try:
             statements = ast.parse(text).body
         except (SyntaxError, ValueError):
@@ -104,13 +107,19 @@ def assigned(text):
     found = {}
     for statement in ast.parse(text).body:
         found |= dict.fromkeys(_stored(statement))
-        match statement:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                found[name] = ast.unparse(value)
+        found |= {name: ast.unparse(value) for name, value in _assignment(statement)}
     return found
+
+
+def _assignment(statement):
+    """[(name, expression)] of a statement that gives one name a value, else []."""
+    match statement:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+        ):
+            return [(name, value)]
+    return []
 
 
 def _stored(node):
@@ -146,17 +155,3 @@ def _code_cells(path, name):
         raise BatchError(f"{name} is not a notebook of format 4: it has no cells")
     cells = [cell for cell in notebook["cells"] if isinstance(cell, dict)]
     return [cell for cell in cells if cell.get("cell_type") == "code"]
-
-
-def _literal(statement):
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            pass
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-            pass
-        case _:
-            raise ValueError("not an assignment", statement.lineno)
-    try:
-        return name, ast.literal_eval(value)
-    except ValueError:
-        raise ValueError("not a literal", statement.lineno) from None

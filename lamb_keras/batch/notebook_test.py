@@ -93,7 +93,7 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path, content, sentence):
     path = tmp_path / "x.ipynb"
     path.write_bytes(content)
     with pytest.raises(BatchError, match=f"x.ipynb is not a notebook.*{sentence}"):
-        defaults(path)
+        defaults(path, "x.ipynb")
 
 
 def test_the_code_is_that_of_the_code_cells_but_for_the_parameters(read, tmp_path):
@@ -106,7 +106,7 @@ def test_the_code_is_that_of_the_code_cells_but_for_the_parameters(read, tmp_pat
         {"cell_type": "code", "source": None},
         {"cell_type": "code"},
     )
-    assert code(tmp_path / "x.ipynb") == ["b = 2\n\nc = 3", "e = 5\nf = 6"]
+    assert code(tmp_path / "x.ipynb", "x.ipynb") == ["b = 2\n\nc = 3", "e = 5\nf = 6"]
 
 
 def test_a_missing_notebook_is_named(tmp_path):

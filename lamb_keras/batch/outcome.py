@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 SUCCEEDED, FAILED, INTERRUPTED = "succeeded", "failed", "interrupted"
 KILLED, OUT_OF_MEMORY, TIMED_OUT = "killed", "out of memory", "timed out"
-ALL = (SUCCEEDED, FAILED, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT)
+# It has kept what it needs to go on in a later batch.
+LEFT = "left"
+ALL = (SUCCEEDED, FAILED, INTERRUPTED, KILLED, OUT_OF_MEMORY, TIMED_OUT, LEFT)
 
 MOST_ATTEMPTS = 2
 
@@ -39,15 +41,15 @@ def of_error(name, value):
         how = OUT_OF_MEMORY
     elif name == "KeyboardInterrupt":
         how = INTERRUPTED
+    elif name == "Preempted":
+        how = LEFT
     return Outcome(how, f"{name}: {value}")
 
 
 def of_process(name, code):
-    """The outcome of a process that should have lived on.
+    """The outcome of a process of this name that should have lived on.
 
-    Args:
-        name: of the process, "the kernel".
-        code: negative for a signal, as of `subprocess.Popen`; None if nobody knows.
+    The code is negative for a signal, as of `subprocess.Popen`; None if nobody knows.
 
     Example:
         >>> of_process("the kernel", -9).reason

@@ -56,6 +56,25 @@ class Project:
             )
         return cls(root)
 
+    @classmethod
+    def lay_out(cls, root):
+        """A project in a folder, empty or not there yet: copies of the package's own.
+
+        In the wheel these are in a folder of the package, in a checkout beside it.
+        """
+        root = Path(root).absolute()
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise BatchError(f"{root} is there already; expected a new or empty folder")
+        check_output([root])
+        package = Path(__file__).parents[1]
+        in_wheel = package / "project"
+        source = in_wheel if in_wheel.is_dir() else package.parent
+        # As in the wheel; the last needs benchmarks/.
+        ignored = shutil.ignore_patterns(".*", "update.ipynb")
+        for part in PARTS:
+            shutil.copytree(source / part, root / part, ignore=ignored)
+        return cls(root)
+
     @staticmethod
     def _missing(root):
         return [folder for folder in PARTS if not (root / folder).is_dir()]
@@ -73,10 +92,6 @@ class Project:
     def scale_file(self, scale, name):
         return self.root / "params" / "scales" / scale / f"{name}.yaml"
 
-    def scale_table_file(self, scale, table):
-        """What one table needs at a scale besides its notebook's file; few have it."""
-        return self.scale_file(scale, f"table{table:02d}")
-
     def scales(self):
         """The names of the scales that there are."""
         folder = self.root / "params" / "scales"
@@ -90,23 +105,15 @@ class Project:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One execution of one notebook that is to be, with every parameter it will have.
-
-    Attributes:
-        notebook: the notebook file.
-        folder: where the executed notebook and its record go.
-        parameters: all of them, the notebook's defaults included.
-        overrides: those set on the command line.
-        key: what its numbers depend on, by name (`cache.Keys`), once that is known.
-    """
+    """One execution of a notebook that is to be, with every parameter of it."""
 
     table: int
     scale: str
-    notebook: Path
-    folder: Path
-    parameters: dict
-    overrides: dict
-    key: dict | None = None
+    notebook: Path  # the file
+    folder: Path  # where the executed notebook and its record go
+    parameters: dict  # all of them, the notebook's defaults included
+    overrides: dict  # those set on the command line
+    key: dict | None = None  # what its numbers depend on (`cache.Keys`), once known
 
     @property
     def name(self):
@@ -124,6 +131,18 @@ class PlannedRun:
         are never taken for its own; a run without a key has none.
         """
         return self.key and self._all_trials / self.key["sha256"][:16]
+
+    @property
+    def kept(self):
+        """How many trainings of its are finished and kept."""
+        return len(list(self.trials_folder.glob("*.json"))) if self.key else 0
+
+    @property
+    def part_left(self):
+        """The part of its trials that is not kept."""
+        a_training = len(self.parameters.get("finetuning_seeds") or [None])
+        trials = experiments.count_trials(self.parameters)
+        return max(0.0, 1 - self.kept * a_training / trials)
 
     @property
     def _all_trials(self):
@@ -244,7 +263,8 @@ def _scale_layers(project, scale, table, name):
             f"{project.name(path)}: expected scale: {scale}, as its folder says"
         )
     layers = {project.name(path): smaller}
-    path = project.scale_table_file(scale, table)
+    # What the table needs besides its notebook's file; few have it.
+    path = project.scale_file(scale, f"table{table:02d}")
     if path.exists():
         layers[project.name(path)] = yaml_files.read_file(path, project.name(path))
     chosen = {"notebook": name, "table": table, "scale": scale}
@@ -304,14 +324,7 @@ def check_data(runs):
             chosen = [run.parameters.get(name) for name in data.options(dataset)]
             distinct[dataset, str(chosen)] = run
     for (dataset, _), run in sorted(distinct.items()):
-        try:
-            if own.is_place(dataset):
-                root = run.notebook.parents[1]
-                brought.apart("lamb_keras.data:check", root, dataset, run.parameters)
-            else:
-                data.check(dataset, run.parameters)
-        except data.DataError as error:
-            raise BatchError(str(error)) from error
+        brought.asked("check", run.notebook.parents[1], dataset, run.parameters)
 
 
 def check_output(folders):

@@ -134,7 +134,7 @@ GRID = 'solvers = ["adam", "lamb"]\nlearning_rates = {"adam": [0.1], "lamb": [1.
 )
 def test_a_grid_may_be_set_for_all_solvers_or_by_solver(tiny, setting, trials):
     [run] = tiny(lenet_mnist=[PARAMETERS + GRID]).plan(setting)
-    assert experiments.trials(run.parameters) == trials
+    assert experiments.count_trials(run.parameters) == trials
 
 
 def test_a_grid_set_without_one_of_the_solvers_is_refused(tiny):
@@ -240,13 +240,6 @@ def brought(tiny, monkeypatch):
     return brought
 
 
-def test_a_users_solver_is_a_parameter_with_the_grid_that_it_states(brought):
-    [run] = brought("../mine.py:make")
-    whole = {"function": "mine.py:make", "learning_rate": [0.1]}
-    assert run.parameters["own_solvers"] == {"make": whole}
-    assert run.overrides == {"own_solvers": {"make": "mine.py:make"}}
-
-
 def test_a_users_data_set_is_a_parameter(brought):
     [run] = brought(dataset="../mine.py:load")
     assert run.parameters["dataset"] == "mine.py:load"
@@ -265,7 +258,10 @@ def test_a_solver_that_is_none_is_one_sentence(brought, solvers, sentence):
     assert sentence in refusal(brought, *solvers)
 
 
-def test_a_solver_is_added_to_those_that_are_set(brought):
-    whole = "{learn: {function: mine.py:make, learning_rate: [0.5]}}"
-    [run] = brought("../mine.py:make", settings=[f"own_solvers={whole}"])
-    assert [*run.parameters["own_solvers"]] == ["learn", "make"]
+def test_a_users_solver_joins_those_that_are_set_with_the_grid_that_it_states(brought):
+    learn = "{function: mine.py:make, learning_rate: [0.5]}"
+    [run] = brought("../mine.py:make", settings=[f"own_solvers={{learn: {learn}}}"])
+    found = run.parameters["own_solvers"]
+    assert [*found] == ["learn", "make"]
+    assert found["make"] == {"function": "mine.py:make", "learning_rate": [0.1]}
+    assert run.overrides["own_solvers"]["make"] == "mine.py:make"

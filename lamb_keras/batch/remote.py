@@ -17,7 +17,7 @@ from lamb_keras.data import cache
 from lamb_keras.store import atomic
 
 # Of what a batch leaves beside notebooks and records, all that people look at.
-SHARED = ("results.csv", "trials.csv", "report.html", "summary.ipynb")
+SHARED = ("results.csv", "trials.csv", "report.html", "report.zip", "summary.ipynb")
 
 
 class Remote:

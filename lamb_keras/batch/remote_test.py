@@ -2,18 +2,24 @@
 
 import json
 import re
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from lamb_keras import cli
+from lamb_keras.batch import attempt, executor, outcome
 from lamb_keras.batch.remote import Remote
 from lamb_keras.results import report, runs
-from testing.tiny_project import FINISH, PARAMETERS
+from testing.tiny_project import PARAMETERS, cell
 
 COUNT = "open('runs.txt', 'a').write('x')"
 RUN = "laptop/table07/lenet_mnist"
+FINISHED = {"name": "finished", "data": True}
+OUTPUT = {"data": {"application/scrapbook.scrap.json+json": FINISHED}}
+DONE = {**cell("glue"), "outputs": [{"output_type": "display_data", **OUTPUT}]}
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -34,14 +40,32 @@ def machine(monkeypatch, tmp_path):
 
 @pytest.fixture
 def counting(tiny, monkeypatch):
-    """A project whose run says how often it ran; its report is one line."""
+    """A project whose run, without a kernel, says how often it ran.
+
+    Its report is one line.
+    """
 
     def render(output, scale, root):
         (output / scale / "report.html").write_text("a report")
         return output / scale / "report.html"
 
+    def execute(job, variables, emit, **options):
+        about = {"run": job["run"], "attempt": job["number"], "gpu": None}
+        emit({"event": "started", "time": time.time(), **about})
+        root = Path(job["root"])
+        with open(root / "runs.txt", "a") as file:
+            file.write("x")
+        executed = (root / job["published"]).with_name(".executed.ipynb")
+        executed.write_text(json.dumps({"cells": [DONE]}))
+        ended = outcome.Outcome(outcome.SUCCEEDED)
+        if "1 / 0" in (root / job["notebook"]).read_text():
+            ended = outcome.of_error("ZeroDivisionError", "division by zero")
+        return attempt.Result(ended, executed, datetime.now(UTC).isoformat(), 1.0)
+
     monkeypatch.setattr(report, "render", render)
-    return tiny(lenet_mnist=[PARAMETERS, COUNT, FINISH])
+    monkeypatch.setattr(attempt, "execute", execute)
+    monkeypatch.setattr(executor, "FORKS", False)
+    return tiny(lenet_mnist=[PARAMETERS, COUNT])
 
 
 def run(project, address, *options):

@@ -195,12 +195,12 @@ class Status:
             return
         self._shown, self._at = shown, time.monotonic()
 
-    def close(self, interrupted):
-        """The batch is over, before its end if it was interrupted."""
+    def close(self, how):
+        """The batch is over, in words: it "ended", say."""
         self.refresh()
         if self._bar is not None:
             self._bar.close()
-        self.note("ended", how="was interrupted" if interrupted else "ended")
+        self.note("ended", how=how)
 
     def _say(self, sentence):
         tqdm.write(sentence, file=self._stream)

@@ -198,7 +198,7 @@ def test_on_a_terminal_a_bar_shows_trials_time_left_and_the_trial(clock, shown):
     assert stream.tell() > before, "its clock stands still"
     made.note("failed", run="a", reason="ValueError: no")
     assert "\ra failed: ValueError: no\n" in stream.getvalue()
-    made.close(interrupted=False)
+    made.close("ended")
 
 
 def test_a_terminal_without_a_width_shows_the_bar_all_the_same(tmp_path):

@@ -50,14 +50,8 @@ _LineLoader.add_constructor(
 )
 
 
-def read_file(path, name=None):
-    """The parameters in a YAML file, or a `BatchError` that says what is wrong with it.
-
-    Args:
-        path: the file.
-        name: what to call it in an error, its path by default.
-    """
-    name = name or str(path)
+def read_file(path, name):
+    """The parameters in a YAML file, or a `BatchError` that calls it by this name."""
     try:
         text = path.read_bytes().decode()
     except FileNotFoundError:
@@ -105,14 +99,12 @@ def write(value):
 def _load(text, loader, name):
     try:
         return yaml.load(text, loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}, line {mark.line + 1}" if loader is _FileLoader else name
-        problem = " ".join((error.problem or error.context).split())
-        raise BatchError(f"{place}: not valid YAML: {problem}") from None
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise BatchError(f"{name}: not valid YAML: {problem}") from None
-    except ValueError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        problem, place = error, name
         # PyYAML constructs 2024-13-45 as a date and lets Python's error through.
-        raise BatchError(f"{name}: not valid YAML: {error}") from None
+        if isinstance(error, yaml.MarkedYAMLError):
+            problem = error.problem or error.context
+            mark = error.problem_mark or error.context_mark
+            place = f"{name}, line {mark.line + 1}" if loader is _FileLoader else name
+        problem = " ".join(str(problem).split())
+        raise BatchError(f"{place}: not valid YAML: {problem}") from None

@@ -42,11 +42,15 @@ def open(
 ) -> Images | Streamed:
     """The data set of that name, a part of its training images held out to choose by.
 
-    A name such as "mine.py:load" is of a function that returns one, as
-    `lamb_keras.data.images.own` tells.
+    Args:
+        name: digits, mnist, cifar10 or imagenet, of which the last is streamed; or the
+            place of a function of yours, such as "mine.py:load".
+        validation_fraction: of the training images, as much of each class.
+        image_size, training_images: how far to shrink images in memory, as
+            `lamb_keras.data.images.reduction.reduced` tells; None for not at all.
 
-    `lamb_keras.data.images.reduction.reduced` tells what size and number do; what is
-    streamed can't be reduced.
+    Raises:
+        DataError: for an unknown name, a faulty file, or a part without a class.
 
     Example:
         >>> images = open("digits", 0.1)
@@ -61,7 +65,10 @@ def open(
 
 
 def load(name: str) -> Images:
-    """The data set of that name, in memory; Keras downloads MNIST and CIFAR-10."""
+    """The data set of that name, in memory and whole, with none held out.
+
+    Where there are no files, Keras downloads MNIST and CIFAR-10.
+    """
     module = _module(name)
     if module is imagenet:
         raise DataError(
@@ -73,6 +80,8 @@ def load(name: str) -> Images:
 
 def options(name: str) -> tuple[str, ...]:
     """Which of a run's parameters decide how much of this data set is read."""
+    if own.is_place(name):  # of images or of text
+        return (*text_data.OPTIONS, *_REDUCTION)
     if name in text_data.NAMES:
         return text_data.OPTIONS
     return ("validation_fraction", *_REDUCTION)
@@ -86,7 +95,7 @@ def check(name: str, parameters=None) -> None:
     downloaded.
     """
     parameters = parameters or {}
-    if name in text_data.NAMES:
+    if _is_text(name, parameters):
         text_data.check(name, parameters)
         return
     found = _module(name).find()
@@ -99,12 +108,20 @@ def check(name: str, parameters=None) -> None:
             split(images, parameters["validation_fraction"])
 
 
-def fingerprint(name: str) -> str:
-    """What tells this content from any other; of a download, its name."""
-    if name in text_data.NAMES:
+def fingerprint(name: str, parameters=None) -> str:
+    """What tells this content from any other; of a download, its name.
+
+    Of images or of texts, those with the run's `parameters`.
+    """
+    if _is_text(name, parameters):
         return text_data.fingerprint(name)
     found = _module(name).find()
     return found.fingerprint if found else f"keras.datasets.{name}"
+
+
+def _is_text(name, parameters):
+    of_place = own.is_place(name) and text_data.OPTIONS[-1] in (parameters or {})
+    return name in text_data.NAMES or of_place
 
 
 def _refuse_reduction(name, *reduction):

@@ -75,11 +75,15 @@ def test_what_is_too_large_is_not_loaded():
         data.load("imagenet")
 
 
-def test_files_are_checked_and_read_without_keras_jax_or_scikit_learn(imagenet):
+def test_to_plan_to_check_and_to_read_takes_no_slow_imports(imagenet):
     code = (
-        "import sys; from lamb_keras import data; data.split(data.load('digits'), 0.1);"
+        "import sys; from lamb_keras import data, experiments; import lamb_keras.data."
+        "squad, lamb_keras.results.runs; from lamb_keras.store import environment;"
+        "data.split(data.load('digits'), 0.1); import lamb_keras.store.scraps;"
         "[(data.check(name), data.fingerprint(name)) for name in data.DATASETS];"
-        "print({'jax', 'keras', 'grain', 'sklearn', 'pandas', 'PIL'} & {*sys.modules})"
+        "assert environment.describe()['device'] is None;"
+        "slow = 'jax keras tensorflow grain sklearn PIL tokenizers scrapbook pandas';"
+        "print({*slow.split(), 'papermill'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr

@@ -1,7 +1,8 @@
 """Text to pre-train on and questions to fine-tune on, tied by one vocabulary.
 
 "encyclopedia" is generated from a seed; "books" and "wikipedia" are text files and
-SQuAD v1.1 files in the data folder, to which generated articles may be added.
+SQuAD v1.1 files in the data folder, to which generated articles may be added. So they
+may be to the text of a user's function, of which the name is the place.
 """
 
 import functools
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lamb_keras import own
 from lamb_keras.data import source, squad
 from lamb_keras.data.source import DataError
-from lamb_keras.data.text import corpus, encyclopedia, pairs, wordpiece
+from lamb_keras.data.text import corpus, encyclopedia, pairs, tokens, wordpiece
+from lamb_keras.data.text import own as own_text
 
 _SEED = 0  # of all that is generated or drawn; trials have seeds of their own
 
@@ -41,8 +44,7 @@ class TextDataset:
     name: str
     title: str  # what a report calls it
     stands_in_for: str | None  # what the paper used, where this is something else
-    documents: list[corpus.Document]  # to pre-train on
-    held_out: list[corpus.Document]  # to evaluate the masked language model on
+    corpus: corpus.Corpus  # to pre-train on, and to evaluate on what it holds out
     train_questions: list[squad.Question]  # to fine-tune on
     dev_questions: list[squad.Question]  # to evaluate on, about other articles
     given_vocabulary: wordpiece.Vocabulary | None
@@ -51,17 +53,22 @@ class TextDataset:
     dropped_questions: int
 
     @functools.cached_property
+    def prepared(self) -> tokens.Prepared:
+        """The corpus as tokens, and their vocabulary."""
+        return tokens.prepare(self.corpus, self.given_vocabulary or self.vocab_size)
+
+    @property
     def vocabulary(self) -> wordpiece.Vocabulary:
-        """The given vocabulary, or one that is trained on the documents."""
-        return self.given_vocabulary or wordpiece.train(self.documents, self.vocab_size)
+        """The given vocabulary, or one that is trained on what is not held out."""
+        return self.given_vocabulary or self.prepared.vocabulary
 
     @property
     def sizes(self) -> dict[str, int]:
         """The number of documents, questions and tokens of the vocabulary."""
         dropped = self.dropped_questions
         return {
-            "documents": len(self.documents),
-            "held_out_documents": len(self.held_out),
+            "documents": len(self.prepared.train.documents) - 1,
+            "held_out_documents": len(self.prepared.held_out.documents) - 1,
             "train_questions": len(self.train_questions),
             "dev_questions": len(self.dev_questions),
             "vocabulary": self.vocabulary.size,
@@ -70,13 +77,17 @@ class TextDataset:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all content."""
-        documents = map(corpus.fingerprint, (self.documents, self.held_out))
-        questions = [
-            [each.id, each.question, each.context, each.answers]
-            for each in self.train_questions + self.dev_questions
-        ]
-        content = [*documents, self.vocabulary.fingerprint, questions]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        questions = self.train_questions + self.dev_questions
+        of_text = self.corpus.key, self.vocabulary.fingerprint
+        return _digest(*of_text, questions=questions)
+
+    def __str__(self):
+        documents, held_out, train, dev, tokens, *_ = self.sizes.values()
+        return (
+            f"{self.title}: {documents:,} documents to pre-train on, {held_out:,} held "
+            f"out; {train:,} questions to fine-tune on, {dev:,} to judge by; a "
+            f"vocabulary of {tokens:,}"
+        )
 
     def describe(self) -> dict:
         """What a result records of its data, as plain values."""
@@ -88,13 +99,13 @@ class TextDataset:
             **self.sizes,
         }
 
-    def sequences(self, length: int, count: int | None = None) -> pairs.PairData:
-        """Packed sentence pairs of the documents, by default one pass.
+    def sequences(self, length: int) -> pairs.PairData:
+        """Sentence pairs of all documents that are not held out.
 
         Warns where much of the text is in sentences far beyond a sequence.
         """
-        documents = wordpiece.tokenize(self.documents, self.vocabulary)
-        lengths = np.array([len(sentence) for each in documents for sentence in each])
+        train = self.prepared.train
+        lengths = np.diff(train.sentences)
         beyond = np.maximum(lengths - length, 0).sum() / max(lengths.sum(), 1)
         if beyond > _BEYOND:
             warnings.warn(
@@ -103,12 +114,12 @@ class TextDataset:
                 "by full stops and capitals, or by lines in lower case",
                 stacklevel=2,
             )
-        return pairs.pack(documents, self.vocabulary, length, _SEED, examples=count)
+        return pairs.pack(train, self.vocabulary.specials, length, _SEED)
 
     def held_out_sequences(self, length: int, most: int) -> pairs.PairData:
-        """Packed sentence pairs of the held-out documents, at most one pass."""
-        documents = wordpiece.tokenize(self.held_out, self.vocabulary)
-        return pairs.pack(documents, self.vocabulary, length, _SEED)[:most]
+        """Sentence pairs of the held-out documents."""
+        held_out, specials = self.prepared.held_out, self.vocabulary.specials
+        return pairs.pack(held_out, specials, length, _SEED, most=most)
 
     @functools.cached_property
     def unigram_entropy(self) -> float:
@@ -117,10 +128,8 @@ class TextDataset:
         Special tokens do not count. No model that knows nothing but these frequencies
         has a lower masked-LM loss.
         """
-        documents = wordpiece.tokenize(self.held_out, self.vocabulary)
-        sentences = itertools.chain.from_iterable(documents)
-        tokens = np.fromiter(itertools.chain.from_iterable(sentences), np.int32)
-        counts = np.bincount(tokens, minlength=self.vocabulary.size)
+        ids = self.prepared.held_out.ids
+        counts = np.bincount(ids, minlength=self.vocabulary.size)
         counts[list(self.vocabulary.specials)] = 0
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
@@ -142,7 +151,7 @@ class TextDataset:
 
 
 def open(
-    name: str,  # "encyclopedia", "books" or "wikipedia"
+    name: str,  # "encyclopedia", "books", "wikipedia", or the place of a function
     *,
     articles: int = 0,  # generated ones to pre-train on, besides the text files
     question_articles: int = 0,  # generated ones with questions to fine-tune on
@@ -154,8 +163,8 @@ def open(
 ) -> TextDataset:
     """The data set of that name.
 
-    An unknown name, missing or damaged files, or a part that would be empty, are a
-    `lamb_keras.data.DataError`.
+    An unknown name, and missing or damaged files, are a `lamb_keras.data.DataError`;
+    those of the corpus are read when it is prepared.
 
     Example:
         >>> dataset = open("encyclopedia", articles=80, question_articles=10,
@@ -163,32 +172,33 @@ def open(
         >>> dataset.sizes["train_questions"], dataset.sizes["dev_questions"]
         (60, 30)
     """
-    if name not in NAMES:
+    is_place = own.is_place(name)
+    if name not in NAMES and not is_place:
         raise DataError(f"there is no text {name!r}; there are: {', '.join(NAMES)}")
-    documents, train, dev, titles = [], [], [], []
-    if name != _GENERATED:
+    texts, documents, train, dev, titles = [], [], [], [], []
+    if is_place:
+        title, documents, train, dev = own_text.find(name)
+        titles.append(title)
+    elif name != _GENERATED:
         texts, files = _files(name)
-        documents = corpus.read(texts)
         for path, read in _questions(files):
             (dev if path.name.startswith("dev") else train).extend(read)
-        if not dev:
-            train, dev = squad.split_by_article(train, dev_fraction)
         titles.append(_TITLES[name])
+    if titles and not dev:
+        train, dev = squad.split_by_article(train, dev_fraction)
     made = encyclopedia.articles("train", _SEED, max(articles, question_articles))
     made_dev = encyclopedia.articles("dev", _SEED, dev_articles)
     if count := max(len(made), len(made_dev)):
         titles.append(f"a generated encyclopedia of {count:,} articles, with questions")
-    documents = documents + [each.document for each in made[:articles]]
+    generated = [each.document for each in made[:articles]]
     train = train + [q for each in made[:question_articles] for q in each.questions]
     dev = dev + [q for each in made_dev for q in each.questions]
     apart = _apart(train, dev)
-    documents, held_out = corpus.split(documents, validation_fraction)
     return TextDataset(
         name=name,
         title=", and ".join(titles),
-        stands_in_for=_PAPERS if name != "wikipedia" else None,
-        documents=documents,
-        held_out=held_out,
+        stands_in_for=None if is_place or name == "wikipedia" else _PAPERS,
+        corpus=corpus.Corpus(texts, documents + generated, validation_fraction),
         train_questions=apart,
         dev_questions=dev,
         given_vocabulary=wordpiece.load(vocabulary) if vocabulary else None,
@@ -201,16 +211,30 @@ OPTIONS = tuple(open.__kwdefaults__)
 
 
 def check(name: str, parameters: Mapping) -> None:
-    """Raise `DataError` where `open` would with these of a run's parameters."""
-    open(name, **{key: parameters[key] for key in OPTIONS if key in parameters})
+    """Raise `DataError` where a training with these of a run's parameters would."""
+    chosen = {each: parameters[each] for each in OPTIONS if each in parameters}
+    dataset = open(name, **chosen)
+    vocabulary = dataset.given_vocabulary or dataset.vocab_size
+    if not tokens.are_prepared(dataset.corpus, vocabulary):
+        dataset.corpus.check()
 
 
 def fingerprint(name: str) -> str:
-    """SHA-256 of a data set's files, if any."""
+    """SHA-256 of a data set's files, if any, or of what a function returns."""
+    if own.is_place(name):
+        _, documents, train, dev = own_text.find(name)
+        # Which of them are judged by is part of it.
+        questions = [*train, *dev]
+        return _digest(corpus.fingerprint(documents), len(dev), questions=questions)
     digest = hashlib.sha256(name.encode())
     for path in itertools.chain(*_files(name)) if name != _GENERATED else ():
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _digest(*content, questions):
+    asked = [[q.id, q.question, q.context, q.answers] for q in questions]
+    return hashlib.sha256(json.dumps([*content, asked]).encode()).hexdigest()
 
 
 def _files(name):

@@ -9,7 +9,7 @@ import pytest
 
 from lamb_keras import data
 from lamb_keras.data import DataError, text_data
-from lamb_keras.data.text.corpus import Document
+from lamb_keras.data.text.corpus import Corpus, Document
 from lamb_keras.data.text.wordpiece import SPECIALS, Vocabulary
 
 SMALL = {
@@ -58,10 +58,10 @@ def test_no_article_is_both_learned_from_and_judged_by():
     found = text_data.open("encyclopedia", **SMALL)
     assert not _titles(found.train_questions) & _titles(found.dev_questions)
     dev = {question.context for question in found.dev_questions}
-    text = {" ".join(document.sentences) for document in found.documents}
+    text = {" ".join(document.sentences) for document in found.corpus.train}
     assert not dev & text
-    held_out = {document.title for document in found.held_out}
-    assert held_out and not held_out & {d.title for d in found.documents}
+    held_out = {document.title for document in found.corpus.held_out}
+    assert held_out and not held_out & {d.title for d in found.corpus.train}
 
 
 def test_the_same_parameters_give_the_same_data_and_others_another():
@@ -87,7 +87,7 @@ def test_text_files_in_folders_within_are_read_too(folder):
 
 def test_books_and_squad_are_read_from_their_folders(folder):
     found = text_data.open("books", vocab_size=120, validation_fraction=0.2)
-    assert len(found.documents) + len(found.held_out) == 40
+    assert found.sizes["documents"] + found.sizes["held_out_documents"] == 40
     assert len(found.train_questions) == 4 and len(found.dev_questions) == 1
     assert "generated" not in found.title
     more = text_data.open("books", **SMALL)
@@ -100,7 +100,7 @@ def test_generated_questions_can_be_added_without_their_text(folder):
     more = text_data.open(
         "books", vocab_size=120, validation_fraction=0.2, question_articles=3
     )
-    assert more.documents == plain.documents and "generated" in more.title
+    assert more.corpus.key == plain.corpus.key and "generated" in more.title
     assert len(more.train_questions) == len(plain.train_questions) + 18
     assert more.dev_questions == plain.dev_questions
 
@@ -148,9 +148,10 @@ def test_a_vocabulary_may_be_given(folder):
 
 def test_its_sequences_are_of_documents_that_are_not_held_out(folder):
     found = text_data.open("books", vocab_size=200, validation_fraction=0.2)
-    sequences = found.sequences(32, 10)
-    assert sequences.token_ids.shape == (10, 32)
-    assert len(found.held_out_sequences(32, most=3)) == 3
+    assert found.sequences(32)[:10]["token_ids"].shape == (10, 32)
+    assert found.sequences(32).ids is found.prepared.train.ids
+    held_out = found.held_out_sequences(32, most=3)
+    assert len(held_out) == 3 and held_out.ids is found.prepared.held_out.ids
 
 
 @pytest.mark.parametrize(
@@ -162,11 +163,14 @@ def test_its_sequences_are_of_documents_that_are_not_held_out(folder):
         (["a ? b", "!"], np.log(2)),  # unknown ones do not count
     ],
 )
-def test_the_entropy_is_that_of_the_held_out_tokens_frequencies(words, expected):
+def test_the_entropy_is_that_of_the_held_out_tokens_frequencies(
+    words, expected, monkeypatch
+):
     found = text_data.open("encyclopedia", **SMALL)
-    held_out = [Document("", (each,)) for each in words]
+    text = Corpus([], [Document("", (each,)) for each in [*words, "c", "d"]])
+    monkeypatch.setattr(text, "holds_out", lambda each: each.sentences[0] in words)
     vocabulary = Vocabulary((*SPECIALS, *"abcd"))
-    found = replace(found, held_out=held_out, given_vocabulary=vocabulary)
+    found = replace(found, corpus=text, given_vocabulary=vocabulary)
     assert found.unigram_entropy == pytest.approx(expected)
 
 
@@ -255,4 +259,4 @@ def test_the_novels_and_the_real_questions_are_a_data_set():
     found = text_data.open("books", vocab_size=2000)
     assert len(found.train_questions) + len(found.dev_questions) == 1190
     assert not _titles(found.train_questions) & _titles(found.dev_questions)
-    assert len(found.documents) > 300
+    assert sum(1 for _ in found.corpus.train) > 300

@@ -15,17 +15,19 @@ from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import (
     NOTEBOOKS,
     Notebook,
+    check_injected,
     check_together,
+    count_trials,
     of_solver,
     parameters,
     required,
     settings,
-    trials,
 )
 from lamb_keras.experiments.types import ParameterError
 
 __all__ = ["NOTEBOOKS", "VOCABULARY", "Notebook", "ParameterError"]
-__all__ += ["check_devices", "of_solver", "settings", "trials", "validate"]
+__all__ += ["check_devices", "check_injected", "count_trials", "of_solver"]
+__all__ += ["settings", "validate"]
 
 # The type of each parameter there is.
 VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}

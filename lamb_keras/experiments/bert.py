@@ -136,7 +136,7 @@ class BertExperiment(Experiment):
     Trial = Trial
 
     notebook: types.Name = "bert_squad"  # the experiment
-    # encyclopedia (generated), books or wikipedia (text files)
+    # encyclopedia (generated), books, wikipedia, file.py:function
     dataset: types.Text = "encyclopedia"
     # generated ones to pre-train on; with text files, those added
     articles: NonNegativeInt = 0
@@ -200,9 +200,8 @@ class BertExperiment(Experiment):
         """The text and the questions: a `lamb_keras.data.text_data.TextDataset`."""
         from lamb_keras.data import text_data
 
-        names = [*ARTICLES, "dev_fraction", "validation_fraction", "vocab_size"]
-        sizes = {name: getattr(self, name) for name in (*names, "vocabulary")}
-        return text_data.open(self.dataset, **sizes)
+        options = {name: getattr(self, name) for name in text_data.OPTIONS}
+        return text_data.open(self.dataset, **options)
 
     def stages(self, trial: Trial, devices: int = 1) -> tuple[Stage, Stage]:
         """The two stages of a trial at this scale; the second may have no steps.

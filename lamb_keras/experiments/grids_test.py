@@ -1,4 +1,4 @@
-from lamb_keras.experiments import settings, trials
+from lamb_keras.experiments import count_trials, settings
 from lamb_keras.experiments.validation_test import TABLE_1, TABLE_5, TABLE_7
 
 
@@ -9,11 +9,11 @@ def of(solver, grids, *names):
 
 def test_a_run_has_a_trial_for_every_setting_and_seed():
     assert len(settings(TABLE_7)) == 20
-    assert trials(TABLE_7) == 100
+    assert count_trials(TABLE_7) == 100
     # LAMB: 2 batches, 2 decays; momentum: 2 batches. Of each solver and batch the
     # chosen setting is trained with two seeds more.
-    assert trials(TABLE_5) == 6 + 4 * 2
-    assert trials({"epochs": 3}) == 1
+    assert count_trials(TABLE_5) == 6 + 4 * 2
+    assert count_trials({"epochs": 3}) == 1
 
 
 def test_a_setting_has_the_numbers_of_its_solver_and_none_for_what_that_does_not_use():
@@ -79,4 +79,4 @@ def test_only_a_pretraining_has_warmups_whose_grid_is_outside_that_of_the_rates(
 def test_every_fine_tuning_of_a_pretraining_is_a_trial():
     seeds = {"seeds": [0, 1], "finetuning_seeds": [0, 1, 2]}
     # AdamW's, and LAMB's with a second warm-up and without.
-    assert trials({**TABLE_1, **seeds}) == 3 * 2 * 3
+    assert count_trials({**TABLE_1, **seeds}) == 3 * 2 * 3

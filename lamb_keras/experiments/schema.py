@@ -23,6 +23,7 @@ from lamb_keras.names import (
     SOLVERS,
     SOLVERS_AND_GOYALS,
     WEIGHT_DECAY_FORMS,
+    base,
 )
 
 # The solvers that use what not all of them do, of the parameters with a value for each.
@@ -65,7 +66,7 @@ NOTEBOOKS = {
 
 def uses(solver: str, parameter: str) -> bool:
     """Whether a solver, with or without a "+", uses a parameter."""
-    return solver.removesuffix("+") in _USERS.get(parameter, SOLVERS)
+    return base(solver) in _USERS.get(parameter, SOLVERS)
 
 
 LearningRates = types.by_solver(
@@ -189,9 +190,9 @@ class Experiment:
     def _peak(self, trial, batch_size):
         """The greatest learning rate at this scale and at a batch of the paper."""
         multiplier = of_solver(self.learning_rate_multiplier, trial.solver) or 1.0
-        base = of_solver(self.base_batch_size, trial.solver)
+        base_batch_size = of_solver(self.base_batch_size, trial.solver)
         rate = trial.learning_rate * multiplier
-        return schedules.square_root_scaling(rate, batch_size, base)
+        return schedules.square_root_scaling(rate, batch_size, base_batch_size)
 
     def weight_decays_by_step(self, trial, *steps) -> np.ndarray:
         """What the solver is given as weight decay at each step, shape (steps,).
@@ -275,7 +276,7 @@ def is_mixed(batch_size) -> bool:
     return isinstance(batch_size, str)
 
 
-def trials(parameters: Mapping) -> int:
+def count_trials(parameters: Mapping) -> int:
     """How many trials a run with these parameters trains.
 
     Of a run that fine-tunes what it pre-trained, each fine-tuning is a trial.
@@ -339,12 +340,6 @@ def check_together(given: Mapping) -> None:
         )
     possible = [known] if known else NOTEBOOKS.values()
     datasets = list(dict.fromkeys(name for each in possible for name in each.datasets))
-    if own.is_place(dataset) and known and known.pretrains:
-        raise ParameterError(
-            f"dataset is {dataset}, and {notebook} takes text, expected one of "
-            f"{', '.join(datasets)}; run tables of images with images of your own",
-            ["dataset"],
-        )
     by_name = dataset and not own.is_place(dataset)
     if by_name and dataset not in datasets and (known or not notebook):
         cure = types.did_you_mean(dataset, datasets)
@@ -363,10 +358,10 @@ def check_together(given: Mapping) -> None:
                 )
     clipped = given.get("global_clipnorm")
     for row in given.get("solvers", ()) if isinstance(clipped, dict) else ():
-        base = row.removesuffix("+")
-        if base in given["solvers"] and clipped[base] != clipped[row]:
+        plain = base(row)
+        if plain in given["solvers"] and clipped[plain] != clipped[row]:
             raise ParameterError(
-                f"global_clipnorm is set for {base} and {row} to different values, "
+                f"global_clipnorm is set for {plain} and {row} to different values, "
                 "expected one for both, which differ in the learning rate alone; "
                 "run them apart",
                 ["global_clipnorm", "solvers"],
@@ -394,6 +389,19 @@ def assigned(executed: Sequence[str], required: Collection[str]) -> list[str]:
         elif 2 * len({*names} & {*required}) >= len(required):
             given, injected = names, []
     return [name for name in (*given, *injected) if not name.startswith("_")]
+
+
+def check_injected(names: Mapping) -> None:
+    """Raises `ParameterError` for what Papermill sets and a notebook does not have.
+
+    For notebooks of no experiment, which call it with `globals()`: Papermill, whose
+    cell comes after that of parameters, only warns.
+    """
+    for before, source in itertools.pairwise(names.get("In", ())):
+        known = _names(before)
+        for name in _names(source) if source.startswith("# Parameters") else ():
+            if name not in known:
+                raise ParameterError(types.unknown(name, names.get(name), known))
 
 
 def _names(source):

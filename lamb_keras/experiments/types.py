@@ -16,7 +16,7 @@ import yaml
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from lamb_keras.names import SOLVERS_AND_GOYALS
+from lamb_keras.names import SOLVERS_AND_GOYALS, base
 
 # What was expected, for pydantic's types of errors; our own say it themselves.
 _EXPECTED = {
@@ -205,7 +205,7 @@ def shown(value) -> str:
 def _name(name):
     """A name as a sentence has it: in quotes only if it is no name."""
     name = str(name)
-    is_plain = name.removesuffix("+").isidentifier() and len(name) < 50
+    is_plain = base(name).isidentifier() and len(name) < 50
     return name if is_plain else reprlib.repr(name)
 
 

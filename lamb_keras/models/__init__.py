@@ -5,12 +5,5 @@ from lamb_keras.models.davidnet import davidnet
 from lamb_keras.models.lenet import lenet
 from lamb_keras.models.resnet import resnet50
 
-__all__ = [
-    "answering",
-    "bert",
-    "davidnet",
-    "lenet",
-    "preset",
-    "pretraining",
-    "resnet50",
-]
+__all__ = ["answering", "bert", "davidnet", "lenet", "preset", "pretraining"]
+__all__ += ["resnet50"]

@@ -41,14 +41,10 @@ def davidnet(image_shape, classes=10, width=64, seed=None, form: Form | None = N
 
     def start():
         # Of variance 1/(3 fan-in), which is that of the interval ±1/√fan-in.
-        kernel = draw("uniform", 1 / 3, "fan_in")
-        return {"use_bias": False, "kernel_initializer": kernel}
+        return {"kernel_initializer": draw("uniform", 1 / 3, "fan_in")}
 
     def layer(x, filters, name):
-        options = {"padding": "same", "name": f"{name}_conv", **start()}
-        x = form.convolution(filters, 3, **options)(x)
-        x = form.normalization(f"{name}_norm")(x)
-        return keras.layers.ReLU(name=f"{name}_relu")(x)
+        return form.block(x, name, filters=filters, kernel_size=3, **start())
 
     images = keras.Input(image_shape, name="images")
     x = layer(form.enter(images), width, "prep")
@@ -61,6 +57,8 @@ def davidnet(image_shape, classes=10, width=64, seed=None, form: Form | None = N
             x = keras.layers.Add(name=f"{name}_add")([x, y])
     x = keras.layers.GlobalMaxPooling2D(name="pool")(form.leave(x))
     # A cross-entropy of logits in lower precision loses the small differences.
-    x = keras.layers.Dense(classes, dtype="float32", name="linear", **start())(x)
+    x = keras.layers.Dense(
+        classes, use_bias=False, dtype="float32", name="linear", **start()
+    )(x)
     logits = keras.layers.Rescaling(0.125, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="davidnet")

@@ -38,9 +38,7 @@ def test_the_type_is_the_one_asked_for(make):
 NETS = {
     "lenet": lambda seed: lenet((8, 8, 1), seed=seed),
     "davidnet": lambda seed: davidnet((8, 8, 1), width=2, seed=seed),
-    "resnet50": lambda seed: resnet50(
-        (8, 8, 1), 10, width=4, blocks=(1, 1, 1, 1), seed=seed
-    ),
+    "resnet50": lambda seed: resnet50((8, 8, 1), 10, width=4, blocks=(1, 1), seed=seed),
 }
 
 

@@ -197,9 +197,7 @@ class BatchLastMaxPooling2D(keras.layers.MaxPooling2D):
     """
 
     def call(self, inputs):
-        shifts = _shifts(
-            inputs, self.pool_size, self.strides, self.padding, float("-inf")
-        )
+        shifts = _shifts(inputs, self.pool_size, self.strides, self.padding, -np.inf)
         return functools.reduce(
             jnp.maximum, [shift for shift in shifts.values() if shift is not None]
         )
@@ -270,10 +268,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.epsilon,
             self.axis % len(inputs.shape),
         )
-        for moving, now in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
+        moments = (self.moving_mean, mean), (self.moving_variance, variance)
+        for moving, now in moments:
             moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
         return keras.ops.cast(outputs, self.compute_dtype)
 
@@ -350,6 +346,14 @@ class Form(NamedTuple):
     def leave(self, images):
         """From this form to (n, height, width, channels)."""
         return images if self.axis else SwapBatchAndChannels(name="batch_first")(images)
+
+    def block(self, x, name, part="", gamma=1.0, relu=True, **convolution):
+        """A padded convolution without bias, normalization, and ReLU if wanted."""
+        x = self.convolution(
+            padding="same", use_bias=False, name=f"{name}_conv{part}", **convolution
+        )(x)
+        x = self.normalization(f"{name}_norm{part}", gamma)(x)
+        return keras.layers.ReLU(name=f"{name}_relu{part}")(x) if relu else x
 
     def normalization(self, name, gamma=1.0):
         """The nets' batch normalization, starting with this gamma."""

@@ -61,38 +61,29 @@ def resnet50(
     form = form or fastest_form()
     draw = drawing(seed)
 
-    def convolve(x, filters, size, strides, name, part="", gamma=1.0, relu=True):
-        """Convolution, normalization, and the activation if wanted."""
-        x = form.convolution(
-            filters,
-            size,
-            strides=strides,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=draw("normal", 2.0, "fan_out"),
-            name=f"{name}_conv{part}",
-        )(x)
-        x = form.normalization(f"{name}_norm{part}", gamma)(x)
-        return keras.layers.ReLU(name=f"{name}_relu{part}")(x) if relu else x
+    def block(x, filters, size, strides, *place, **options):
+        start = draw("normal", 2.0, "fan_out")
+        options |= {"filters": filters, "kernel_size": size, "strides": strides}
+        return form.block(x, *place, kernel_initializer=start, **options)
 
     def bottleneck(x, width, strides, projects, name):
-        y = convolve(x, width, 1, 1, name, "_1")
-        y = convolve(y, width, 3, strides, name, "_2")
-        y = convolve(y, 4 * width, 1, 1, name, "_3", gamma=0.0, relu=False)
+        y = block(x, width, 1, 1, name, "_1")
+        y = block(y, width, 3, strides, name, "_2")
+        y = block(y, 4 * width, 1, 1, name, "_3", gamma=0.0, relu=False)
         if projects:
-            x = convolve(x, 4 * width, 1, strides, name, "_shortcut", relu=False)
+            x = block(x, 4 * width, 1, strides, name, "_shortcut", relu=False)
         x = keras.layers.Add(name=f"{name}_add")([x, y])
         return keras.layers.ReLU(name=f"{name}_relu")(x)
 
     images = keras.Input(image_shape, name="images")
-    x = convolve(form.enter(images), width, *((3, 1) if low else (7, 2)), "stem")
+    x = block(form.enter(images), width, *((3, 1) if low else (7, 2)), "stem")
     if not low:
         x = form.pooling(3, strides=2, padding="same", name="stem_pool")(x)
     for stage, count in enumerate(blocks, 1):
-        for block in range(1, count + 1):
-            strides = 2 if block == 1 and stage > 1 else 1
-            name = f"stage_{stage}_block_{block}"
-            x = bottleneck(x, width * 2 ** (stage - 1), strides, block == 1, name)
+        for number in range(1, count + 1):
+            strides = 2 if number == 1 and stage > 1 else 1
+            name = f"stage_{stage}_block_{number}"
+            x = bottleneck(x, width * 2 ** (stage - 1), strides, number == 1, name)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(form.leave(x))
     logits = keras.layers.Dense(
         classes,

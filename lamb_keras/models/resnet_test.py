@@ -37,6 +37,9 @@ def test_at_the_papers_size_it_is_resnet_50():
     ]
     # Fifty with the last layer; the four shortcuts are not counted.
     assert len(convolutions) == 49 + 4
+    # None after a block's last normalization and after a shortcut's.
+    relus = [layer for layer in model.layers if isinstance(layer, keras.layers.ReLU)]
+    assert len(relus) == 1 + 3 * 16
     sizes = {
         name: model.get_layer(name).output.shape
         for name in ("stem_relu", "stem_pool", "stage_1_block_3_relu", "batch_first")

@@ -10,7 +10,7 @@ from lamb_keras.optimizers.arguments import matches, patterns, require_choice
 class AdamW(keras.optimizers.AdamW):
     """Adam beside a weight decay that is, or is not, multiplied by the learning rate.
 
-    For a variable w with gradient g, taken before the decay, at step t:
+    For a variable w with gradient g, taken before the decay, at step t::
 
         m ← β₁m + (1 - β₁)g        v ← β₂v + (1 - β₂)g²
         u = m √(1 - β₂ᵗ) / (1 - β₁ᵗ) / (√v + ε)
@@ -22,6 +22,7 @@ class AdamW(keras.optimizers.AdamW):
     stays at chance at every learning rate, as 0.99⁷⁰³⁸ ≈ 2e-31 says.
 
     Args:
+        learning_rate: η, a float, a `LearningRateSchedule` or a callable.
         weight_decay: λ, a float, without a default, as TensorFlow 1 had none: what is
             mild in one form empties the weights in the other.
         weight_decay_form: "per_step" or "times_learning_rate".
@@ -40,8 +41,8 @@ class AdamW(keras.optimizers.AdamW):
         >>> AdamW(learning_rate=0.1, weight_decay=0.5).apply(nothing, [w])
         >>> w.numpy().tolist()
         [0.5, 1.0]
-        >>> kerass = {"weight_decay": 0.5, "weight_decay_form": "times_learning_rate"}
-        >>> AdamW(learning_rate=0.5, **kerass).apply(nothing, [w])
+        >>> other = {"weight_decay": 0.5, "weight_decay_form": "times_learning_rate"}
+        >>> AdamW(learning_rate=0.5, **other).apply(nothing, [w])
         >>> w.numpy().tolist()
         [0.375, 0.75]
 

@@ -3,6 +3,8 @@
 `findings/implementations.py` runs the packages, in six situations, and keeps these.
 """
 
+import ast
+import json
 import re
 import runpy
 from pathlib import Path
@@ -17,6 +19,7 @@ from lamb_keras.optimizers.references_test import algorithm_2, distance, follow,
 
 SCRIPT = Path(__file__).parents[2] / "findings" / "implementations.py"
 PAGE = Path(__file__).parents[2] / "docs" / "implementations.md"
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "lamb.ipynb"
 KEPT = runpy.run_path(str(SCRIPT))
 RATE = KEPT["RATE"]
 # What float32 does to 1 - β₂ᵗ, and more gets through from no other formula.
@@ -105,6 +108,13 @@ def test_the_page_of_implementations_tells_what_was_kept():
     shown = [each for each in KEPT["SITUATIONS"] if "10000" not in each]
     for name in (*LAMBS, *WITHOUT_PRESET):
         assert rows[name] == [from_algorithm_2(name, each) for each in shown], name
+
+
+def test_the_notebook_names_a_package_for_every_preset():
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    codes = ["".join(cell["source"]) for cell in cells]
+    [table] = [code for code in codes if code.startswith("same_as = ")]
+    assert {*ast.literal_eval(table.removeprefix("same_as = "))} == {*PRESETS}
 
 
 @situations

@@ -13,14 +13,12 @@ from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
 from lamb_keras.optimizers.presets import preset_arguments
 from lamb_keras.optimizers.trust_ratio import (
     root,
-    sum_of_squares,
     trust_ratio,
     working_dtype,
 )
 from lamb_keras.optimizers.two_passes import (
     is_large,
     opaque,
-    sum_of_squares_unstored,
     treatments,
     two_passes,
 )
@@ -29,9 +27,15 @@ WEIGHT_DECAY_MODES = ("layerwise", "decoupled")
 
 
 def reference_step(w, g, m, v, t, lr, b1=0.9, b2=0.999, eps=1e-6, wd=0.01):
-    """(w, m, v) after step t of one variable: Algorithm 2 of the paper, version 5.
+    """(w, m, v) after a step of one variable: Algorithm 2 of the paper, version 5.
 
     It defines what `lamb_update` computes, which does so in other passes over memory.
+
+    Args:
+        w, g, m, v: weights, gradient and moments, arrays of one shape; the moments are
+            zeros at first.
+        t: the number of the step, 1 at first.
+        lr, b1, b2, eps, wd: η, β₁, β₂, ε and λ.
     """
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * g**2
@@ -43,7 +47,10 @@ def reference_step(w, g, m, v, t, lr, b1=0.9, b2=0.999, eps=1e-6, wd=0.01):
 
 
 class LambStep(NamedTuple):
-    """What one step of LAMB leaves behind: lists with one array a variable."""
+    """What one step of LAMB leaves behind: lists with one array for each variable.
+
+    Ratios and norms are scalars, of `stacked` variables arrays of the shape (n, 1, …).
+    """
 
     weights: list
     first_moments: list
@@ -88,7 +95,7 @@ def lamb_update(
             arrays of the same shapes; the moments are zeros at first.
         step: t, an integer that is 1 at the first step.
         learning_rate ... trust_ratio_bounds: `Lamb`'s; the numbers may be traced.
-        decayed: whether a variable has weight decay: a bool, or one a variable.
+        decayed: whether a variable has weight decay: a bool, or a list of one for each.
         adapted: whether a variable has a trust ratio other than 1, likewise.
         stacked: whether norms are taken of each slice of axis 0, likewise.
         tracked: whether ratios and norms will be kept. It changes no number, but a
@@ -133,6 +140,7 @@ def lamb_update(
         (weights, gradients, first_moments, second_moments),
         each,
         kinds=[(treatment.adapted,) for treatment in each],
+        unstored=[True] * len(each),
         tracked=tracked,
     )
     return LambStep(*after)
@@ -146,7 +154,7 @@ _Scalars = namedtuple("_Scalars", "eta b1 b2 eps wd bc1 bc2")
 
 @partial(jax.jit, inline=True, static_argnames=("treatment", "decoupled"))
 def _first_pass(w, g, m, v, treatment, scalars, decoupled):
-    """m, v and, of the decoupled decay, w, with ‖w‖² and ‖u‖²."""
+    """m, v and, of the decoupled decay, w; and w and u for their norms."""
     eta, b1, b2, _, wd, *_ = scalars
     work = working_dtype(w.dtype)
     w, g, m, v = (x.astype(work) for x in (w, g, m, v))
@@ -154,12 +162,7 @@ def _first_pass(w, g, m, v, treatment, scalars, decoupled):
     v = b2.astype(work) * v + (1 - b2).astype(work) * jnp.square(g)
     if treatment.decayed and decoupled:
         w = w - (eta * wd).astype(work) * w
-    u = _update(w, m, v, treatment, scalars, decoupled)
-    if is_large(w) and not treatment.stacked:
-        u_squares = sum_of_squares_unstored(u)
-    else:
-        u_squares = sum_of_squares(u, treatment.stacked)
-    return (w, m, v), sum_of_squares(w, treatment.stacked), u_squares
+    return (w, m, v), w, _update(w, m, v, treatment, scalars, decoupled)
 
 
 @partial(jax.jit, inline=True, static_argnames=("treatment", "decoupled", "dtypes"))
@@ -193,7 +196,7 @@ def _one_minus_power(beta, step):
 class Lamb(LayerwiseOptimizer):
     """Adam's update, rescaled layer by layer to the size of the weights it moves.
 
-    For a variable w with gradient g at step t (Algorithm 2 of the paper, version 5):
+    For a variable w with gradient g at step t (Algorithm 2 of the paper, version 5)::
 
         m ← β₁m + (1 - β₁)g        v ← β₂v + (1 - β₂)g²
         u = (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε) + λw
@@ -288,9 +291,9 @@ class Lamb(LayerwiseOptimizer):
         """A `Lamb` that computes what another implementation computes.
 
         Args:
-            preset: one of `PRESETS`, told in `lamb_keras.optimizers.presets`: paper_v5,
-                paper_v3, author, albert, nvlamb, tfa, timm, keras, pytorch_lamb,
-                fastai, paddle, lambc.
+            preset: a name in `lamb_keras.optimizers.PRESETS`: paper_v5, paper_v3,
+                author, albert, nvlamb, tfa, timm, keras, pytorch_lamb, fastai, paddle,
+                lambc.
             **overrides: arguments of `Lamb` that replace the preset's.
 
         Raises:

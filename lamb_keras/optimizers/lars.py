@@ -12,14 +12,12 @@ from lamb_keras.optimizers.arguments import Hyperparameter, require_choice
 from lamb_keras.optimizers.layerwise import LayerwiseOptimizer
 from lamb_keras.optimizers.trust_ratio import (
     root,
-    sum_of_squares,
     trust_ratio,
     working_dtype,
 )
 from lamb_keras.optimizers.two_passes import (
     is_large,
     opaque,
-    sum_of_squares_unstored,
     treatments,
     two_passes,
 )
@@ -29,7 +27,7 @@ DENOMINATORS = ("sum_of_norms", "norm_of_sum")
 
 
 class LarsStep(NamedTuple):
-    """What one step of LARS leaves behind: lists with one array a variable."""
+    """What one step of LARS leaves behind, as a `LambStep` does."""
 
     weights: list
     moments: list
@@ -122,6 +120,7 @@ def lars_update(
         (weights, gradients, moments),
         each,
         kinds=[(treatment.decayed, treatment.adapted) for treatment in each],
+        unstored=[_is_unstored(treatment, form) for treatment in each],
         tracked=tracked,
     )
     return LarsStep(*after)
@@ -137,7 +136,7 @@ _Form = namedtuple("_Form", "variant nesterov adds_norms rate_inside")
 
 @partial(jax.jit, inline=True, static_argnames=("treatment", "form"))
 def _first_pass(w, g, m, treatment, scalars, form):
-    """m of the momentum variant, ‖w‖², and ‖d‖² of what the ratio is to."""
+    """m of the momentum variant; and w and d, what the ratio is to, for their norms."""
     given = w, g
     beta, wd = scalars.beta, scalars.wd
     work = working_dtype(w.dtype)
@@ -145,12 +144,7 @@ def _first_pass(w, g, m, treatment, scalars, form):
     d = g if form.adds_norms else _direction(w, g, wd, treatment)
     if form.variant == "momentum":
         d = m = beta.astype(work) * m + (1 - beta).astype(work) * d
-        d_squares = sum_of_squares(d, treatment.stacked)
-    elif _is_computed_twice(w, treatment) and not form.adds_norms:
-        d_squares = sum_of_squares_unstored(d)
-    else:
-        d_squares = sum_of_squares(d, treatment.stacked)
-    return (*given, m), sum_of_squares(w, treatment.stacked), d_squares
+    return (*given, m), w, d
 
 
 @partial(jax.jit, inline=True, static_argnames=("treatment", "form", "dtypes"))
@@ -178,6 +172,11 @@ def _direction(w, g, wd, treatment):
     return g + wd.astype(w.dtype) * w if treatment.decayed else g
 
 
+def _is_unstored(treatment, form):
+    """Whether d is neither the gradient nor the moment."""
+    return treatment.decayed and not form.adds_norms and form.variant == "gradient"
+
+
 def _is_computed_twice(w, treatment):
     return treatment.decayed and not treatment.stacked and is_large(w)
 
@@ -191,13 +190,13 @@ def default_trust_coefficient(variant):
 class Lars(LayerwiseOptimizer):
     """Momentum, rescaled layer by layer to the size of the weights it moves.
 
-    For each variable w with gradient g (`variant="gradient"`, the LARS paper of 2017):
+    For each variable w with gradient g (`variant="gradient"`, the LARS paper of 2017)::
 
         r = κ φ(‖w‖) / (‖g‖ + λ‖w‖ + ε)
         m ← βm + η r (g + λw)
         w ← w - m
 
-    or (`variant="momentum"`, Algorithm 1 of the LAMB paper):
+    or (`variant="momentum"`, Algorithm 1 of the LAMB paper)::
 
         m ← βm + (1 - β)(g + λw)
         w ← w - η κ (φ(‖w‖) / (‖m‖ + ε)) m

@@ -720,26 +720,42 @@ def test_trust_ratios_of_lars_are_those_it_steps_by(kit):
 
 
 @both
-def test_a_tpus_form_of_the_step_is_the_same_step(kind, kit):
-    # There variables of all treatments have their ratios computed together.
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_an_accelerators_form_of_the_step_is_the_same_step(platform, kind, kit):
+    # There variables of all treatments have their ratios computed together, and on a
+    # GPU those of one size, of which some are large and some are stacks, their norms.
     weights, gradients = problem(steps=3)
-    excluded = list(weights)[1::2]
-    options = {"weight_decay": 0.1, "exclude_from_weight_decay": excluded}
+    rng = np.random.default_rng(1)
+    for path, shape in {
+        "layers": (2, 150, 256),
+        "a/kernel": (300, 256),
+        "b/kernel": (256, 300),
+        "a/bias": (256,),
+        "b/bias": (256,),
+        "c/bias": (4,),
+    }.items():
+        for each in (weights, *gradients):
+            each[path] = rng.normal(size=shape) * np.exp(rng.normal())
+    excluded = ["bias", "^a/kernel", *list(weights)[1:4:2]]
+    options = {"exclude_from_weight_decay": excluded, "stacked_variables": ["layers"]}
 
     def trained():
-        optimizer = getattr(kit, kind)(LR, track_trust_ratios=True, **options)
+        optimizer = getattr(kit, kind)(
+            LR, weight_decay=0.1, track_trust_ratios=True, **options
+        )
         return train(optimizer, weights, gradients), optimizer.trust_ratios()
 
-    def chosen(*numbers, tpu=None, default, **others):
-        return (tpu or default)(*numbers)
+    def chosen(*numbers, default, **forms):
+        return forms.get(platform, default)(*numbers)
 
     expected, expected_ratios = trained()
     with mock.patch.object(jax.lax, "platform_dependent", chosen):
         after, ratios = trained()
-    assert excluded and {ratios[path].trust_ratio for path in excluded} == {1.0}
+    assert {ratios[path].trust_ratio for path in ("a/bias", "a/kernel")} == {1.0}
     for path in weights:
-        np.testing.assert_allclose(after[path], expected[path], rtol=1e-6)
-        assert ratios[path] == pytest.approx(expected_ratios[path], rel=1e-6)
+        np.testing.assert_allclose(after[path], expected[path], rtol=1e-5, atol=1e-7)
+        for one, other in zip(ratios[path], expected_ratios[path], strict=True):
+            assert one == pytest.approx(other, rel=1e-5)
 
 
 @both

@@ -11,7 +11,13 @@ from lamb_keras.optimizers.two_passes import wait_for
 
 
 class TrustRatio(NamedTuple):
-    """What the last step did to one variable."""
+    """What the last step did to one variable.
+
+    Attributes:
+        trust_ratio: by which the update was multiplied, with the learning rate.
+        weight_norm: ‖w‖ before the step.
+        update_norm: ‖u‖, or LARS's denominator.
+    """
 
     trust_ratio: float
     weight_norm: float

@@ -9,7 +9,7 @@ import contextlib
 import jax.numpy as jnp
 import keras
 
-from lamb_keras.names import DECAYING_SOLVERS
+from lamb_keras.names import DECAYING_SOLVERS, base
 from lamb_keras.optimizers.adamw import AdamW
 from lamb_keras.optimizers.lamb import Lamb
 from lamb_keras.optimizers.lars import Lars
@@ -60,16 +60,6 @@ SOLVERS = {
     "lars": _lars,
     "lamb": _lamb,
 }
-
-
-def base(name: str) -> str:
-    """The solver of a row, without the "+" that stands for Goyal's schedule.
-
-    Example:
-        >>> base("adamw+"), base("lamb")
-        ('adamw', 'lamb')
-    """
-    return name.removesuffix("+")
 
 
 def solver(

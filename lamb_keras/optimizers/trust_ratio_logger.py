@@ -4,7 +4,7 @@ import keras
 
 
 class TrustRatioLogger(keras.callbacks.Callback):
-    """Records `optimizer.trust_ratios()` while a model trains.
+    """A callback that keeps `optimizer.trust_ratios()` while a model trains.
 
     Args:
         every: the number of the optimizer's steps between two records. Where Keras runs
@@ -17,8 +17,8 @@ class TrustRatioLogger(keras.callbacks.Callback):
             `pandas.DataFrame(logger.rows)` is a table.
 
     Raises:
-        ValueError: when training begins, unless the model's optimizer is a `Lamb` or
-            `Lars` with `track_trust_ratios=True`.
+        ValueError: for an `every` below 1, and when training begins, unless the model's
+            optimizer is a `Lamb` or `Lars` with `track_trust_ratios=True`.
 
     Example:
         >>> import keras, numpy as np

@@ -6,7 +6,7 @@ import pytest
 
 from lamb_keras import optimizers
 from lamb_keras.optimizers.trust_ratio import sum_of_squares, trust_ratio, working_dtype
-from lamb_keras.optimizers.two_passes import at_once
+from lamb_keras.optimizers.two_passes import at_once, neighbors
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_what_is_computed_at_once_belongs_to_neighbors_of_one_kind_that_are_not_
     sizes = [10**6, 10, 10**6, 10**6, 4 * 10**6, 10, 10]
     kinds = ["a", "a", "a", "a", "a", "b", "b"]
     ones = [jnp.ones(()) for _ in sizes[:-1]] + [jnp.ones((3, 1, 1))]
-    doubled, summed = at_once(twice, sizes, ones, ones, kinds=kinds)
+    doubled, summed = at_once(twice, kinds, neighbors(sizes, kinds), ones, ones)
     # A million, ten and a million; a million; four millions; and the other kind.
     assert asked == [("a", (3,)), ("a", ()), ("a", ()), ("b", (4,))]
     assert [x.shape for x in doubled] == 6 * [()] + [(3, 1, 1)]

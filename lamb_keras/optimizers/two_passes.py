@@ -7,6 +7,7 @@ is as it is was measured: benchmarks/UPDATE.md.
 
 import itertools
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,6 +23,11 @@ _ROWS, _LANES = 16, 16
 # Variables that follow one another have their ratios computed at once, up to as many
 # numbers: more would have left a TPU's fast memory before their second pass.
 _MOST_AT_ONCE = 2_200_000
+# How many variables share a GPU's kernel, large ones and others: with more, too few
+# threads would find room beside one another.
+_BUNDLE_OF_LARGE, _BUNDLE = 4, 8
+# Their ratios: as many second passes are one kernel, since XLA's take up to 96 arrays.
+_RATIOS = 22
 
 
 class Treatment(NamedTuple):
@@ -50,12 +56,12 @@ def treatments(count, decayed, adapted, stacked, weight_decay):
     ]
 
 
-def two_passes(first, rate, second, arrays, treatments, kinds, tracked):
+def two_passes(first, rate, second, arrays, treatments, *, kinds, unstored, tracked):
     """A step of every variable, and what it was scaled by.
 
     Args:
         first: from the arrays of a variable (weights, gradient, moments) and its
-            treatment to (what the second pass takes, ‖w‖², ‖u‖²).
+            treatment to (what the second pass takes, w and u, whose norms are taken).
         rate: from a kind, ‖w‖² and ‖u‖² to (ratio, ‖w‖, ‖u‖, factor of the step),
             element by element.
         second: from what the first gave, the factor, the treatment and the dtypes of
@@ -63,7 +69,10 @@ def two_passes(first, rate, second, arrays, treatments, kinds, tracked):
         arrays: a list of arrays for each of weights, gradients and moments.
         treatments: a `Treatment` for each variable.
         kinds: what of it `rate` depends on, a tuple of bools for each variable.
-        tracked: whether ratios and norms are wanted, see `at_once`.
+        unstored: for each variable, whether u is computed for its norm alone.
+        tracked: whether ratios and norms are wanted. On a TPU those of all kinds are
+            then computed together: in another order of operations, for the sake of a
+            few small variables, less of the large ones would lie in the fast memory.
 
     Returns:
         Lists with an array a variable: weights, each of the moments, ratios, ‖w‖, ‖u‖.
@@ -71,14 +80,33 @@ def two_passes(first, rate, second, arrays, treatments, kinds, tracked):
     variables = list(zip(*arrays, treatments, strict=True))
     if not variables:
         return [[] for _ in range(len(arrays) + 2)]
-    carried, w_squares, u_squares = zip(*(first(*v) for v in variables), strict=True)
-    *scales, rates = at_once(
-        rate,
-        [w.size for w in arrays[0]],
-        w_squares,
-        u_squares,
-        kinds=kinds,
-        tracked=tracked,
+    carried, ws, us = zip(*(first(*v) for v in variables), strict=True)
+    stacked = [treatment.stacked for treatment in treatments]
+    sizes = [w.size for w in ws]
+
+    def from_sums(w_squares, u_squares, keys):
+        return at_once(rate, kinds, neighbors(sizes, keys), w_squares, u_squares)
+
+    def on_cpu(ws, us):
+        u_squares = [
+            _sum_by_blocks(u)
+            if alone and is_large(u) and not of_slices
+            else _sum_of_squares(u, of_slices)
+            for u, alone, of_slices in zip(us, unstored, stacked, strict=True)
+        ]
+        return from_sums(map(_sum_of_squares, ws, stacked), u_squares, kinds)
+
+    def on_tpu(ws, us):
+        sums = (map(_sum_of_squares, each, stacked) for each in (ws, us))
+        return from_sums(*sums, [None] * len(kinds) if tracked else kinds)
+
+    def on_gpu(ws, us):
+        if jax.device_count() > 1:  # over which each variable may be spread as it likes
+            return on_tpu(ws, us)
+        return _in_bundles(rate, kinds, stacked, ws, us)
+
+    *scales, rates = jax.lax.platform_dependent(
+        ws, us, cpu=on_cpu, cuda=on_gpu, default=on_tpu
     )
     after = [
         second(*passed, factor, treatment, (w.dtype, *(m.dtype for m in moments)))
@@ -87,6 +115,10 @@ def two_passes(first, rate, second, arrays, treatments, kinds, tracked):
         )
     ]
     return *map(list, zip(*after, strict=True)), *scales
+
+
+# Sums too are traced once for all variables that are alike.
+_sum_of_squares = jax.jit(sum_of_squares, inline=True, static_argnums=1)
 
 
 # On a CPU: u is computed once for its norm and once more for the step
@@ -102,7 +134,8 @@ def is_large(x):
     return x.size >= LARGE and not spread
 
 
-def sum_of_squares_unstored(x):
+@partial(jax.jit, inline=True)
+def _sum_by_blocks(x):
     """‖x‖² of an array that is computed for it, and not stored: on a CPU, faster.
 
     There XLA makes one loop, of vector instructions, of the array's own arithmetic and
@@ -110,10 +143,6 @@ def sum_of_squares_unstored(x):
     sum for one: it then has a library add up the array, which has to be stored for it.
     So squares are added up as their absolute values, which are the same numbers.
     """
-    return jax.lax.platform_dependent(x, cpu=_sum_by_blocks, default=sum_of_squares)
-
-
-def _sum_by_blocks(x):
     squares = jnp.square(jnp.ravel(x))
     whole = x.size - x.size % (_ROWS * _LANES)
     sums = jax.lax.reduce(
@@ -138,6 +167,84 @@ def opaque(*numbers):
     )
 
 
+# On a GPU: variables of one size share kernels
+
+
+def _in_bundles(rate, kinds, stacked, ws, us):
+    """What `at_once` gives of norms, with few kernels for many variables.
+
+    XLA puts a variable's moments and sums into one kernel, in place. It puts those of
+    several variables into one only where their sums are one operation. Rows are summed
+    up by it, and the sums of rows, of many variables, by another; and where factors
+    are parts of one array, XLA makes one kernel of the steps that they are for.
+    """
+    shapes = [_rows(*each) for each in zip(ws, stacked, strict=True)]
+    sums = [None] * len(ws)
+    for members in _bundles(
+        {i: (shapes[i], w.dtype) for i, w in enumerate(ws)},
+        lambda i: _BUNDLE_OF_LARGE if ws[i].size >= LARGE else _BUNDLE,
+    ):
+        both = [x[i] for x in (ws, us) for i in members]
+        of_rows = _sums_of_rows(both, shapes[members[0]])
+        of_w, of_u = of_rows[: len(members)], of_rows[len(members) :]
+        for i, *both in zip(members, of_w, of_u, strict=True):
+            sums[i] = both
+    results = [None] * len(ws)
+    by_size = sorted(range(len(ws)), key=lambda i: ws[i].size)
+    for members in _bundles(
+        {i: (sums[i][0].shape[1], ws[i].dtype) for i in by_size}, lambda i: _RATIOS
+    ):
+        rows = jnp.concatenate([sums[i][k] for k in range(2) for i in members])
+        squares = jnp.split(jnp.sum(rows, 1), 2)
+        slices = [shapes[i][0] for i in members]
+        *scales, factors = rate(_kind([kinds[i] for i in members], slices), *squares)
+        factors = jax.lax.optimization_barrier(factors)
+        like = [(-1,) + (1,) * (ws[i].ndim - 1) if stacked[i] else () for i in members]
+        _part(results, members, like, slices, (*scales, factors))
+    return tuple(map(list, zip(*results, strict=True)))
+
+
+def _rows(w, stacked):
+    """(slices, rows, columns): how a variable is looked at to be summed by rows."""
+    slices = w.shape[0] if stacked else 1
+    size = w.size // slices
+    columns = math.gcd(size, 1024 if size >= LARGE else 128)
+    if columns < 32:  # fewer than the threads that would share a row
+        columns = size
+    return slices, size // columns, columns
+
+
+def _bundles(keys, most):
+    """The indices of variables of one key each, as many at once as `most(i)` says."""
+    alike = {}
+    for i, key in keys.items():
+        alike.setdefault(key, []).append(i)
+    return [
+        members[start : start + most(members[0])]
+        for members in alike.values()
+        for start in range(0, len(members), most(members[0]))
+    ]
+
+
+@partial(jax.jit, inline=True, static_argnums=1)
+def _sums_of_rows(arrays, shape):
+    """The sums of squares of rows, for arrays of one size, as one operation.
+
+    Zeros follow them up to one of few lengths: those of many sizes then go together.
+    """
+    squares = [jnp.square(x.reshape(shape)) for x in arrays]
+    zeros = [np.zeros((), x.dtype) for x in arrays]
+    sums = jax.lax.reduce(
+        squares,
+        zeros,
+        lambda totals, more: [a + b for a, b in zip(totals, more, strict=True)],
+        (2,),
+    )
+    rows = shape[1]
+    length = next((length for length in (64, 4096) if rows <= length), rows)
+    return [jnp.pad(x, [(0, 0), (0, length - rows)]) for x in sums]
+
+
 # On a GPU and a TPU: single numbers are put together, and wait
 
 
@@ -155,72 +262,64 @@ def wait_for(arrays, numbers):
     )
 
 
-def at_once(function, sizes, *numbers, kinds, tracked=False):
+def at_once(function, kinds, groups, *numbers):
     """A function of each variable's numbers, computed for several variables at once.
 
     XLA makes several operations of a formula for single numbers on a TPU, and a kernel
     on a GPU, but no more than that for a vector. So the numbers of variables that
-    follow one another and are of one kind and dtype are put together.
+    follow one another are put together.
 
     Args:
         function: from a kind and arrays of one shape, one for each of `numbers`, to a
             tuple of arrays of that shape, element by element.
-        sizes: how many numbers each variable has.
-        *numbers: lists of an array a variable: its single number, or its slices'.
         kinds: a tuple of bools a variable; arrays of bools, where variables of several
             kinds are put together.
-        tracked: whether all results are wanted. On a TPU those of all kinds are then
-            put together: in another order of operations, for the sake of a few small
-            variables, less of the large ones would lie in the fast memory.
+        groups: lists of indices: whose numbers are put together, see `neighbors`.
+        *numbers: an array a variable: its single number, or its slices'.
 
     Returns:
         As many lists of one array a variable as the function gives arrays.
     """
-
-    def by_kind(*numbers):
-        return _at_once(function, sizes, numbers, kinds, kinds)
-
-    def whatever_kind(*numbers):
-        return _at_once(function, sizes, numbers, kinds, [None] * len(kinds))
-
-    if not tracked:
-        return by_kind(*numbers)
-    return jax.lax.platform_dependent(*numbers, tpu=whatever_kind, default=by_kind)
-
-
-def _at_once(function, sizes, numbers, kinds, keys):
-    """`at_once`, of those variables together that have the same key."""
-    results = [None] * len(sizes)
-    dtypes = [x.dtype for x in numbers[0]]
-    for members in _neighbors(sizes, list(zip(keys, dtypes, strict=True))):
+    columns = [list(each) for each in numbers]
+    results = [None] * len(kinds)
+    for members in groups:
         if len(members) == 1:
             (i,) = members
-            results[i] = function(kinds[i], *(column[i] for column in numbers))
+            results[i] = function(kinds[i], *(column[i] for column in columns))
             continue
-        shapes = [numbers[0][i].shape for i in members]
+        shapes = [columns[0][i].shape for i in members]
         lengths = [math.prod(shape) for shape in shapes]
-        kind = kinds[members[0]]
-        if any(kinds[i] != kind for i in members):
-            flags = zip(*(kinds[i] for i in members), strict=True)
-            kind = tuple(np.repeat(flag, lengths) for flag in flags)
         joined = (
             jnp.concatenate([jnp.ravel(column[i]) for i in members])
-            for column in numbers
+            for column in columns
         )
-        ends = list(itertools.accumulate(lengths))
-        parts = (jnp.split(x, ends[:-1]) for x in function(kind, *joined))
-        for i, shape, *each in zip(members, shapes, *parts, strict=True):
-            results[i] = tuple(x.reshape(shape) for x in each)
-    return tuple(list(column) for column in zip(*results, strict=True))
+        kind = _kind([kinds[i] for i in members], lengths)
+        _part(results, members, shapes, lengths, function(kind, *joined))
+    return tuple(map(list, zip(*results, strict=True)))
 
 
-def _neighbors(sizes, kinds):
-    """The indices of variables whose numbers are put together."""
+def _kind(kinds, lengths):
+    """The kind of numbers put together: with flags for each, where they differ."""
+    if len(set(kinds)) == 1:
+        return kinds[0]
+    return tuple(np.repeat(flags, lengths) for flags in zip(*kinds, strict=True))
+
+
+def _part(results, members, shapes, lengths, joined):
+    """Gives each member what is its own of arrays put together."""
+    ends = list(itertools.accumulate(lengths))
+    parts = (jnp.split(x, ends[:-1]) for x in joined)
+    for i, shape, *each in zip(members, shapes, *parts, strict=True):
+        results[i] = tuple(x.reshape(shape) for x in each)
+
+
+def neighbors(sizes, keys):
+    """The indices of variables whose numbers are put together: neighbors of one key."""
     runs, held = {}, {}
-    for i, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
-        held[kind] = held.get(kind, math.inf) + size
-        if held[kind] > _MOST_AT_ONCE:
-            runs.setdefault(kind, []).append([])
-            held[kind] = size
-        runs[kind][-1].append(i)
-    return [members for of_kind in runs.values() for members in of_kind]
+    for i, (size, key) in enumerate(zip(sizes, keys, strict=True)):
+        held[key] = held.get(key, math.inf) + size
+        if held[key] > _MOST_AT_ONCE:
+            runs.setdefault(key, []).append([])
+            held[key] = size
+        runs[key][-1].append(i)
+    return [members for of_key in runs.values() for members in of_key]

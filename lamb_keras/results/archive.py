@@ -3,15 +3,23 @@
 Single runs stay on the machine that made them; `runs.jsonl` and the runs' pages are
 shared with the report. It has a line a run: its record, its scraps, and of its figures
 what tells them on its page, where they are.
+
+A run that is made again and finds the same, times apart, changes nothing: its line
+stays, and so does its page, so that a report tells the commit and the date at which
+what it shows was found first. Table 1's minutes are times. A run that finds anything
+else, draws another figure or has other code takes the place of the one before.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from markupsafe import Markup
 
 from lamb_keras.results import runs
 from lamb_keras.results.runs import Run
@@ -19,6 +27,14 @@ from lamb_keras.store import atomic, scraps
 from lamb_keras.store.scraps import Picture
 
 FILE = "runs.jsonl"
+# What a cell's code has become on a page.
+CODE = re.compile(r'(?s)<div class="highlight hl-ipython3"><pre>(.*?)</pre>')
+# What two runs need not have in common to have found the same: when they were made, on
+# what and at which commit, and how long that took, also as a column of Table 1.
+PASSING = {
+    *("started", "seconds", "minutes", "time_minutes", "compilations"),
+    *("commit", "environment"),
+}
 FIELDS = ("name", *runs.RECORDED, "scraps", "figures")
 
 
@@ -28,11 +44,12 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class ArchivedRun(Run):
-    """A run that only an earlier report knows: its notebook is not on this machine."""
+    """A run as an earlier report knows it."""
 
     # By name, the hash, width and description of each.
     figures: dict = field(default_factory=dict)
-    archived = True
+    # Its notebook is not on this machine; or else one is that found the same.
+    archived: bool = True
 
     @property
     def has_page(self) -> bool:
@@ -50,44 +67,97 @@ class ArchivedRun(Run):
         }
 
 
-def read(folder: Path) -> list[Run]:
+def read(folder: Path, renewed: Container[str] = ()) -> list[Run]:
     """The runs in `folder`, and those that only an earlier report there knows.
 
     Where a run failed here, its results are those of the archive, and the failure is
-    noted on it. Raises ReportError where the archive is damaged.
+    noted on it. Where one found the same as the archived run, it is the archived one,
+    unless its name is in `renewed`. Raises ReportError where the archive is damaged.
     """
     found = {run.name: run for run in runs.read(folder)}
+    for run in _archived(folder):
+        here = found.setdefault(run.name, run)
+        if not here.succeeded:
+            found[run.name] = replace(run, later_failure=here)
+        elif run.name not in renewed and _found_the_same(here, run):
+            failure = here.later_failure
+            found[run.name] = replace(run, archived=False, later_failure=failure)
+    return sorted(found.values(), key=lambda run: (run.table, run.name))
+
+
+def write(found: Iterable[Run], folder: Path) -> Path:
+    """Writes the archive of the runs that succeeded, whole or not at all."""
+    every = (_about(run) for run in found if run.succeeded)
+    lines = (json.dumps(about, ensure_ascii=False) + "\n" for about in every)
+    return atomic.write(folder / FILE, "".join(lines))
+
+
+def _archived(folder):
     archive = folder / FILE
     text = archive.read_text(encoding="utf-8") if archive.exists() else ""
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             about = scraps.decode(json.loads(line))
             path = folder / f"{about['name']}.ipynb"
-            run = ArchivedRun(**about, path=path, status="succeeded")
+            yield ArchivedRun(**about, path=path, status="succeeded")
         except (ValueError, TypeError, KeyError) as error:
             raise ReportError(
                 f"line {number} of {archive} is no run ({error}); restore the file, or "
                 "delete it to do without the runs of earlier reports."
             ) from None
-        here = found.setdefault(run.name, run)
-        if not here.succeeded:
-            found[run.name] = replace(run, later_failure=here)
-    return sorted(found.values(), key=lambda run: (run.table, run.name))
 
 
-def write(found: Iterable[Run], folder: Path) -> Path:
-    """Writes the archive of the runs that succeeded, whole or not at all."""
-    lines = []
-    for run in found:
-        if run.succeeded:
-            about = {name: getattr(run, name, None) for name in FIELDS}
-            if not run.archived:
-                pictures = run.pictures().items()
-                about["figures"] = {
-                    n: (_hash(p.png), p.width, p.alt) for n, p in pictures
-                }
-            lines.append(json.dumps(scraps.encode(about), ensure_ascii=False) + "\n")
-    return atomic.write(folder / FILE, "".join(lines))
+def _about(run):
+    """What the archive tells of a run, in JSON."""
+    about = {name: getattr(run, name, None) for name in FIELDS}
+    if not isinstance(run, ArchivedRun):
+        pictures = run.pictures().items()
+        about["figures"] = {n: (_hash(p.png), p.width, p.alt) for n, p in pictures}
+    return scraps.encode(about)
+
+
+def _found_the_same(here, archived):
+    """Whether a run is another than the archived one, and its equal but for times."""
+    return (
+        here.started != archived.started
+        and _lasting(_about(here)) == _lasting(_about(archived))
+        and archived.has_page
+        and _page_has_the_code_of(here.path)
+    )
+
+
+def _page_has_the_code_of(notebook):
+    cells = json.loads(notebook.read_bytes())["cells"]
+    here = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    page = notebook.with_suffix(".html").read_text(encoding="utf-8")
+    shown = Markup("\n".join(CODE.findall(page))).striptags()
+    return shown.split() == here.split()
+
+
+def _lasting(value):
+    if isinstance(value, list):
+        return [_lasting(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    cell = {"value", "spread"} if value.get("column") in PASSING else set()
+    names = value.keys() - PASSING - cell
+    return {name: _lasting(value[name]) for name in names}
+
+
+def replaced(planned: Iterable, folder: Path) -> list[str]:
+    """The names of the tables' own runs whose place runs set by hand will take.
+
+    Solvers of one's own are not meant: their rows stand beside the table's.
+    """
+    with contextlib.suppress(ReportError):  # which the report will raise
+        own = {r.name: r.parameters for r in _archived(folder) if not r.overrides}
+        return [
+            run.name
+            for run in planned
+            if run.overrides.keys() - {"own_solvers"}
+            and own.get(run.name, run.parameters) != run.parameters
+        ]
+    return []
 
 
 def _hash(png):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lamb_keras import experiments
+from lamb_keras.names import base
 from lamb_keras.results import pretraining, report, statistics
 from lamb_keras.store import scraps
 
@@ -123,7 +124,7 @@ def table_parameters(table, scale="laptop"):
 def imitation(setting, seed):
     """A trial as a run would record it: plausible, and made up."""
     random.seed(repr((setting, seed)))
-    solver = setting["solver"].removesuffix("+")
+    solver = base(setting["solver"])
     away = math.log10(setting["learning_rate"] / BEST_RATE.get(solver, 0.02))
     decay = setting["weight_decay"] or 0
     erased = setting["weight_decay_form"] == "per_step" and decay >= 0.01

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import hashlib
 import itertools
 from datetime import datetime
 from pathlib import Path
@@ -95,8 +96,14 @@ def signed(number: str) -> str:
     return f"−{number[1:]}" if number.startswith("-") else f"+{number}"
 
 
-def data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def sha256(text: str) -> str:
+    """The hash by which a page's policy lets a script run."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return base64.b64encode(digest).decode("ascii")
 
 
 @functools.cache
@@ -108,7 +115,8 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, duration, words, line, span, listed, percent, signed, data_uri)
+    filters = (moment, duration, words, line, span, listed, percent, signed)
+    filters += (data_uri, sha256)
     environment.filters |= {each.__name__: each for each in filters}
     environment.globals["marks"] = MARKS
     return environment

@@ -1,12 +1,14 @@
-"""A notebook as one self-contained page: no script, no network, one file.
+"""A notebook as one self-contained page: no network, one file.
 
 A content security policy in the page lets the browser load nothing but what the file
-itself holds, so that even a run's own output cannot ask for anything.
+itself holds, so that even a run's own output cannot ask for anything, and run no script
+but the report's own, which sorts its tables.
 """
 
 import functools
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,26 +24,41 @@ SHOWN = (
     *("text/latex", "text/plain"),
 )
 
+# A formula that stands by itself, in LaTeX.
+FORMULA = re.compile(r"(?s)\$\$(.+?)\$\$")
+
 # Where on the machine the code lies that warns: nothing for those who read the page.
 FOLDER = re.compile(r"(?m)^.*[/\\](?=[^/\\\n]+\.py:\d+: \w*Warning: )")
 
 
-def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
+def page(
+    notebook: Path,
+    code: bool = False,
+    back: str | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> str:
     """The executed notebook at `notebook` as HTML, with its code only if asked for.
 
     A cell whose metadata say that its source is not hidden shows it in any case. The
     title is the notebook's first heading; `back` is a link to where the reader came
-    from.
+    from. A page that has `files`, of CSV by their names, is the report: they can be
+    saved from it, and its tables be sorted.
     """
     headings = []
 
     def with_anchor(found):
+        if found["table"]:
+            headings[-1]["tables"].append(found["table"])
+            return found[0]
         # The words lose their tags; the template escapes them again.
-        headings.append((f"section-{len(headings) + 1}", Markup(found[1]).striptags()))
-        return f'<h2 id="{headings[-1][0]}">{found[1]}</h2>'
+        about = {"id": f"section-{len(headings) + 1}", "tables": []}
+        headings.append(about | {"text": Markup(found["words"]).striptags()})
+        return f'<h2 id="{about["id"]}">{found["words"]}</h2>'
 
-    body = re.sub(r"(?s)<h2[^>]*>(.*?)</h2>", with_anchor, _body(notebook, code))
+    places = r'(?s)<h2[^>]*>(?P<words>.*?)</h2>|(?<= )id="table-(?P<table>\d+)"'
+    body = re.sub(places, with_anchor, _body(notebook, code))
     title = re.search(r"(?s)<h1[^>]*>(.*?)</h1>", body)
+    script = (html.TEMPLATES / "page.js").read_text("utf-8") if files else ""
     return html.render(
         "page.html",
         title=Markup(title[1]).striptags() if title else notebook.stem,
@@ -49,6 +66,8 @@ def page(notebook: Path, code: bool = False, back: str | None = None) -> str:
         style=Markup(_style()),
         body=Markup(body),
         back=back,
+        files=files or {},
+        script=Markup(script),
     )
 
 
@@ -71,6 +90,7 @@ def renew(notebook: Path, back: str) -> None:
 
 def _body(notebook, code):
     import nbformat
+    from latex2mathml.converter import convert
 
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:
@@ -78,6 +98,10 @@ def _body(notebook, code):
         if cell.cell_type == "code" and not shown:
             # As nbconvert's own preprocessor of tags would.
             cell.metadata["transient"] = {"remove_source": True}
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(
+                lambda found: convert(found[1], display="block"), cell.source
+            )
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = FOLDER.sub("", output.text)

@@ -3,25 +3,36 @@
 What a scale's folder holds in the end: `results.csv` (a line a cell) and `trials.csv`
 (a line a trial, from which every verdict follows), the executed `summary.ipynb`,
 `report.html`, next to each run's notebook its page, and `runs.jsonl`: what the runs
-found, for reports that are made where they are not.
+found, for reports that are made where they are not. A bundle of all of these but the
+archive is made if it is asked for.
 """
 
+import io
 import json
 import os
+import re
 import tempfile
+import zipfile
+from collections.abc import Container
 from pathlib import Path
 
 from lamb_keras.results import archive, reconstruction, trials
 from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic, temporary
 
+CSV = "results.csv", "trials.csv"
 
-def render(outputs: Path, scale: str, project: Path) -> Path:
+
+def render(
+    outputs: Path, scale: str, project: Path, renewed: Container[str] = ()
+) -> Path:
     """Makes the report of a scale from the runs in `outputs/<scale>`; returns its path.
 
-    Runs that only an earlier report in that folder knows keep their results. Each file
-    is replaced as a whole, the report last: whoever opens one of them sees the old or
-    the new. With no run at all, every table is shown as not run.
+    Runs that only an earlier report in that folder knows keep their results; and those
+    that found the same again, times apart, stay as they were, pages and all, but for
+    runs named in `renewed`. Each file is replaced as a whole, the report last: whoever
+    opens one of them sees the old or the new. With no run at all, every table is shown
+    as not run.
     """
     from lamb_keras.results.page import page, renew
 
@@ -34,7 +45,7 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     outputs, project = Path(outputs).absolute(), Path(project).absolute()
     folder = outputs / scale
     folder.mkdir(parents=True, exist_ok=True)
-    found = archive.read(folder)
+    found = archive.read(folder, renewed)
     reconstruction.write_csv(reconstruction.reconstruct(found), folder / "results.csv")
     trials.write_csv(trials.frame(found), folder / "trials.csv")
     archive.write(found, folder)
@@ -44,10 +55,37 @@ def render(outputs: Path, scale: str, project: Path) -> Path:
     given = {"scale": scale, "outputs": str(named)}
     summary = execute(source, folder / "summary.ipynb", given)
     for run in [*found, *(run.later_failure for run in found if run.later_failure)]:
-        if _is_notebook(run.path):
+        if not isinstance(run, archive.ArchivedRun) and _is_notebook(run.path):
             back = Path(os.path.relpath(folder, run.path.parent), "report.html")
             renew(run.path, back.as_posix())
-    return atomic.write(folder / "report.html", page(summary))
+    files = {name: (folder / name).read_bytes() for name in CSV}
+    return atomic.write(folder / "report.html", page(summary, files=files))
+
+
+def bundle(folder: Path) -> Path:
+    """Packs the report of a scale's folder with all it names; returns the zip's path.
+
+    The report itself leads nowhere outside, so that it can be sent alone: it names the
+    runs' pages. Its copy in the zip links to them, which are there beside it.
+    """
+
+    def link(page):
+        there = (folder / f"{page[1]}.html").is_file()
+        return f'<a href="{page[1]}.html">{page[1]}</a>' if there else page[0]
+
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    packed = {
+        "report.html": re.sub(r'<span class="lk-page">(.*?)</span>', link, report)
+    }
+    for path in [*(folder / name for name in CSV), *folder.glob("table*/[!.]*.html")]:
+        packed[path.relative_to(folder).as_posix()] = path.read_bytes()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in sorted(packed):
+            # Without a date: the same report makes the same file.
+            about = zipfile.ZipInfo(f"report/{name}")
+            file.writestr(about, packed[name], zipfile.ZIP_DEFLATED)
+    return atomic.write_bytes(folder / "report.zip", content.getvalue())
 
 
 def execute(notebook: Path, output: Path, parameters: dict) -> Path:

@@ -6,7 +6,6 @@ is not consulted, for a killed kernel looks completed there.
 """
 
 import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +39,6 @@ class Run:
     scraps: dict = field(default_factory=dict)  # by name; empty for a failed run
     later_failure: "Run | None" = None  # a later attempt that failed
     archived = False  # see `archive`
-    has_page = True  # beside the report, once that is made
 
     @property
     def succeeded(self) -> bool:
@@ -85,11 +83,6 @@ def folder(outputs: str | Path, scale: str) -> Path:
     here = Path.cwd()
     around = (each for each in (here, *here.parents) if (each / "params").is_dir())
     return next(around, Path(__file__).parents[2]) / outputs / scale
-
-
-def links(folder: Path) -> str:
-    """The way from where a notebook runs to a folder, for links on a page."""
-    return Path(os.path.relpath(folder.resolve(), Path.cwd())).as_posix()
 
 
 def read(folder: Path) -> list[Run]:

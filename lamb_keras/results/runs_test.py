@@ -131,12 +131,6 @@ def test_relative_outputs_are_the_projects_around_or_else_this_ones(
     assert runs.folder("outputs", "laptop") == tmp_path / "outputs" / "laptop"
 
 
-def test_links_lead_from_where_the_notebook_runs(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert runs.links(tmp_path) == "."
-    assert runs.links(tmp_path.parent / "elsewhere") == "../elsewhere"
-
-
 @pytest.mark.parametrize(
     ("notebook", "name", "stands_in_for", "original"),
     [

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from lamb_keras.results import claims as known
 from lamb_keras.results import (
     comparisons,
+    drawings,
     evidence,
     html,
     paper,
@@ -19,7 +20,6 @@ from lamb_keras.results import (
     statistics,
 )
 from lamb_keras.results import scale_rule as sizes
-from lamb_keras.results import tables as shown
 from lamb_keras.results import trials as every
 from lamb_keras.results.html import Html
 from lamb_keras.results.reconstruction import Result
@@ -76,18 +76,24 @@ def headline(found: Sequence[Run], results: Sequence[Result], scale: str) -> Htm
     )
 
 
-def overview(results: Sequence[Result]) -> Html:
-    """The 25 tables at a glance, with the status of each."""
-    published = [result for result in results if result.published is not None]
-    cells = reconstruction.by_table(published)
-    status = {number: reconstruction.table_status(cells[number]) for number in cells}
+def overview(
+    results: Sequence[Result], verdicts: pd.DataFrame, found: Sequence[Run], scale: str
+) -> Html:
+    """The 25 tables at a glance, by the verdicts of their claims, and LAMB's figure."""
+    told = by_claim(verdicts, scale)
+    cells = reconstruction.by_table(r for r in results if r.published is not None)
+    states = {
+        number: reconstruction.table_status(of_it) for number, of_it in cells.items()
+    }
     return html.render(
         "overview.html",
         experiments=paper.experiments(),
         tables=paper.tables(),
-        cells=cells,
-        status=status,
-        counts=Counter(status.values()),
+        states=states,
+        claims=known.claims(),
+        verdicts={number: row["verdict"] for number, row in told.items()},
+        names=evidence.VERDICTS,
+        drawn=drawings.over_batches(every.frame(found)),
     )
 
 
@@ -108,21 +114,22 @@ def references(found: Sequence[Run]) -> Html:
     return html.render("references.html", entries=[*zip(told, worth, strict=True)])
 
 
-def runs(found: Sequence[Run], links: str = ".") -> Html:
+def runs(found: Sequence[Run]) -> Html:
     """Every run with its figures, parameters, environment and trials.
 
     A figure that was shown with an earlier run, or with the table, is not shown again.
     """
     entries, first = [], {}
     for run in found:
-        pictures, beside = run.pictures(), shown.figures_of(run.table)
-        new = {n: p for n, p in pictures.items() if n not in beside}
+        # Tables of a project's own have no drawing.
+        beside = drawings.NAMES if run.table in paper.tables() else ()
+        new = {n: p for n, p in run.pictures().items() if n not in beside}
         with_run = {n: first.setdefault(p.png, run) for n, p in new.items()}
-        about = {"run": run, "tried": _tried(run), "beside": len(new) < len(pictures)}
+        about = {"run": run, "tried": _tried(run), "beside": bool(beside)}
         about["pictures"] = {n: p for n, p in new.items() if with_run[n] is run}
         about["as_with"] = {n: r for n, r in with_run.items() if r is not run}
         entries.append(about)
-    return html.render("runs.html", entries=entries, links=links)
+    return html.render("runs.html", entries=entries)
 
 
 def notes() -> Html:

@@ -129,10 +129,14 @@ def test_without_runs_there_is_still_a_page():
     assert text.count("Nothing was run.") == every
 
 
-def test_the_overview_links_to_every_table_and_counts_them(results):
-    html = sections.overview(results)
+def test_the_overview_links_to_every_table_and_tells_its_claims(found, results):
+    html = sections.overview(results, verdict("supported"), found, "laptop")
     assert all(f'href="#table-{number}"' in html for number in range(1, 26))
-    assert "not run: 24" in html and "partly run: 1" in html
+    tiles = [text_of(tile) for tile in re.findall(r"<li>.*?</li>", html, re.DOTALL)]
+    (table_5,) = (tile for tile in tiles if tile.startswith("Table 5,"))
+    told = "claim 6 supported ✓, claim 11 not tested here –, claim 18 not tested here –"
+    assert table_5 == f"Table 5, not run, {told}"
+    assert any(tile.startswith("Table 7, partly run, claim 13") for tile in tiles)
 
 
 def test_failures_are_told_at_the_top_and_escaped(outputs, fail):

@@ -147,7 +147,7 @@ def of_settings(trials: Sequence[dict]) -> list[dict]:
     Of several settings of a solver at a batch, one alone was confirmed: its further
     seeds would make it another than those beside it.
     """
-    tried = grouped(trials, _solver_and_batch)
+    tried = grouped(trials, solver_and_batch)
     several = {
         key
         for key, group in tried.items()
@@ -156,11 +156,12 @@ def of_settings(trials: Sequence[dict]) -> list[dict]:
     return [
         trial
         for trial in trials
-        if not trial.get("confirmation") or _solver_and_batch(trial) not in several
+        if not trial.get("confirmation") or solver_and_batch(trial) not in several
     ]
 
 
-def _solver_and_batch(trial):
+def solver_and_batch(trial: dict) -> tuple:
+    """What a setting is chosen for: a solver, at each batch if there are several."""
     return trial["solver"], trial.get("batch_size")
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from lamb_keras.results import (
     claims,
     descriptions,
+    drawings,
     paper,
     reconstruction,
     statistics,
@@ -25,61 +26,53 @@ def tables(
     results: Sequence[Result],
     found: Sequence[Run] = (),
     verdicts: pd.DataFrame | None = None,
-    links: str = ".",
 ) -> Html:
     """All 25 tables, published beside ours, and a project's own.
 
-    Those not run are folded away.
-
-    With each stand the claims that it serves, with their verdicts, and what the kit
-    decided where the paper leaves it open. `links` is the way from the page to the
-    folder of the runs.
+    Those not run are folded away. With each stand the claims that it serves, with their
+    verdicts, and what the kit decided where the paper leaves it open.
     """
+    cells = reconstruction.by_table(results)
+    # One of a project's own that failed has no cells.
+    every = cells | {run.table: [] for run in found if run.table not in cells}
     sections = [
-        _section(paper.table(number, [c.column for c in cells]), cells, found)
-        for number, cells in reconstruction.by_table(results).items()
+        _section(paper.table(number, [c.column for c in every[number]]), own, found)
+        for number, own in sorted(every.items())
     ]
     told = {} if verdicts is None else verdicts.droplevel("scale").verdict
     return render(
         "tables.html",
         sections=sections,
-        links=links,
         claims=claims.claims(),
         verdicts=told,
         left_open=paper.read("decisions.yaml")["left_open"],
     )
 
 
-def figures_of(number: int) -> tuple[str, ...]:
-    """The names of the figures that stand with a table, and not with its run again."""
-    table = paper.tables().get(number)  # a run may name a table that is none
-    of_settings = ("sweep", "weight_decay_forms") if table and table.solver else ()
-    return ("f1_by_batch", *of_settings) if table else ()
-
-
 def _section(table, cells, found):
     """What the template needs to know of one table."""
     published = [cell for cell in cells if cell.published is not None]
+    extra = [cell for cell in cells if cell.published is None]
     names = dict.fromkeys(cell.run for cell in cells)
+    names |= {} if cells else {r.name: None for r in found if r.table == table.number}
     made_by = [run for name in names for run in found if run.name == name]
     own = [run for run in made_by if run.table == table.number]
-    pictures = {
-        name: picture
-        for run in own
-        for name, picture in run.pictures().items()
-        if name in figures_of(table.number)
-    }
+    drawn = {n: d for run in own for n, d in drawings.of_run(run).items()}
+    lines, more = _lines(table, published), _lines(table, extra)
+    state = reconstruction.table_status(published or cells) if cells else "failed"
     return {
         "table": table,
-        "status": reconstruction.table_status(published or cells),
-        "lines": _lines(table, published),
-        "extra": _lines(table, [cell for cell in cells if cell.published is None]),
+        "status": state,
+        "lines": lines,
+        "extra": more,
+        "plotted": any(line["plot"] for line in lines + more),
+        "compared": any(line["compared"] for line in lines),
         # The runs of other tables are introduced there, if cells are the best of them.
         "runs": table.best_of and own or made_by,
         "sentences": descriptions.sentences(table, published),
         "forms": _forms(table, own),
-        "pictures": pictures,
-        "folded": "sweep" in pictures and len(published) > ROWS_SHOWN,
+        "drawings": drawn,
+        "folded": bool(drawn) and len(published) > ROWS_SHOWN,
     }
 
 
@@ -87,9 +80,11 @@ def _lines(table, cells):
     """Each cell with the row of the paper that it stands in, and its plot.
 
     A plot is where values lie between the least and the greatest of their column, in
-    per cent: "published", "ours", and "from" and "to", an end each of its spread.
+    per cent: "published", "ours", and "from" and "to", an end each of its spread. What
+    is "compared" has a difference that means something.
     """
-    rows, values = table.labeled_rows(), [_values(cell) for cell in cells]
+    rows, columns = table.labeled_rows(), table.columns
+    values = [_values(cell, columns[cell.column]) for cell in cells]
     of_column = {name: [] for name in table.results}
     for cell, own in zip(cells, values, strict=True):
         of_column[cell.column] += own.values()
@@ -101,15 +96,18 @@ def _lines(table, cells):
     return [
         {
             "cell": cell,
-            "column": table.columns[cell.column],
+            "column": columns[cell.column],
             "row": rows.get(cell.row, {table.keys[0]: cell.row}),
             "plot": {name: place(value, cell.column) for name, value in own.items()},
+            "compared": cell.status == "run" and {"published", "ours"} <= own.keys(),
         }
         for cell, own in zip(cells, values, strict=True)
     ]
 
 
-def _values(cell):
+def _values(cell, column):
+    if column.metric == "minutes":  # of another machine and another amount of work
+        return {}
     values = {"published": cell.published} if is_finite(cell.published) else {}
     if is_finite(cell.ours):
         spread = cell.spread if is_finite(cell.spread) else 0

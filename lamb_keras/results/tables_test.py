@@ -1,6 +1,5 @@
 """Every table is shown with what was found, and nothing gets through as HTML."""
 
-import base64
 import re
 from collections import Counter
 from dataclasses import replace
@@ -8,10 +7,19 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from lamb_keras.results import paper, runs
+from lamb_keras.results import drawings, paper, runs
 from lamb_keras.results.conftest import leave_run, text_of
 from lamb_keras.results.reconstruction import by_table, reconstruct
 from lamb_keras.results.tables import _lines, tables
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch):
+    """The numbers of the tables whose figures are drawn, which takes its time."""
+    numbers, draw = set(), drawings.of_run
+    some = lambda run: draw(run) if run.table in numbers else {}  # noqa: E731
+    monkeypatch.setattr(drawings, "of_run", some)
+    return numbers
 
 
 def shown(found, number, **options):
@@ -54,14 +62,15 @@ def test_tables_that_were_not_run_are_folded_away_as_printed(found):
 
 
 def test_a_run_table_shows_published_ours_spread_n_choice_and_cost(found):
-    table_7 = shown(found, 7, links="..")
-    lamb = text_of(table_7[table_7.index("<th>lamb</th>") :])
+    table_7 = shown(found, 7)
+    lamb = text_of(table_7[table_7.index('<th scope="row">lamb</th>') :])
     assert lamb.startswith("lamb 0.9945 0.9700 ± 0.0141 2 −0.0245 learning rate 0.01")
     assert "2 settings, 3 trials run" in lamb
     text = text_of(table_7)
     assert "2 settings, 2 trials, 1 diverged run" in text
     assert "Set by hand for this run: epochs = 3." in text
-    assert 'href="../table07/lenet_mnist.html"' in table_7
+    assert "Made by table07/lenet_mnist in 1 min 1 s" in text
+    assert "href" not in table_7.replace('href="#', "")
     # In words from the numbers.
     assert "Best first, the paper: lamb, adam; ours: lamb, adam." in text
     adam, *others = found[0].scraps["cells"]
@@ -116,15 +125,40 @@ def test_the_other_form_of_weight_decay_is_shown_below_its_table_alone(every_ima
     assert tables(reconstruct(every_image), every_image).count(title) == 1
 
 
-def test_a_sweep_stands_with_its_table_and_its_rows_are_folded(tmp_path):
-    png = base64.b64encode(b"a picture").decode()
-    leave_run(tmp_path / "laptop", 13, {"sweep": png, "examples": png + png})
-    html = shown(runs.read(tmp_path / "laptop"), 13)
-    assert html.count("<img") == 1 and f"data:image/png;base64,{png}" in html
+def test_a_sweep_is_drawn_with_its_table_and_its_rows_are_folded(every_image, drawn):
+    drawn |= {11, 13}
+    html = shown(every_image, 13)
+    (figure,) = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert 'aria-label="Top-1 accuracy by learning rate: ours, the paper."' in figure
+    # Its words are text, whole; nothing in it is known by the name of another's.
+    words = {text_of(w) for w in re.findall(r"<text.*?</text>", figure, re.DOTALL)}
+    assert {"learning rate", "adamw", "chance", "0.001"} <= words
+    other = shown(every_image, 11)
+    ids = (set(re.findall(r'\bid="([^"]+)"', each)) for each in (html, other))
+    assert not set.intersection(*ids)
     assert "All 20 rows, published beside ours" in html
-    leave_run(tmp_path / "laptop", 2, {"f1_by_batch": png})
-    html = shown(runs.read(tmp_path / "laptop"), 2)
-    assert html.count("<img") == 1 and "<summary>All" not in html
+    assert "<summary>All" not in other
+
+
+def test_a_difference_stands_where_both_values_mean_the_same(imitated_bert):
+    found = runs.read(imitated_bert)
+    html = shown(found, 1)
+    heads = text_of(html[html.index("<thead>") : html.index("</thead>")])
+    assert "difference" in heads
+    lines = re.findall(r"<tr class=.*?</tr>", html, re.DOTALL)
+    minutes = [line for line in lines if "minutes of" in line]
+    f1 = [line for line in lines if "SQuAD F1" in line]
+    assert all("lk-track" not in line for line in minutes)
+    assert not any(re.search("[+−]", text_of(line)) for line in minutes)
+    assert any(re.search("[+−]", text_of(line)) for line in f1)
+
+
+def test_a_table_of_ones_own_whose_run_failed_stands_there_with_its_reason(found):
+    about = {"name": "table26/mine", "table": 26, "notebook": "mine"}
+    lost = replace(found[0], status="failed", reason="no luck.", scraps={}, **about)
+    html = shown([*found, lost], 26)
+    assert html.startswith('id="table-26" open')
+    assert "Failed: no luck." in text_of(html)
 
 
 def test_rows_of_ones_own_stand_below_the_papers(every_image, found):
@@ -135,7 +169,7 @@ def test_rows_of_ones_own_stand_below_the_papers(every_image, found):
     assert html.split("ours alone: the paper has no such row")[1].count(row) == 1
     cells = found[0].scraps["cells"]
     html = shown([with_cells(found[0], [*cells, cells[-1] | {"row": "lars"}])], 7)
-    assert "<th>lars</th>" in html.split("ours alone: the paper has no such row")[1]
+    assert ">lars</th>" in html.split("ours alone: the paper has no such row")[1]
 
 
 def test_what_comes_from_runs_is_escaped(found):
@@ -151,7 +185,7 @@ def test_a_later_failure_is_told_where_the_results_stand(outputs, fail):
     html = shown(runs.read(outputs / "laptop"), 7)
     assert "later attempt (23 November 2026, 18:00 UTC)" in text_of(html)
     assert "the kernel died." in html
-    assert 'href="./table07/lenet_mnist.failed.html"' in html
+    assert '<span class="lk-page">table07/lenet_mnist.failed</span>' in html
 
 
 def test_a_failed_table_is_open_and_says_why(outputs, fail):
@@ -160,7 +194,7 @@ def test_a_failed_table_is_open_and_says_why(outputs, fail):
     html = shown(runs.read(outputs / "laptop"), 7)
     assert html.startswith('id="table-7" open')
     assert "Failed: the kernel died." in html
-    assert 'href="./table07/lenet_mnist.failed.html"' in html
+    assert '<span class="lk-page">table07/lenet_mnist.failed</span>' in html
 
 
 def test_a_table_with_several_results_and_settings_shows_them_all(found):

@@ -11,12 +11,14 @@ import warnings
 import jax
 import numpy as np
 
+from lamb_keras.deadline import Deadline
 from lamb_keras.training.history import History
 
 # The one before the last stays until the last is complete, and after.
 _MOST = 2
-# To save one takes a tenth of a second.
 SECONDS_BETWEEN = 10
+# At least so many times as long as it took to save the last one.
+TIMES_BETWEEN = 20
 
 
 class Checkpoints:
@@ -29,12 +31,17 @@ class Checkpoints:
         folder: of their own, on a disk that all processes see.
         steps: between two. None: one after an evaluation, unless the last, or the
             begin, is a few seconds ago.
+        deadline: of the training. One more is saved when what follows up to the next
+            one would not end in time.
 
     Attributes:
-        asked_to_end: whether the scheduler will take the machine away.
+        asked_to_end: whether the scheduler will take the machine away, or time is up.
     """
 
-    def __init__(self, folder, steps: int | None = None):
+    def __init__(
+        self, folder, steps: int | None = None, deadline: Deadline | None = None
+    ):
+        self._deadline, self._asked, self._took = deadline or Deadline(), None, 0.0
         self.asked_to_end = self._terminated = self._listens = False
         self._folder, self._steps = folder, steps
         self._began = self._saved = time.perf_counter()
@@ -68,18 +75,26 @@ class Checkpoints:
 
     def due(self, step: int, evaluated: bool) -> bool:
         """Whether to save one after this step. Every process must ask at every step."""
+        # Processes save together, and their clocks differ.
+        alone = jax.process_count() == 1
+        now, before = time.perf_counter(), self._asked
+        self._asked = now
+        self.asked_to_end = bool(
+            alone and before and self._deadline.left < now - before + self._took
+        )
         if self._steps is None:
-            recent = time.perf_counter() - self._saved < SECONDS_BETWEEN
-            # Processes save together, and their clocks differ.
-            return evaluated and not (recent and jax.process_count() == 1)
-        self.asked_to_end = self._terminated or self._manager.reached_preemption(step)
+            between = max(SECONDS_BETWEEN, TIMES_BETWEEN * self._took)
+            recent = alone and now - self._saved < between
+            return evaluated and (self.asked_to_end or not recent)
+        self.asked_to_end |= self._terminated or self._manager.reached_preemption(step)
         return self.asked_to_end or step % self._steps == 0
 
     def save(self, step: int, progress, histories: list[History], losses: list):
         """Saves trials after a step: see `trainer.train`."""
         import orbax.checkpoint as orbax
 
-        share = (time.perf_counter() - self._began) / len(histories)
+        begun = time.perf_counter()
+        share = (begun - self._began) / len(histories)
         now = [dataclasses.replace(h, seconds=h.seconds + share) for h in histories]
         records = {
             "histories": [history.as_plain() for history in now],
@@ -96,6 +111,7 @@ class Checkpoints:
             if self.asked_to_end:
                 raise
         self._saved = time.perf_counter()
+        self._took = self._saved - begun
 
     def restore(self, progress, trials: list):
         """(steps done, progress, histories, losses) of the last one; None for none.

@@ -1,8 +1,11 @@
 """What Orbax saves of a training comes back to the last bit."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from lamb_keras.deadline import Deadline
 from lamb_keras.training import checkpoints
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.history import History
@@ -62,3 +65,41 @@ def test_short_trainings_are_not_saved_at_every_evaluation(tmp_path, monkeypatch
     assert not saved.due(1, True)
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0)
     assert saved.due(2, True) and not saved.due(3, False)
+
+
+def test_one_is_saved_when_the_next_evaluation_would_come_too_late(
+    tmp_path, monkeypatch
+):
+    moment = SimpleNamespace(now=0.0)
+    clock = SimpleNamespace(perf_counter=lambda: moment.now)
+    monkeypatch.setattr(checkpoints, "time", clock)
+    deadline = Deadline(100, clock=clock.perf_counter)
+    saved = Checkpoints(tmp_path / "own", deadline=deadline)
+    asked = []
+    for moment.now in (4.0, 35.0, 66.0):
+        saved.due(1, True)
+        asked.append(saved.asked_to_end)
+    # 34 seconds are left after the last, and the one before was 31 seconds ago.
+    assert asked == [False, False, False]
+    moment.now = 97.0
+    assert saved.due(1, True) and saved.asked_to_end
+
+
+def test_large_ones_are_saved_more_seldom(tmp_path, monkeypatch):
+    moment = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(
+        checkpoints, "time", SimpleNamespace(perf_counter=lambda: moment.now)
+    )
+    saved = Checkpoints(tmp_path / "own")
+    moment.now = 11.0
+    assert saved.due(1, True)
+
+    def slow(*_, **__):
+        moment.now += 2.0
+
+    saved._opened = SimpleNamespace(save=slow)
+    saved.save(1, progress(0.0), [History(TRIAL, ["a"])], [])
+    moment.now += 39.0
+    assert not saved.due(2, True)
+    moment.now += 2.0
+    assert saved.due(3, True)

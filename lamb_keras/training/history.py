@@ -31,6 +31,8 @@ class History:
             at once.
         compilations, late_compilations: programs compiled on its account, and those of
             them that should have been there.
+        at_once: how many trials trained at once, of whose seconds `seconds` is a share.
+        device: the kind of device that it trained on.
     """
 
     trial: Any
@@ -46,6 +48,8 @@ class History:
     seconds: float = 0.0
     compilations: int = 0
     late_compilations: int = 0
+    at_once: int = 1
+    device: str = ""
 
     @property
     def outcome(self) -> str:
@@ -147,10 +151,13 @@ class Sweep:
 
         And last, that it ran to its end.
         """
+        # A sweep in several sittings may have been on several kinds.
+        devices = dict.fromkeys(each.device for each in self.histories if each.device)
         known = {
             "parameters": dataclasses.asdict(experiment),
             "dataset": data.describe(),
-            "environment": environment.describe(),
+            "environment": environment.describe()
+            | ({"device": ", ".join(devices)} if devices else {}),
             "steps": self.steps,
             "trials": self.trials,
             **({"references": self.references} if self.references else {}),

@@ -106,11 +106,10 @@ class MaskedLM(Task):
         """
         size, begin = stage.sequences_per_step, bounds[0][0] if bounds else 0
         steps = stream.batches(
-            sequences.arrays(), batch_size=size, seed=seed, start_step=begin
+            len(sequences), batch_size=size, seed=seed, start_step=begin
         )
         for begin, end in bounds:
-            some = list(itertools.islice(steps, end - begin))
-            rows = {name: np.concatenate([s[name] for s in some]) for name in some[0]}
+            rows = sequences[np.concatenate([*itertools.islice(steps, end - begin)])]
             counts = predictions(rows["token_ids"], self._vocabulary, self._rate)
             in_step = counts.reshape(-1, size).sum(1).astype("float32")
             rows["number"] = np.arange(begin * size, end * size, dtype="int32")
@@ -129,7 +128,7 @@ def held_out_batches(sequences: PairData, size: int) -> list[Batch]:
     pieces = []
     for begin in range(0, len(sequences), size):
         some = sequences[begin : begin + size]
-        rows = {name: padded(array, size) for name, array in some.arrays().items()}
+        rows = {name: padded(array, size) for name, array in some.items()}
         number = np.arange(begin, begin + size, dtype="int32")
         rows["number"] = np.where(number < len(sequences), number, -1)
         pieces.append(Batch(predictions=np.float32(1), **rows))

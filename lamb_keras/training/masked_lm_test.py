@@ -1,5 +1,7 @@
 """Masked-language-model pre-training: its loss, its batches, its evaluation."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,15 +76,16 @@ def test_accumulated_gradients_are_those_of_the_big_batch(whole, texts):
 
 def test_the_number_of_hidden_tokens_is_known_beforehand(texts):
     sequences, vocabulary = texts.sequences(32), texts.vocabulary
-    tokens = jnp.asarray(sequences.token_ids, "int32")
+    token_ids = sequences[:]["token_ids"]
+    tokens = jnp.asarray(token_ids, "int32")
     hidden = masking.mask(jax.random.key(0), tokens, vocabulary)
-    counted = predictions(sequences.token_ids, vocabulary, 0.15)
+    counted = predictions(token_ids, vocabulary, 0.15)
     np.testing.assert_array_equal(counted, hidden.weights.sum(1))
     assert len(set(counted.tolist())) > 1
 
 
 def test_what_is_hidden_depends_on_the_sequence_alone(task, texts):
-    tokens, numbers = texts.sequences(32).token_ids[:6], np.arange(6)
+    tokens, numbers = texts.sequences(32)[:6]["token_ids"], np.arange(6)
     first = task.hide(tokens, numbers, np.uint32(0))
     alone = task.hide(tokens[4:], numbers[4:], np.uint32(0))
     np.testing.assert_array_equal(first.inputs[4:], alone.inputs)
@@ -94,9 +97,9 @@ def test_what_is_hidden_depends_on_the_sequence_alone(task, texts):
 
 def test_the_loss_is_that_of_the_hidden_tokens_and_of_the_next_sentence(task, texts):
     sequences = texts.sequences(32)[:8]
-    counts = predictions(sequences.token_ids, texts.vocabulary, 0.15)
+    counts = predictions(sequences["token_ids"], texts.vocabulary, 0.15)
     batch = Batch(
-        **sequences.arrays(), number=np.arange(8), predictions=np.float32(counts.sum())
+        **sequences, number=np.arange(8), predictions=np.float32(counts.sum())
     )
     loss, _ = task.loss(*initial_weights(task.model), batch, Constants())
     hidden = task.hide(batch.token_ids, batch.number, np.uint32(0))
@@ -121,11 +124,12 @@ def test_the_loss_is_that_of_the_hidden_tokens_and_of_the_next_sentence(task, te
 
 
 def test_an_evaluation_counts_every_held_out_sequence_once(task, texts):
-    weights, sequences = initial_weights(task.model), texts.sequences(32)[:70]
+    weights, sequences = initial_weights(task.model), texts.sequences(32)
+    sequences = replace(sequences, spans=sequences.spans[:70])
     pieces = held_out_batches(sequences, 64)  # one of 64 and a filled one of 6
     assert [len(piece.number) for piece in pieces] == [64, 64]
     found = task.metrics([task.outputs(*weights, piece) for piece in pieces])
-    batch = Batch(**sequences.arrays(), number=np.arange(70), predictions=1.0)
+    batch = Batch(**sequences[:], number=np.arange(70), predictions=1.0)
     expected = task.metrics([task.outputs(*weights, batch)])
     assert found == pytest.approx(expected, rel=1e-5)
     # A net that has learned nothing is about as unsure as one can be.

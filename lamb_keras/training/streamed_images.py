@@ -5,11 +5,9 @@ Grain reads and augments them, and all devices of all processes share every batc
 
 import contextlib
 import functools
-import os
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from lamb_keras.cpu import processors
 from lamb_keras.experiments import ParameterError
@@ -41,7 +39,7 @@ class StreamedImageTrials(ImageTrials):
         return Sharding()
 
     def _open(self, images):
-        self._most, self._augmentations, self._bar = 1, (), None
+        self._most, self._augmentations = 1, ()
         named = self.experiment.augmentations
         if set(named) != set(images.augmentations):
             raise ParameterError(
@@ -87,17 +85,13 @@ class StreamedImageTrials(ImageTrials):
                 yield tuple(self.sharding.own_rows(each, axis=0) for each in batch)
 
     def report(self, histories, done, evaluated):
-        trial, total = histories[0].trial, self.steps(histories[0].trial).total
-        if self._bar is None or self._bar.n >= done:
-            silent = events.VARIABLE in os.environ or jax.process_index() > 0
-            self._bar = tqdm(total=total, unit="step", mininterval=1, disable=silent)
-        self._bar.update(done - self._bar.n)
+        super().report(histories, done, evaluated)
         if evaluated:
-            last = histories[0].evaluations[-1]
+            trial, last = histories[0].trial, histories[0].evaluations[-1]
             events.emit(
                 "steps done",
                 done=done,
-                total=total,
+                total=self.steps(trial).total,
                 label=str(trial),
                 train_loss=last["train_loss"],
                 validation_accuracy=last["validation_accuracy"],

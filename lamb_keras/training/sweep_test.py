@@ -59,6 +59,7 @@ def outcome(history):
     """All that is known of a trial but what the moment decides, to the last bit."""
     # Keras numbers the layers of a process.
     moments = ("seconds", "training_seconds", "compilations", "late_compilations")
+    moments += ("at_once",)
     plain = history.as_plain()
     return repr({n: v for n, v in plain.items() if n not in (*moments, "layers")})
 

@@ -34,8 +34,8 @@ class TrialCache:
 
     def __init__(self, experiment, data, streamed: bool = False):
         self._started, self._session = time.perf_counter(), uuid.uuid4().hex
-        # A long training may go on on another kind of device.
-        device = "" if streamed else jax.devices()[0].device_kind
+        # A long training may go on on another platform; any on another kind of GPU.
+        device = "" if streamed else jax.default_backend()
         parameters = dataclasses.asdict(experiment)
         code = [
             (own.files(place), own.versions(place)) for place in own.places(parameters)
@@ -63,8 +63,7 @@ class TrialCache:
     def find(self, trials: list) -> dict:
         """What was found of earlier sessions, by trial.
 
-        A file that is damaged, or of another experiment or kind of device, counts as
-        none.
+        A file that is damaged, or of another experiment or platform, counts as none.
         """
         histories = {}
         for trial in trials if self._folder else []:

@@ -5,14 +5,16 @@ import json
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from lamb_keras import data
+from lamb_keras.deadline import Deadline
 from lamb_keras.experiments.image import ImageExperiment
-from lamb_keras.training import sweep, trial_cache
+from lamb_keras.training import Preempted, sweep, trial_cache
 from lamb_keras.training.history import History
 from lamb_keras.training.sweep_test import outcome
 from lamb_keras.training.trials import Trials
@@ -199,3 +201,55 @@ def test_every_float_comes_back_to_the_last_bit(digits, folder):
     assert found.trial == trial and repr(found) == repr(history)
     ours, theirs = (np.array(each.ratios[0]) for each in (found, history))
     assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock by which a trial takes 100 seconds, for sweeps until a deadline."""
+    own, clock = Trials.__init__.__globals__, SimpleNamespace(now=0.0)
+    trained = Trials.trained
+
+    def train(self, group):
+        clock.now += 100.0
+        return trained(self, group)
+
+    def begin(seconds):
+        clock.end = clock.now + seconds
+        deadline = Deadline(seconds, clock=lambda: clock.now)
+        monkeypatch.setitem(own, "Deadline", SimpleNamespace(of=lambda _: deadline))
+
+    monkeypatch.setattr(Trials, "trained", train)
+    seconds = SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setitem(own, "time", seconds)
+    clock.begin = begin
+    return clock
+
+
+def test_a_sweep_in_ten_slices_is_that_of_one_piece_and_begins_nothing_in_vain(
+    digits, folder, trained, clock, tmp_path, monkeypatch
+):
+    experiment = dataclasses.replace(LAMB, confirmation_seeds=[4, 5, 6, 7, 8, 9])
+    monkeypatch.setenv(trial_cache.FOLDER_VARIABLE, str(tmp_path / "whole"))
+    whole = sweep(experiment, digits, net, threads=1)
+    monkeypatch.setenv(trial_cache.FOLDER_VARIABLE, str(folder))
+    trained.clear()
+    for number in range(1, 10):
+        # Another one would fit no more.
+        clock.begin(199)
+        with pytest.raises(Preempted, match="trials are left"):
+            sweep(experiment, digits, net, threads=1)
+        assert clock.now <= clock.end and len(trained) == number
+    clock.begin(199)
+    sliced = sweep(experiment, digits, net, threads=1)
+    assert len(trained) == len(whole.histories) == 10
+    assert outcomes(sliced) == outcomes(whole)
+
+
+def test_what_no_slice_could_hold_is_begun_all_the_same(digits, folder, trained, clock):
+    clock.begin(199)
+    with pytest.raises(Preempted):
+        sweep(LAMB, digits, net, threads=1)
+    clock.begin(110)  # of which a trial may hope for 77 seconds
+    with pytest.raises(Preempted):
+        sweep(LAMB, digits, net, threads=1)
+    assert len(trained) == 2

@@ -3,24 +3,25 @@
 import contextlib
 import functools
 import itertools
+import math
 import os
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import jax
-from tqdm import tqdm
 
 from lamb_keras.cpu import processors
+from lamb_keras.deadline import Deadline
 from lamb_keras.optimizers import solvers
 from lamb_keras.results import statistics
-from lamb_keras.store import events
 from lamb_keras.training import compilations, memory
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.history import History, Sweep
+from lamb_keras.training.progress_bar import ProgressBar
 from lamb_keras.training.sharding import Sharding
 from lamb_keras.training.step import Step, optimizer
-from lamb_keras.training.trainer import Evaluator, start, train
+from lamb_keras.training.trainer import Evaluator, Preempted, start, train
 from lamb_keras.training.trial_cache import TrialCache
 
 
@@ -78,6 +79,11 @@ class Trials:
         self.experiment, self.data, self.sharding = experiment, data, sharding
         self.histories, self._cache = {}, TrialCache(experiment, data, self.streamed)
         self._stopped = threading.Event()  # where a trial failed, and all are to end
+        # Processes train together, and their clocks differ.
+        alone = jax.process_count() == 1
+        self._deadline = Deadline.of(os.environ) if alone else Deadline()
+        self._preempted = None  # by what a training ended before its end
+        self._compiled = set()  # the solvers that have trained here
         on_cpu = jax.default_backend() == "cpu"
         self._width = 1 if sharding or (width is None and on_cpu) else width
         if sharding:
@@ -97,7 +103,8 @@ class Trials:
         is best on held-out data is then trained with these seeds.
 
         A sweep that was ended and is started again trains only what had not finished;
-        see `lamb_keras.training.trial_cache`.
+        see `lamb_keras.training.trial_cache`. Until a `lamb_keras.deadline` it trains
+        what can end in time, and then raises `Preempted` if anything is left.
 
         Args:
             threads: how many train at once on a CPU; by default what LAMB_KERAS_THREADS
@@ -111,20 +118,29 @@ class Trials:
         groups, known = self.groups(planned), len(self.histories)
         choices = statistics.grouped(planned, lambda t: (t.solver, t.batch_size))
         total = len(planned) + len(choices) * len(seeds)
-        with _progress(total, known) as tell:
+        with ProgressBar(total, known) as self._bar:
 
             def run(groups, *first):
-                jobs = [functools.partial(self._run, group, tell) for group in groups]
-                return _in_threads(threads, [*first, *jobs], self._stopped)
+                jobs = [functools.partial(self._run, group) for group in groups]
+                _in_threads(threads, [*first, *jobs], self._stopped)
+                left = sum(t not in self.histories for group in groups for t in group)
+                if left:
+                    raise self._preempted or Preempted(
+                        f"{left} of {total} trials are left, which would not end in "
+                        "time: start it again to go on."
+                    )
 
-            references, *_ = run(groups, self.references)
+            # Where the time is limited, trials, which are kept, come first.
+            unlimited = self._deadline.left == math.inf
+            run(groups, *[self._references][:unlimited])
             best = [self._best(alike) for alike in choices.values()]
             confirmations = [t._replace(seed=seed) for t in best for seed in seeds]
             groups = self.groups(confirmations)
             for trial in confirmations:
                 if trial in self.histories:
-                    tell(self.histories[trial])
+                    self._bar.finish(self.histories[trial])
             run(groups)
+            references = self._references()
         self._cache.close()
         histories = [self.histories[trial] for trial in (*planned, *confirmations)]
         of_batches = {trial.batch_size: trial for trial in planned}
@@ -211,21 +227,50 @@ class Trials:
             every.setdefault(self.alike(trial), []).append(trial)
         return {solver: list(every.values()) for solver, every in found.items()}
 
-    def _run(self, group, tell):
-        """Trains some trials at once, saves what came of them and tells of it."""
+    def _run(self, group):
+        """Trains some trials at once, saves what came of them and tells of it.
+
+        Not if they are not expected to end in time, and this far if they do not.
+        """
+        begun = self._cache.checkpoints(group)
+        seconds = None if begun and begun.exists() else self._expected(group)
+        if self._preempted or not self._deadline.allows(seconds):
+            return
         started, before = time.perf_counter(), compilations.counts()
-        histories = self.trained(group)
+        try:
+            histories = self.trained(group)
+        except Preempted as error:
+            self._preempted = error
+            return
         counts = zip(compilations.counts(), before, strict=True)
         total, late, seconds = (now - then for now, then in counts)
         self._compile_seconds.append(seconds)
+        device = jax.devices()[0].device_kind
         for history in histories:
             history.seconds += (time.perf_counter() - started) / len(group)
+            history.at_once, history.device = len(group), device
             history.compilations, history.late_compilations = total, late
             self.histories[history.trial] = history
             self._cache.save(history, sum(self._compile_seconds))
         self._cache.forget_checkpoints(group)
+        self._compiled.add(solvers.base(group[0].solver))
         for history in histories:
-            tell(history)
+            self._bar.finish(history)
+
+    def _expected(self, group):
+        """The seconds that some trials take, by those of their length; None if unknown.
+
+        Where their program is compiled already, by those that found theirs compiled.
+        """
+        length, solver = self.length(group[0]), solvers.base(group[0].solver)
+        known = [
+            history
+            for history in list(self.histories.values())
+            if self.length(history.trial) == length and history.outcome == "finished"
+        ]
+        if solver in self._compiled:
+            known = [each for each in known if not each.compilations] or known
+        return max((each.seconds * each.at_once for each in known), default=None)
 
     def trained(self, group: list) -> list[History]:
         """What came of some trials that train at once."""
@@ -239,7 +284,8 @@ class Trials:
         with contextlib.ExitStack() as stack:
             checkpoints = None
             if folder := self._cache.checkpoints(group):
-                checkpoints = Checkpoints(folder, self.steps_between_checkpoints)
+                every = self.steps_between_checkpoints
+                checkpoints = Checkpoints(folder, every, self._deadline)
                 stack.enter_context(checkpoints)
                 if found := checkpoints.restore(progress, group):
                     done, progress, histories, losses = found
@@ -281,6 +327,12 @@ class Trials:
 
     def report(self, histories: list[History], done: int, evaluated: bool):
         """Says how far a training is, after each call of its program."""
+        trials = [history.trial for history in histories]
+        self._bar.steps(trials, done, self.length(trials[0])["steps"])
+
+    @once
+    def _references(self):
+        return self.references()
 
     def references(self) -> dict:
         """What the trials are to be compared with."""
@@ -319,30 +371,3 @@ def _in_threads(threads, jobs, stopped):
             pool.shutdown(cancel_futures=True)
             raise
         return [future.result() for future in futures]
-
-
-@contextlib.contextmanager
-def _progress(total: int, done: int):
-    """A bar of finished trials; gives the function to tell it of each one's history.
-
-    In a batch, which shows a status of its own, events say it instead.
-    """
-    device = jax.devices()[0].device_kind
-    events.emit("trials planned", total=total, done=done, device=device)
-    watched, numbers = events.VARIABLE in os.environ, itertools.count(done + 1)
-    shown = {"unit": "trial", "mininterval": 1, "disable": watched}
-    with tqdm(total=total, initial=done, **shown) as bar:
-
-        def tell(history):
-            bar.set_postfix_str(str(history.trial), refresh=False)
-            bar.update()
-            events.emit(
-                "trial finished",
-                done=next(numbers),
-                total=total,
-                label=str(history.trial),
-                outcome=history.outcome,
-                seconds=history.seconds,
-            )
-
-        yield tell

@@ -27,6 +27,13 @@ class Dataset:
         """How many images there are to train on, those that are held out included."""
         return self.sizes["train"] + self.sizes["validation"]
 
+    def __str__(self):
+        train, held_out, test = self.sizes.values()
+        return (
+            f"{self.title}: {train:,} images to train on, {held_out:,} held out to "
+            f"choose by, {test:,} to test on"
+        )
+
     def describe(self) -> dict:
         """What a result should say of its data: plain values, sizes counted."""
         own = ("name", "title", "stands_in_for", "classes", "fingerprint", "duplicates")

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import subprocess
 import sys
 import types
 
@@ -178,10 +177,9 @@ def test_any_number_of_workers_makes_the_same_batches_and_goes_on_from_a_state(
         assert_same(alone[:5], [next(batches) for _ in range(5)])
         state = batches.get_state()
         assert_same(alone[5:7], [next(batches) for _ in range(2)])
-    for workers in (0, 1):  # as on a machine with other processors
-        with stream(workers=workers, **given) as batches:
-            batches.set_state(state)
-            assert_same(alone[5:], [next(batches) for _ in range(4)])
+    with stream(**given) as batches:  # as on a machine with other processors
+        batches.set_state(state)
+        assert_same(alone[5:], [next(batches) for _ in range(4)])
 
 
 def test_crops_of_a_picture_differ_by_epoch_and_seed_and_half_are_mirrored(
@@ -202,29 +200,18 @@ def test_crops_of_a_picture_differ_by_epoch_and_seed_and_half_are_mirrored(
 
 
 @pytest.mark.slow
-def test_a_damaged_picture_is_named_also_where_a_worker_found_it(tmp_path):
+def test_a_damaged_picture_is_named_also_where_a_worker_found_it(tmp_path, monkeypatch):
     gray = Image.new("L", (32, 32))
     write(tmp_path, {"n/1.png": gray}, {"n/1.png": gray, "n/2.png": gray})
     (tmp_path / "imagenet/val/n/2.png").write_text("no picture")
-    script = f"""if __name__ == "__main__":
-    import os
-    from lamb_keras.data import DataError, imagenet
-    os.environ["LAMB_KERAS_DATA"] = {str(tmp_path)!r}
-    batches = imagenet.batches(
-        "test", batch_size=2, validation_fraction=0, size=8, workers=1)
-    try:
+    monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
+    with (
+        stream("test", batch_size=2, validation_fraction=0, workers=1) as batches,
+        pytest.raises(DataError) as caught,
+    ):
         next(batches)
-    except DataError as error:
-        print(str(error).splitlines()[0])
-"""
-    path = tmp_path / "script.py"
-    path.write_text(script)
-    result = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=120
-    )
-    assert result.stdout.startswith(
-        f"{tmp_path}/imagenet/val/n/2.png cannot be decoded as a JPEG or PNG"
-    ), result.stderr
+    told = f"{tmp_path}/imagenet/val/n/2.png cannot be decoded as a JPEG or PNG"
+    assert str(caught.value).startswith(told)
 
 
 def test_the_fingerprint_tells_copies_with_other_files_apart(tmp_path, monkeypatch):

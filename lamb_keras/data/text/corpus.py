@@ -7,10 +7,11 @@ line ends as a sentence does, each line is one. WikiExtractor's <doc …> begins
 document as a heading does.
 """
 
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,24 +50,86 @@ class Document(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def read(files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Document]:
-    """The documents of text files: some, one, or those named *.txt in a folder.
+class Corpus:
+    """Documents of text files and further ones, read anew each time they are needed.
 
-    A file that cannot be read or is not UTF-8, and files without any text, are a
-    `lamb_keras.data.DataError`.
+    About a fraction of the documents is held out. Each is chosen by its content alone,
+    so that it stays where it is when others are added, and on every machine.
+
+    Args:
+        files: of text in UTF-8.
+        more: documents that are in memory.
+        validation_fraction: of all, to hold out.
     """
-    if isinstance(files, str | os.PathLike):
-        where = Path(files)
-        files = sorted(where.glob("*.txt")) if where.is_dir() else [where]
-    else:
-        where = os.path.commonpath(files)
-    documents = [document for file in files for document in _documents(file)]
-    if not documents:
-        raise DataError(
-            f"{where} holds no text; expected *.txt files of prose "
-            "in UTF-8, paragraphs parted by blank lines"
-        )
-    return documents
+
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike],
+        more: Sequence[Document] = (),
+        validation_fraction: float = 0.0,
+    ):
+        self.files, self.more, self.fraction = files, more, validation_fraction
+        self.train = _Part(self, False)
+        self.held_out = _Part(self, True)
+
+    def by_file(self, start: int = 0) -> Iterator[list[Document]]:
+        """The documents of each file after some, and at last those in memory.
+
+        A file that cannot be read or is not UTF-8 is a `lamb_keras.data.DataError`.
+        """
+        for file in self.files[start:]:
+            text = read_text(file, "a folder of *.txt files, or a text file")
+            yield documents(text, Path(file).stem)
+        if start <= len(self.files):
+            yield [*self.more]
+
+    def holds_out(self, document: Document) -> bool:
+        """Whether it is one of those held out."""
+        return int(fingerprint([document])[:8], 16) / 16**8 < self.fraction
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 of all content and of what is held out."""
+        digest = hashlib.sha256(f"{self.fraction} {fingerprint(self.more)}".encode())
+        for file in self.files:
+            with open(file, "rb") as content:
+                name = Path(file).stem.encode()  # the titles have it
+                digest.update(name + hashlib.file_digest(content, "sha256").digest())
+        return digest.hexdigest()
+
+    def check(self, train: int | None = None, held_out: int | None = None) -> None:
+        """Raises `DataError` where there is no text, or less than two documents a part.
+
+        Of these no pairs of segments from different documents could be made. All is
+        read, unless the numbers of documents are given.
+        """
+        if train is None:
+            parts = [self.holds_out(d) for each in self.by_file() for d in each]
+            train, held_out = parts.count(False), parts.count(True)
+        if not train + held_out:
+            where = os.path.commonpath(self.files)
+            raise DataError(
+                f"{where} holds no text; expected *.txt files of prose "
+                "in UTF-8, paragraphs parted by blank lines"
+            )
+        if min(train, held_out) < 2:
+            raise DataError(
+                f"holding out {self.fraction} of {train + held_out} documents leaves "
+                f"{train} to train on and {held_out} to evaluate on; expected at least "
+                "two in both: add files or headings of chapters, or hold out another "
+                "fraction"
+            )
+
+
+class _Part:
+    def __init__(self, corpus, held_out):
+        self._corpus, self._held_out = corpus, held_out
+
+    def __iter__(self):
+        for documents in self._corpus.by_file():
+            for each in documents:
+                if self._corpus.holds_out(each) == self._held_out:
+                    yield each
 
 
 def read_text(path: str | os.PathLike, expected: str) -> str:
@@ -78,28 +141,6 @@ def read_text(path: str | os.PathLike, expected: str) -> str:
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     raise DataError(f"{path} {problem}; expected {expected}")
-
-
-def split(
-    documents: Sequence[Document], fraction: float
-) -> tuple[list[Document], list[Document]]:
-    """(to train on, held out): about that fraction of the documents is held out.
-
-    Each is chosen by its content alone, so that it stays where it is when others are
-    added, and on every machine. A part of fewer than two, of which no pairs of segments
-    from different documents can be made, is a `DataError`.
-    """
-    parts = train, held_out = [], []
-    for document in documents:
-        place = int(fingerprint([document])[:8], 16) / 16**8
-        parts[place < fraction].append(document)
-    if min(len(train), len(held_out)) < 2:
-        raise DataError(
-            f"holding out {fraction} of {len(documents)} documents leaves {len(train)} "
-            f"to train on and {len(held_out)} to evaluate on; expected at least two in "
-            "both: add files or headings of chapters, or hold out another fraction"
-        )
-    return parts
 
 
 def fingerprint(documents: Iterable[Document]) -> str:
@@ -145,10 +186,9 @@ def _ends_sentence(text, match, lowercase):
     return not initial and word.lower() not in _ABBREVIATIONS
 
 
-def _documents(file):
-    text = read_text(file, "a folder of *.txt files, or a text file")
+def documents(text: str, name: str) -> list[Document]:
+    """The documents of a text of that name; none of a blank one."""
     text = _MARKUP.sub(r"\n\n\g<0>\n\n", text)
-    name = Path(file).stem
     found = [(name, [])]
     lowercase = sum(map(str.isupper, text)) < _CAPITALS * sum(map(str.isalpha, text))
     lines = [" ".join(line.split()) for line in text.split("\n") if line.strip()]

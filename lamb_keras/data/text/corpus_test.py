@@ -8,7 +8,7 @@ import pytest
 
 from lamb_keras.data import DataError
 from lamb_keras.data.text import corpus
-from lamb_keras.data.text.corpus import Document
+from lamb_keras.data.text.corpus import Corpus, Document
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,8 @@ def write(folder, **files):
 
 
 def read(folder):
-    return corpus.read(sorted(folder.glob("*.txt")))
-
-
-def test_a_folder_its_files_and_a_file_alone_are_read_alike(tmp_path):
-    file = tmp_path / "a.txt"
-    file.write_text("It is hot.\n\nIt rains.\n")
-    (tmp_path / "notes.md").write_text("Not this.")
-    assert corpus.read(tmp_path) == corpus.read([file]) == corpus.read(file)
+    found = Corpus(sorted(folder.glob("*.txt")))
+    return [document for each in found.by_file() for document in each]
 
 
 def test_blank_lines_part_paragraphs(tmp_path):
@@ -129,14 +123,14 @@ def test_a_short_paragraph_is_no_heading(tmp_path, line):
 
 def test_a_folder_that_is_missing_is_told(tmp_path):
     with pytest.raises(DataError, match="nowhere cannot be read.*No such file"):
-        corpus.read([tmp_path / "nowhere"])
+        Corpus([tmp_path / "nowhere"]).check()
 
 
 @pytest.mark.parametrize("text", ["", " \n\n "])
 def test_an_empty_corpus_is_told(tmp_path, text):
     write(tmp_path, a=text)
     with pytest.raises(DataError, match="holds no text; expected"):
-        read(tmp_path)
+        Corpus([tmp_path / "a.txt"]).check()
 
 
 def test_another_encoding_is_told(tmp_path):
@@ -149,17 +143,27 @@ DOCUMENTS = [Document("", (f"Number {i}.",)) for i in range(1000)]
 
 
 def test_documents_held_out_stay_so_when_others_are_added():
-    train, held_out = corpus.split(DOCUMENTS, 0.1)
+    every = Corpus([], DOCUMENTS, 0.1)
+    train, held_out = [*every.train], [*every.held_out]
     assert sorted(train + held_out) == sorted(DOCUMENTS)
     assert 70 < len(held_out) < 130  # a hundred, with a deviation of 9.5
-    fewer = corpus.split(DOCUMENTS[:500][::-1], 0.1)
-    assert set(fewer[1]) == set(held_out) & set(DOCUMENTS[:500])
+    fewer = Corpus([], DOCUMENTS[:500][::-1], 0.1)
+    assert {*fewer.held_out} == {*held_out} & {*DOCUMENTS[:500]}
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_part_too_small_to_take_segments_from_two_documents_is_refused(count):
     with pytest.raises(DataError, match="expected at least two in both"):
-        corpus.split(DOCUMENTS[:count], 0.5)
+        Corpus([], DOCUMENTS[:count], 0.5).check()
+
+
+def test_its_key_tells_of_all_content_and_of_what_is_held_out(tmp_path):
+    write(tmp_path, a="It is hot.", b="It rains.")
+    a, b = sorted(tmp_path.glob("*.txt"))
+    keys = [Corpus([a, b], DOCUMENTS, 0.1).key, Corpus([b, a], DOCUMENTS, 0.1).key]
+    keys += [Corpus([a, b], DOCUMENTS[1:], 0.1).key, Corpus([a, b], DOCUMENTS).key]
+    b.write_text("It rained.")
+    assert len({*keys, Corpus([a, b], DOCUMENTS, 0.1).key}) == 5
 
 
 BOOKS = os.path.join(os.environ.get("LAMB_KERAS_DATA") or "", "books")

@@ -175,6 +175,6 @@ def test_question_and_paragraph_fit_64_pieces_of_a_small_vocabulary():
     texts = [
         f"{question} {context}" for context, question, *_ in TRAIN_ASKED + DEV_ASKED
     ]
-    encoded = vocabulary.encode_all(texts)
+    encoded = [vocabulary.encode(text)[0] for text in texts]
     assert max(map(len, encoded)) + 3 <= 64  # [CLS] and two [SEP]
     assert not any(vocabulary.specials.unk in ids for ids in encoded)

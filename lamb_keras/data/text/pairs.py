@@ -4,12 +4,13 @@ A and B are one or more sentences each, and B continues A or, half the time, com
 another document.
 """
 
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
 
-from lamb_keras.data.text.wordpiece import Vocabulary
+from lamb_keras.data.text.tokens import Tokens
+from lamb_keras.data.text.wordpiece import Specials
 
 _SPECIALS = 3  # [CLS] and two [SEP]
 _SHORT = 0.1  # of the sequences are meant to be shorter, as some texts are later
@@ -17,109 +18,119 @@ _SHORT = 0.1  # of the sequences are meant to be shorter, as some texts are late
 
 @dataclass(frozen=True, eq=False)
 class PairData:
-    """Packed sequences, one a row."""
+    """Packed sequences, each made of the tokens when it is asked for.
 
-    token_ids: np.ndarray  # (n, length), int16 where the vocabulary allows, else int32
-    segment_ids: np.ndarray  # (n, length) int8; 1 in the second segment alone
-    padding_mask: np.ndarray  # (n, length) bool; False in padding
-    is_next: np.ndarray  # (n,) int8; 1 where the second segment continues the first
+    Example:
+        >>> data = PairData(np.arange(5, 10), Specials(0, 1, 2, 3, 4), 8,
+        ...                 np.array([[0, 2, 2, 3, 1]]))
+        >>> data[:]["token_ids"].tolist()
+        [[2, 5, 6, 3, 7, 3, 0, 0]]
+    """
+
+    ids: np.ndarray  # of the documents' tokens, as in `Tokens`
+    specials: Specials
+    length: int  # of a sequence, special tokens included
+    # (n, 5) int64: where in `ids` the first segment begins and ends, and the second; 1
+    # where the second one continues the first.
+    spans: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.token_ids)
+        return len(self.spans)
 
-    def __getitem__(self, rows) -> "PairData":
-        """Some of the rows, by slice or by their numbers."""
-        return PairData(**{name: array[rows] for name, array in self.arrays().items()})
+    def __getitem__(self, rows) -> dict[str, np.ndarray]:
+        """Some of the sequences, by slice or by their numbers.
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by name."""
-        return dict(vars(self))
+        token_ids (n, length), of the type of `ids`; segment_ids (n, length) int8, 1 in
+        the second segment alone; padding_mask (n, length) bool, False in padding;
+        is_next (n,) int8, 1 where the second segment continues the first.
+        """
+        pad, _, cls, sep, _ = self.specials
+        begin, end, other_begin, other_end, is_next = self.spans[rows].T[:, :, None]
+        place = np.arange(self.length)
+        between = end - begin + 1  # where the first [SEP] is
+        last = between + other_end - other_begin + 1
+        in_second = (place > between) & (place <= last)
+        index = np.where(in_second, other_begin - between, begin) + place - 1
+        is_token = (place > 0) & (place < last) & (place != between)
+        token_ids = np.where(is_token, self.ids[np.where(is_token, index, 0)], pad)
+        token_ids[:, 0] = cls
+        token_ids[(place == between) | (place == last)] = sep
+        return {
+            "token_ids": token_ids.astype(self.ids.dtype),
+            "segment_ids": in_second.astype(np.int8),
+            "padding_mask": place <= last,
+            "is_next": is_next[:, 0].astype(np.int8),
+        }
 
 
 def pack(
-    documents: Sequence[list[list[int]]],  # two or more, by `wordpiece.tokenize`
-    vocabulary: Vocabulary,
-    length: int,  # of a row, special tokens included
+    tokens: Tokens,  # of two documents or more
+    specials: Specials,
+    length: int,  # of a sequence, special tokens included
     seed: int,
     *,
-    examples: int | None = None,  # rows, from as many passes as they take; or one pass
+    most: int | None = None,  # sequences
 ) -> PairData:
     """The documents as sentence pairs, the same for the same arguments.
 
-    A pass takes all documents in random order. Sentences replaced by another
-    document's come again at the beginning of the next sequence. Too long a pair is
-    cut at a random end of its longer segment.
+    All documents are taken in random order. Sentences replaced by another document's
+    come again at the beginning of the next sequence. Too long a pair is cut at a random
+    end of its longer segment.
     """
-    rng = np.random.default_rng(seed)
-    packed, passes = [], 0
-    while not passes if examples is None else len(packed) < examples:
-        passes += 1
-        for number in rng.permutation(len(documents)).tolist():
-            packed += _pairs(documents, number, length - _SPECIALS, rng)
-            if examples is not None and len(packed) >= examples:
-                break
-    packed = packed[:examples]
-    shape = len(packed), length
-    pad, _, cls, sep, _ = vocabulary.specials
-    dtype = np.int16 if vocabulary.size <= np.iinfo(np.int16).max + 1 else np.int32
-    token_ids = np.full(shape, pad, dtype)
-    segment_ids = np.zeros(shape, np.int8)
-    padding_mask = np.zeros(shape, bool)
-    for row, (first, second, _) in enumerate(packed):
-        tokens = [cls, *first, sep, *second, sep]
-        token_ids[row, : len(tokens)] = tokens
-        segment_ids[row, len(first) + 2 : len(tokens)] = 1
-        padding_mask[row, : len(tokens)] = True
-    is_next = np.array([is_next for *_, is_next in packed], np.int8)
-    return PairData(token_ids, segment_ids, padding_mask, is_next)
+    rng, packed = np.random.default_rng(seed), array("q")
+    for number in rng.permutation(len(tokens.documents) - 1).tolist():
+        for pair in _pairs(tokens, number, length - _SPECIALS, rng):
+            packed.extend(pair)
+        if most is not None and len(packed) >= 5 * most:
+            break
+    spans = np.frombuffer(packed, np.int64).reshape(-1, 5)[:most]
+    return PairData(tokens.ids, specials, length, spans)
 
 
-def _pairs(documents, number, room, rng):
-    """(first, second, is_next) of one document, each segment a list of tokens."""
+def _pairs(tokens, number, room, rng):
+    """The spans of one document."""
 
     def draw_target():
         return int(rng.integers(2, room + 1)) if rng.random() < _SHORT else room
 
-    sentences = documents[number]
-    target = draw_target()
-    found, chunk, length, i = [], [], 0, 0
-    while i < len(sentences):
-        chunk.append(sentences[i])
-        length += len(sentences[i])
+    first, last = tokens.documents[number : number + 2].tolist()
+    # Where each sentence begins, and where the last one ends.
+    begins = tokens.sentences[first : last + 1].tolist()
+    target, start, i = draw_target(), 0, 0
+    while i < len(begins) - 1:
         i += 1
-        if length < target and i < len(sentences):
+        if begins[i] - begins[start] < target and i < len(begins) - 1:
             continue
-        cut = int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1
-        first, second = sum(chunk[:cut], []), sum(chunk[cut:], [])
-        is_next = len(chunk) > 1 and rng.random() < 0.5
+        sentences = i - start
+        cut = start + (int(rng.integers(1, sentences)) if sentences > 1 else 1)
+        one, two = (begins[start], begins[cut]), (begins[cut], begins[i])
+        is_next = sentences > 1 and rng.random() < 0.5
         if not is_next:
-            second = _elsewhere(documents, number, target - len(first), rng)
-            i -= len(chunk) - cut
-        found.append((*_truncated(first, second, room, rng), is_next))
-        chunk, length, target = [], 0, draw_target()
-    return found
+            two = _elsewhere(tokens, number, target - (one[1] - one[0]), rng)
+            i = cut
+        yield (*_truncated(one, two, room, rng), int(is_next))
+        start, target = i, draw_target()
 
 
-def _elsewhere(documents, number, enough, rng):
-    """Successive sentences of another document, at least one."""
-    other = documents[(number + int(rng.integers(1, len(documents)))) % len(documents)]
-    tokens = []
-    for sentence in other[int(rng.integers(len(other))) :]:
-        tokens += sentence
-        if len(tokens) >= enough:
-            break
-    return tokens
+def _elsewhere(tokens, number, enough, rng):
+    """The span of successive sentences of another document, at least one."""
+    documents = len(tokens.documents) - 1
+    other = (number + int(rng.integers(1, documents))) % documents
+    first, last = tokens.documents[other : other + 2].tolist()
+    begins = tokens.sentences[first + int(rng.integers(last - first)) : last + 1]
+    end = 1
+    while end < len(begins) - 1 and begins[end] - begins[0] < enough:
+        end += 1
+    return int(begins[0]), int(begins[end])
 
 
 def _truncated(first, second, room, rng):
-    """Both segments, less tokens at a random end of the longer one until they fit."""
-    segments = [first, second]
-    lengths, fronts = [len(first), len(second)], [0, 0]
+    """Both spans, less tokens at a random end of the longer one until they fit."""
+    spans = [[*first], [*second]]
+    lengths = [end - begin for begin, end in spans]
     for front in (rng.random(max(sum(lengths) - room, 0)) < 0.5).tolist():
         longer = int(lengths[1] >= lengths[0])
         lengths[longer] -= 1
-        fronts[longer] += front
-    return tuple(
-        segment[front : front + length]
-        for segment, front, length in zip(segments, fronts, lengths, strict=True)
-    )
+        spans[longer][0] += front
+    for span, length in zip(spans, lengths, strict=True):
+        yield from (span[0], span[0] + length)

@@ -8,20 +8,12 @@ import pytest
 from lamb_keras.data import DataError
 from lamb_keras.data.text import stream
 
-ROWS = {"row": np.arange(10), "square": np.arange(10)[:, None] ** 2}
-
 
 def rows(count, **settings):
     """The numbers of the rows in each batch."""
     settings = {"batch_size": 4, "seed": 0} | settings
-    batches = itertools.islice(stream.batches(ROWS, **settings), count)
-    return [batch["row"].tolist() for batch in batches]
-
-
-def test_batches_are_dicts_of_the_same_rows():
-    for batch in itertools.islice(stream.batches(ROWS, batch_size=4, seed=0), 3):
-        assert batch.keys() == ROWS.keys() and batch["square"].shape == (4, 1)
-        np.testing.assert_array_equal(batch["square"][:, 0], batch["row"] ** 2)
+    batches = itertools.islice(stream.batches(10, **settings), count)
+    return [batch.tolist() for batch in batches]
 
 
 def test_every_epoch_has_every_row_once_in_an_order_of_its_own():

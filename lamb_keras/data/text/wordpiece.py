@@ -5,13 +5,9 @@ import functools
 import hashlib
 import string
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain, islice
 
-import numpy as np
-
-from lamb_keras.data import cache
 from lamb_keras.data.source import DataError
 from lamb_keras.data.text import corpus
 
@@ -78,10 +74,6 @@ class Vocabulary:
         encoded = self._tokenizer.encode(text)
         return encoded.ids, encoded.offsets
 
-    def encode_all(self, texts: Iterable[str]) -> list[list[int]]:
-        """The ids of each text, on all cores."""
-        return [each.ids for each in self._tokenizer.encode_batch_fast(list(texts))]
-
     def tokenizer(self):
         """A new `tokenizers.Tokenizer` that `encode`s so, to be set up further."""
         ids = {token: i for i, token in enumerate(self.tokens)}
@@ -91,9 +83,9 @@ class Vocabulary:
 
 
 def train(
-    documents: Sequence[corpus.Document], size: int, lowercase: bool = True
+    documents: Iterable[corpus.Document], size: int, lowercase: bool = True
 ) -> Vocabulary:
-    """The vocabulary of a corpus, the same every time; kept in the cache.
+    """The vocabulary of a corpus, which is gone through twice; the same every time.
 
     It has at most `size` tokens, special ones and single characters included; a size
     without room for these is a `DataError`.
@@ -103,73 +95,6 @@ def train(
         >>> "good" in train(documents, size=200).tokens
         True
     """
-    tokens = cache.remembered(
-        _name("vocabulary", f"{corpus.fingerprint(documents)} {size} {lowercase}"),
-        ["tokens"],
-        lambda: {"tokens": np.array(_trained(documents, size, lowercase))},
-    )["tokens"]
-    return Vocabulary(tuple(tokens.tolist()), lowercase)
-
-
-def load(vocab_file: str) -> Vocabulary:
-    """The vocabulary in a file of one token a line, as BERT's `vocab.txt` is.
-
-    Its tokens tell its casing: capitals or accents that more than a few of them have
-    are not removed from a text, for then these tokens could not occur.
-    """
-    expected = "a file of one token a line, as BERT's vocab.txt is"
-    tokens = corpus.read_text(vocab_file, expected).rstrip("\n").split("\n")
-    # Special ones, unused ones and some outliers apart.
-    words = [token for token in tokens if token[:1] + token[-1:] not in ("[]", "<>")]
-    capitals = sum(word != word.lower() for word in words)
-    letters = unicodedata.normalize("NFD", " ".join(words))
-    accents = sum(unicodedata.category(letter) == "Mn" for letter in letters)
-    few = len(words) / 200
-    lowercase = capitals <= few
-    strip_accents = False if lowercase and accents > few else None
-    try:
-        return Vocabulary(tuple(tokens), lowercase, strip_accents)
-    except DataError as error:
-        raise DataError(f"{vocab_file}: {error}") from None
-
-
-def tokenize(
-    documents: Sequence[corpus.Document], vocabulary: Vocabulary
-) -> list[list[list[int]]]:
-    """The ids of each sentence of each document, less empty ones; kept in the cache.
-
-    Example:
-        >>> vocabulary = Vocabulary((*SPECIALS, "so", "far"))
-        >>> tokenize([corpus.Document("", ("So far", "", "So"))], vocabulary)
-        [[[5, 6], [5]]]
-    """
-    arrays = cache.remembered(
-        _name("tokens", f"{corpus.fingerprint(documents)} {vocabulary.fingerprint}"),
-        ["token_ids", "lengths", "counts"],
-        lambda: _tokenized(documents, vocabulary),
-    )
-    ids = iter(arrays["token_ids"].tolist())
-    sentences = ([*islice(ids, length)] for length in arrays["lengths"].tolist())
-    return [[*islice(sentences, count)] for count in arrays["counts"].tolist()]
-
-
-def _name(kind, key):
-    return f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-
-
-def _tokenized(documents, vocabulary):
-    """All ids, the number of them in each sentence, and of sentences in a document."""
-    encoded = vocabulary.encode_all(s for each in documents for s in each.sentences)
-    rest = iter(encoded)
-    counts = [sum(map(bool, islice(rest, len(each.sentences)))) for each in documents]
-    return {
-        "token_ids": np.fromiter(chain.from_iterable(encoded), np.int32),
-        "lengths": np.array([len(ids) for ids in encoded if ids], np.int64),
-        "counts": np.array([count for count in counts if count], np.int64),
-    }
-
-
-def _trained(documents, size, lowercase):
     from tokenizers import trainers
 
     tokenizer = _tokenizer(lowercase)
@@ -193,7 +118,29 @@ def _trained(documents, size, lowercase):
     lines = (sentence for document in documents for sentence in document.sentences)
     tokenizer.train_from_iterator(lines, trainer)
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    return sorted(vocabulary, key=vocabulary.get)
+    return Vocabulary(tuple(sorted(vocabulary, key=vocabulary.get)), lowercase)
+
+
+def load(vocab_file: str) -> Vocabulary:
+    """The vocabulary in a file of one token a line, as BERT's `vocab.txt` is.
+
+    Its tokens tell its casing: capitals or accents that more than a few of them have
+    are not removed from a text, for then these tokens could not occur.
+    """
+    expected = "a file of one token a line, as BERT's vocab.txt is"
+    tokens = corpus.read_text(vocab_file, expected).rstrip("\n").split("\n")
+    # Special ones, unused ones and some outliers apart.
+    words = [token for token in tokens if token[:1] + token[-1:] not in ("[]", "<>")]
+    capitals = sum(word != word.lower() for word in words)
+    letters = unicodedata.normalize("NFD", " ".join(words))
+    accents = sum(unicodedata.category(letter) == "Mn" for letter in letters)
+    few = len(words) / 200
+    lowercase = capitals <= few
+    strip_accents = False if lowercase and accents > few else None
+    try:
+        return Vocabulary(tuple(tokens), lowercase, strip_accents)
+    except DataError as error:
+        raise DataError(f"{vocab_file}: {error}") from None
 
 
 def _characters(documents, tokenizer, lowercase):

@@ -15,6 +15,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from lamb_keras.names import base
+
 # The solvers in the order in which they are drawn: LAMB last, and so on top. The colors
 # are Okabe and Ito's, which color-blind readers can tell apart.
 SOLVERS = {
@@ -54,6 +56,9 @@ def figure(draw):
 
     @functools.wraps(draw)
     def drawn(*args, **kwargs):
+        # Loads the backend, which would lose within what it sets: in a notebook, that
+        # figures made without us are shown.
+        plt.draw_if_interactive()
         with plt.rc_context(), sns.plotting_context("notebook"):
             sns.set_style("whitegrid")
             plt.style.use(STYLE)
@@ -78,7 +83,7 @@ def looks(solvers: Iterable[str]) -> dict[str, tuple[str, str]]:
     """
     brought = itertools.cycle(BROUGHT)
     return {
-        name: SOLVERS.get(name.removesuffix("+")) or next(brought)
+        name: SOLVERS.get(base(name)) or next(brought)
         for name in dict.fromkeys(solvers)
     }
 

@@ -85,15 +85,19 @@ def sweep(trials, table: int, classes: int):
 
     In a table of settings against the learning rate (or batch size), a line for each
     setting of the other numbers: points are seeds, the line their mean, crosses what
-    diverged; a dotted line is chance, of one in `classes` in our data. In a table of
+    diverged; a dotted line is chance, of one in `classes` in our data. Of other
+    solvers, as a user brings, the best setting at each batch is drawn. In a table of
     solvers a line a solver, ours and the paper's on it.
     """
     published = paper.table(table)
     trials = statistics.of_first_form(trials)
     if published.solver is None:
         return _by_solver(trials, published)
-    ours = _ours(statistics.of_settings(trials), published)
-    panels = {"ours": ours, "the paper": _theirs(published)}
+    own = statistics.of_settings(_of_table(trials, published))
+    brought = [trial for trial in trials if trial["solver"] != published.solver]
+    for group in statistics.grouped(brought, statistics.solver_and_batch).values():
+        own += statistics.choose(group).trials or group
+    panels = {"ours": _ours(own, published), "the paper": _theirs(published)}
     known = paper.experiments()[published.experiment].classes
     return _panels(panels, chance=(1 / classes, 1 / known))
 
@@ -103,7 +107,7 @@ def forms(trials, table: int):
     """What either form of AdamW's weight decay gives, beside the paper's values."""
     published = paper.tables()[table]
     panels = {"the paper": _theirs(published)}
-    trials = statistics.of_settings(trials)
+    trials = statistics.of_settings(_of_table(trials, published))
     for form, of_form in statistics.by_form(trials).items():
         panels[f"ours, {style.written(form)}"] = _ours(of_form, published)
     return _panels(panels)
@@ -122,14 +126,17 @@ def f1_by_batch(trials, table: int):
     return _panels({"ours": ours, "the paper": _theirs(published)}, one_scale=False)
 
 
+def _of_table(trials, table):
+    return [trial for trial in trials if trial["solver"] == table.solver]
+
+
 def _ours(trials, table):
     """Our points: one a trial and metric, NaN where it diverged."""
-    own = [trial for trial in trials if trial["solver"] == table.solver] or trials
     held = {table.columns[name].metric for name in table.results}
     rows = pd.DataFrame(
         trial | {"value": trial.get(metric), "metric": label, "extra": False}
         for metric, label in METRICS.items()
-        for trial in own
+        for trial in trials
         if metric in held
     )
     return rows.assign(value=_of_finished(rows, rows.value))

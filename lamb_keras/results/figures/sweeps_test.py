@@ -128,9 +128,36 @@ def test_seeds_are_points_and_the_line_is_their_mean():
 
 def test_the_sweep_of_table_5_is_over_batches_with_both_metrics(imitated_table):
     ours, _ = figures.sweep(imitated_table(5), 5, classes=10).axes
-    assert set(lines(ours)) == {"lamb, top-1 accuracy", "lamb, top-5 accuracy"}
-    assert ours.get_title(loc="right") == "7 settings"
+    of_lamb = {"lamb, top-1 accuracy", "lamb, top-5 accuracy"}
+    # Momentum is tuned at the largest batch, for claim 18.
+    assert (
+        set(lines(ours)) == {m.replace("lamb", "momentum+") for m in of_lamb} | of_lamb
+    )
+    assert lines(ours)["momentum+, top-1 accuracy"].get_xdata().tolist() == [6]
+    assert ours.get_title(loc="right") == "8 settings"
     assert [label.get_text() for label in ours.get_xticklabels()][0] == "512"
+
+
+def test_a_solver_that_a_user_brings_has_its_best_setting_at_each_batch(imitated_table):
+    def lion(batch, rate, seed, right, **more):
+        metrics = {"validation_accuracy": right, "test_top5": 1.0, "batch_size": batch}
+        return trial("lion", rate, seed, right, **metrics, **more)
+
+    own = imitated_table(5)
+    brought = [
+        *(lion(512, rate, 0, right) for rate, right in ((0.1, 0.6), (0.2, 0.8))),
+        lion(512, 0.2, 100, 0.7, confirmation=True),
+        lion(1024, 0.1, 0, 0.5),
+    ]
+    alone, _ = figures.sweep(own, 5, classes=10).axes
+    ours, theirs = figures.sweep([*own, *brought], 5, classes=10).axes
+    drawn = lines(ours)["lion, top-1 accuracy"]
+    assert drawn.get_xdata().tolist() == [0, 1]
+    assert drawn.get_ydata().tolist() == [0.7, 0.5]
+    assert not lines(theirs)["lion, top-1 accuracy"].get_xdata().size
+    of_lamb = (lines(axes)["lamb, top-1 accuracy"] for axes in (alone, ours))
+    first, second = (line.get_ydata().tolist() for line in of_lamb)
+    assert first == second
 
 
 def test_a_table_of_solvers_has_a_line_a_solver(imitated_table):

@@ -6,12 +6,17 @@ import re
 import statistics
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 
 from lamb_keras import experiments
 
-NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# What a kernel tells of its language; of these Python's version is the machine's.
+LANGUAGE = {"codemirror_mode", "file_extension", "mimetype", "name"}
+LANGUAGE |= {"nbconvert_exporter", "pygments_lexer", "version"}
 PARAMETERIZED = [path for path in NOTEBOOKS if path.stem in experiments.NOTEBOOKS]
 
 
@@ -39,6 +44,20 @@ def test_every_experiment_has_its_notebook():
 def test_a_source_notebook_holds_no_outputs(path):
     for cell in cells(path, "code"):
         assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+@each_notebook
+def test_it_is_stored_as_jupyterlab_stores_it_and_not_rewritten_by_a_first_save(path):
+    notebook = nbformat.read(path, nbformat.NO_CONVERT)
+    assert path.read_text("utf-8") == nbformat.writes(notebook) + "\n"
+    assert notebook.metadata.kernelspec.display_name == "Python 3 (ipykernel)"
+    assert {*notebook.metadata.language_info} == LANGUAGE
+
+
+@each_notebook
+def test_it_refuses_a_name_that_papermill_only_warns_of(path):
+    code = "\n".join(source(cell) for cell in cells(path, "code"))
+    assert re.search(r"\.(of|check_injected)\(globals\(\)\)", code)
 
 
 @each_notebook
@@ -110,8 +129,8 @@ def test_the_defaults_are_those_of_the_laptop_scale(path):
     from lamb_keras.batch import plan
 
     table, shorter = DEFAULTS[path.stem]
-    project = plan.Project.find(path.parent.parent)
-    run = plan.plan(project, "laptop", path.parent.parent / "outputs", [table])[0]
+    project = plan.Project.find(ROOT)
+    run = plan.plan(project, "laptop", ROOT / "outputs", [table])[0]
     told = papermill.inspect_notebook(str(path))
     defaults = {name: ast.literal_eval(p["default"]) for name, p in told.items()}
     assert set(run.parameters) == set(defaults)

@@ -1,0 +1,1 @@
+"""What runs take on accelerators, by formula: nothing here imports Keras or JAX."""
