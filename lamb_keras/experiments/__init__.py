@@ -11,11 +11,11 @@ from pydantic import JsonValue
 
 from lamb_keras.experiments import types
 from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.cells import check_injected
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import (
     NOTEBOOKS,
     Notebook,
-    check_injected,
     check_together,
     count_trials,
     of_solver,

@@ -180,7 +180,7 @@ class BertExperiment(Experiment):
         default_factory=[7037, 1562].copy
     )
     steps_divisor: types.Divisor = 1.0  # how many times fewer steps than the paper's
-    # sequences that a device computes at once; gradients of more are added up
+    # sequences of a device at once; gradients of more are added up
     micro_batch_size: types.Whole = 32
     # at the held-out loss during a pre-training
     looks: Annotated[int, Field(ge=2)] = 10

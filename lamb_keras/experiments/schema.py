@@ -4,9 +4,8 @@ A parameter is a field of an experiment: here, in `ImageExperiment` or `BertExpe
 stand its name, type, range, default and comment, which its notebooks' cells have too.
 """
 
-import ast
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import ClassVar
@@ -16,6 +15,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, TypeAdapter
 
 from lamb_keras import own, schedules
 from lamb_keras.experiments import types
+from lamb_keras.experiments.cells import assigned
 from lamb_keras.experiments.own import OwnSolvers, with_grids
 from lamb_keras.experiments.types import ParameterError, different, one_of
 from lamb_keras.names import (
@@ -366,54 +366,3 @@ def check_together(given: Mapping) -> None:
                 "run them apart",
                 ["global_clipnorm", "solvers"],
             )
-
-
-def assigned(executed: Sequence[str], required: Collection[str]) -> list[str]:
-    """The names that the cell of parameters and Papermill's after it set, in order.
-
-    The cell of parameters is the last one that sets half of the required ones or more,
-    Papermill's the last one with its heading. A cell that was mended and run again has
-    an earlier version among those executed, which does not count. Names that begin with
-    an underscore are a notebook's own.
-
-    Example:
-        >>> cells = ["epochs = 3\\nseeds = [0]", "# Parameters\\nepoch = 3", "x = 5"]
-        >>> assigned(cells, {"epochs", "seeds"})
-        ['epochs', 'seeds', 'epoch']
-    """
-    given, injected = [], []
-    for source in executed:
-        names = _names(source)
-        if source.lstrip().startswith("# Parameters"):
-            injected = names
-        elif 2 * len({*names} & {*required}) >= len(required):
-            given, injected = names, []
-    return [name for name in (*given, *injected) if not name.startswith("_")]
-
-
-def check_injected(names: Mapping) -> None:
-    """Raises `ParameterError` for what Papermill sets and a notebook does not have.
-
-    For notebooks of no experiment, which call it with `globals()`: Papermill, whose
-    cell comes after that of parameters, only warns.
-    """
-    for before, source in itertools.pairwise(names.get("In", ())):
-        known = _names(before)
-        for name in _names(source) if source.startswith("# Parameters") else ():
-            if name not in known:
-                raise ParameterError(types.unknown(name, names.get(name), known))
-
-
-def _names(source):
-    try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError):
-        return []
-    return [
-        node.id
-        for statement in statements
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
-        for target in getattr(statement, "targets", None) or [statement.target]
-        for node in ast.walk(target)
-        if isinstance(node, ast.Name)
-    ]

@@ -11,11 +11,11 @@ from lamb_keras import experiments
 from lamb_keras.batch.notebook import comments
 from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.bert import BertExperiment
+from lamb_keras.experiments.cells import assigned
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import (
     SOLVERS,
     Experiment,
-    assigned,
     required,
 )
 from lamb_keras.experiments.validation_test import TABLE_7

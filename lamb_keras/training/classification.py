@@ -225,6 +225,8 @@ class ImageTrials(Trials):
         number = np.arange(shape[0], dtype="int32")
         ends = [steps.total * period // periods for period in range(periods + 1)]
         for begin, end in itertools.pairwise(ends):
+            if end <= done:
+                continue
             micro = slice(begin * each, end * each)
             inputs = [
                 period_inputs(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -253,3 +254,24 @@ def test_what_no_slice_could_hold_is_begun_all_the_same(digits, folder, trained,
     with pytest.raises(Preempted):
         sweep(LAMB, digits, net, threads=1)
     assert len(trained) == 2
+
+
+def test_a_trial_that_was_ended_goes_on_to_the_last_bit(digits, folder, monkeypatch):
+    longer = dataclasses.replace(LAMB, learning_rates=[0.01], seeds=[0], epochs=4)
+    whole = sweep(longer, digits, net, threads=1)
+    shutil.rmtree(folder)
+    own = sys.modules[Trials.trained.__globals__["Checkpoints"].__module__]
+    save = own.Checkpoints.save
+    monkeypatch.setattr(own, "SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(own, "TIMES_BETWEEN", 0)
+
+    def save_and_end(self, step, *state):
+        save(self, step, *state)
+        if step >= whole.trials[0]["steps"] / 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(own.Checkpoints, "save", save_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(longer, digits, net, threads=1)
+    monkeypatch.setattr(own.Checkpoints, "save", save)
+    assert outcomes(sweep(longer, digits, net, threads=1)) == outcomes(whole)
