@@ -45,7 +45,7 @@ def counting(tiny, monkeypatch):
     Its report is one line.
     """
 
-    def render(output, scale, root):
+    def render(output, scale, root, renewed):
         (output / scale / "report.html").write_text("a report")
         return output / scale / "report.html"
 

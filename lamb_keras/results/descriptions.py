@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lamb_keras.results import html, paper
+from lamb_keras.results import paper, wording
 from lamb_keras.results.reconstruction import Result
 from lamb_keras.results.statistics import CHANCE_BAND, count, is_finite
 
@@ -105,7 +105,7 @@ def _highest(table, column, rows):
 
     def place(side):
         row = rows.loc[rows[side].idxmax()]
-        where = ", ".join(f"{html.words(name)} {row[name]:,g}" for name in varied)
+        where = ", ".join(f"{wording.words(name)} {row[name]:,g}" for name in varied)
         more = (rows[side] == row[side]).sum() - 1
         tie = f" and {count(more, 'more setting')} as high" if more else ""
         return f"{where} ({column.write(float(row[side]))}{tie})"

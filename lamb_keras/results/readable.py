@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from lamb_keras.results import html, paper
+from lamb_keras.results import paper, wording
 
 
 def settings(each: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def settings(each: Mapping[str, Mapping]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             column: [
-                "" if setting.get(row) is None else html.line(setting[row])
+                "" if setting.get(row) is None else wording.line(setting[row])
                 for row in rows
             ]
             for column, setting in each.items()
@@ -46,10 +46,10 @@ def cells(found: Iterable[Mapping]) -> pd.DataFrame:
     for cell in found:
         place = cell["table"], cell["row"], cell["column"]
         column = paper.table(cell["table"]).columns.get(cell["column"])
-        write = column.write if column else html.line
+        write = column.write if column else wording.line
         known = published.get(place), cell["value"], cell.get("spread")
         theirs, ours, spread = ("" if n is None else write(n) for n in known)
-        chosen = {html.words(k): v for k, v in (cell.get("chosen") or {}).items()}
+        chosen = {wording.words(k): v for k, v in (cell.get("chosen") or {}).items()}
         rows.append(
             {
                 **dict(zip(("table", "row", "column"), place, strict=True)),
@@ -57,7 +57,7 @@ def cells(found: Iterable[Mapping]) -> pd.DataFrame:
                 "ours": ours or cell.get("status", ""),
                 "±": spread,
                 "n": cell.get("n", ""),
-                "chosen": html.line(chosen),
+                "chosen": wording.line(chosen),
                 "of settings": cell.get("settings_tried", ""),
                 "trials": cell.get("trials", ""),
                 "diverged": cell.get("diverged", ""),

@@ -18,6 +18,7 @@ from lamb_keras.results import (
     pretraining,
     reconstruction,
     statistics,
+    wording,
 )
 from lamb_keras.results import scale_rule as sizes
 from lamb_keras.results import trials as every
@@ -151,7 +152,7 @@ def _rests_on(trials):
             about |= {"settings": len(group.drop_duplicates([*statistics.SETTING]))}
             about |= {"trainings": len(group), "failed": int(group.failed.sum())}
             chose = group.seed.drop(fresh.index).tolist()
-            about |= {"seeds": html.span(chose), "fresh": fresh.tolist()}
+            about |= {"seeds": wording.span(chose), "fresh": fresh.tolist()}
             rows.append(about)
     return rows
 

@@ -9,12 +9,12 @@ import pytest
 
 from lamb_keras.results import (
     claims,
-    html,
     paper,
     reconstruction,
     runs,
     sections,
     trials,
+    wording,
 )
 from lamb_keras.results.conftest import leave_run, table_parameters, text_of
 
@@ -81,7 +81,7 @@ def test_each_claim_names_the_runs_and_seeds_that_it_rests_on(imitated):
     lines = [text_of(line) for line in re.findall(r"<tr><td.*?</tr>", rests, re.DOTALL)]
     of_claim = [line for line in lines if line.startswith("13 ")]
     seeds = table_parameters(7)["seeds"]
-    told = f"4 {4 * len(seeds)} {html.span(seeds)} 0"
+    told = f"4 {4 * len(seeds)} {wording.span(seeds)} 0"
     assert f"13 table07/lenet_mnist lamb {told}" in of_claim
     assert len(of_claim) == 5
     assert 'href="#run-table07-lenet_mnist"' in rests
@@ -217,7 +217,7 @@ def test_the_scale_rule_tells_the_sizes_of_bert_apart_from_those_of_images(bert,
     steps = [round(n / small["steps_divisor"]) for n in (15_625, 1_000_000)]
     lengths = "{} to {}".format(*small["sequence_lengths"])
     # A tenth of few steps is not quite a tenth.
-    second = html.span([round(100 * (n // 10) / n, 1) for n in steps])
+    second = wording.span([round(100 * (n // 10) / n, 1) for n in steps])
     warmup = round(3125 / small["steps_divisor"])
     assert lines["4"] == (
         f"4 × {small['learning_rate_multiplier']:.4g} "
@@ -259,7 +259,7 @@ def test_every_decision_names_tables_of_the_paper():
         each for kind in paper.read("decisions.yaml").values() for each in kind
     ):
         assert set(each["tables"]) <= set(paper.tables())
-        assert html.listed(each["tables"])
+        assert wording.listed(each["tables"])
 
 
 def test_what_pretraining_is_worth_is_told_run_by_run_with_some_answers(bert, found):
