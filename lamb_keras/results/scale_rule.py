@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lamb_keras.results import paper
-from lamb_keras.results.html import percent, span
 from lamb_keras.results.runs import Run
+from lamb_keras.results.wording import percent, span
 
 
 def rows(found: Sequence[Run]) -> tuple[list[dict], list[dict]]:
