@@ -19,6 +19,7 @@ from sphinx.transforms import SphinxTransform
 import lamb_keras
 from lamb_keras.batch import compilation_cache
 from lamb_keras.results.page import page
+from lamb_keras.results.report import linked
 
 ROOT = Path(__file__).parent.parent
 EXECUTED = "notebooks/lamb.ipynb"
@@ -123,6 +124,9 @@ def lay_out(app, exception):
     for name in runs | app.linked_files - {EXECUTED}:
         (app.outdir / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, app.outdir / name)
+    for report in ROOT.glob("outputs/*/report.html"):
+        there = app.outdir / report.relative_to(ROOT)
+        there.write_text(linked(report.parent), encoding="utf-8")
     path = (app.outdir / EXECUTED).with_suffix(".html")
     path.parent.mkdir(exist_ok=True)
     path.write_text(page(app.executed, code=True), encoding="utf-8")

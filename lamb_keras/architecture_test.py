@@ -28,7 +28,15 @@ MAY_IMPORT = {
     },
     "batch": {"names", "cpu", "own", "deadline", "data", "store", "experiments"},
     "parser": {"experiments", "batch"},
-    "commands": {"deadline", "store", "experiments", "results", "planning", "batch"},
+    "commands": {
+        "deadline",
+        "data",
+        "store",
+        "experiments",
+        "results",
+        "planning",
+        "batch",
+    },
     "cli": {"experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }

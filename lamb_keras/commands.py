@@ -33,7 +33,8 @@ def run(options):
     from lamb_keras.batch import cache, scheduling
     from lamb_keras.results import archive
 
-    if devices := scheduling.devices(os.environ, options.gpus_a_run):
+    devices = scheduling.devices(os.environ, options.gpus_a_run)
+    if devices and not options.dask:  # whose workers have their own
         for each in runs:
             experiments.check_devices(each.parameters, devices)
 
@@ -47,7 +48,8 @@ def run(options):
         for decision in cache.decide(runs, project, options.again):
             print(_forecast(decision))
         return 0
-    _ask(runs, project, options)
+    if deadline is None:  # which is all that is spent
+        _ask(runs, project, options)
     plan.check_output(each.folder for each in runs)
     if remote:
         remote.check()
@@ -158,24 +160,24 @@ def list_tables(options):
 
 def prepare(options):
     """Makes tokens of the texts that tables train on, once and for all their runs."""
+    from lamb_keras.data.source import DataError
     from lamb_keras.experiments.bert import BertExperiment
 
     project = plan.Project.find(options.project)
     runs = plan.plan(project, options.scale, "outputs", options.tables, options.set)
-    texts = {
-        each.corpus.key: each
-        for each in (
-            BertExperiment.of(run.parameters).open()
-            for run in runs
-            if run.parameters["notebook"] == "bert_squad"
-        )
-    }
-    if not texts:
+    runs = [run for run in runs if run.parameters["notebook"] == "bert_squad"]
+    if not runs:
         raise BatchError("these tables have no text to prepare; expected 1, 2, 4 or 8")
-    for each in texts.values():
-        train = each.prepared.train
+    told = set()
+    for run in runs:
+        try:
+            text = BertExperiment.of(run.parameters).open()
+            train = text.prepared.train
+        except DataError as error:
+            raise BatchError(str(error)) from None
         documents, tokens = len(train.documents) - 1, len(train.ids)
-        print(f"{each.title}: {documents:,} documents of {tokens:,} tokens")
+        told.add(f"{text.title}: {documents:,} documents of {tokens:,} tokens")
+    print(*sorted(told), sep="\n")
     return 0
 
 
@@ -280,6 +282,11 @@ def _check(options, remote):
         raise BatchError(
             f"--for is {options.time}, expected a time such as 8m, 1h30m, 90s or 90"
         )
+    if options.time is not None and options.again:
+        raise BatchError(
+            "--for with --again: each slice would begin anew; leave out --again, or "
+            "name another --output"
+        )
     if not options.dask:
         leases = scheduling.leases(os.environ, options.gpus_a_run)
         if None in leases and (options.jobs or 1) > 1:
@@ -287,7 +294,7 @@ def _check(options, remote):
                 f"--jobs is {options.jobs}, and a TPU host has one run at a time"
             )
     elif options.gpus_a_run != 1:
-        raise BatchError("--gpus-a-run with --dask: workers have the GPUs they see")
+        raise BatchError("--gpus-a-run with --dask: a run has its worker's first GPU")
     if options.timeout is not None and not options.timeout > 0:
         raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
 
@@ -326,7 +333,7 @@ def _report(output, scale, project, remote=None, renewed=(), bundle=False):
 def _summary(run, kept):
     if kept is None:
         trainings = f"{run.kept} finished training{'s' * (run.kept != 1)}"
-        return f"{run.name} is left, with {trainings} kept"
+        return f"{run.name} is left" + (f", with {trainings} kept" if run.kept else "")
     if kept["status"] == "succeeded":
         note = f"; {kept['note']}, so it will run again" if kept.get("note") else ""
         return f"{run.name} succeeded in {kept['seconds']:.0f} s{note}"

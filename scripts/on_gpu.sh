@@ -9,7 +9,8 @@ scripts/on_gpu.sh [--for TIME] [--from FOLDER] [--to FOLDER] [--python PYTHON]
 scripts/on_gpu.sh --unpack FOLDER
 
 Says which device JAX sees, runs the gpu scale for a time, and packs outputs/gpu, the
-finished trials of unfinished runs included, into files gpu.tar.gz.00 and on.
+finished trials of unfinished runs included, into files gpu.tar.gz.00 and on. A trial
+has to fit in a slice: its checkpoints are not packed.
 
   --for TIME       how long, its report included (default: 8m)
   --from FOLDER    first unpacks what an earlier slice packed there
@@ -55,6 +56,11 @@ pack() {
     fi
 }
 
+# Folders are meant from where the user is.
+there() {
+    case $1 in /*) echo "$1" ;; *) echo "$OLDPWD/$1" ;; esac
+}
+
 cd "$(dirname "$0")/.."
 for_=8m from="" to=packed wheels="" any_device="" own=()
 python=python3
@@ -70,12 +76,12 @@ while (($#)); do
         [ $# -gt 1 ] || refuse "$1 needs a value; --help tells more"
         case $1 in
         --for) for_=$2 ;;
-        --from) from=$2 ;;
-        --to) to=$2 ;;
+        --from) from=$(there "$2") ;;
+        --to) to=$(there "$2") ;;
         --python) python=$2 ;;
-        --wheels) wheels=$2 ;;
+        --wheels) wheels=$(there "$2") ;;
         --unpack)
-            unpack "$2" unpack
+            unpack "$(there "$2")" unpack
             exit
             ;;
         esac

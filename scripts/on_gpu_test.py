@@ -39,7 +39,9 @@ def run(root, *options, python=True, **variables):
     command = [root / "scripts" / "on_gpu.sh", *options]
     command += ["--python", root / "python"] * python
     environ = os.environ | variables
-    return subprocess.run(command, capture_output=True, text=True, env=environ)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environ, cwd=root
+    )
 
 
 def test_a_slice_is_packed_and_unpacked_elsewhere_with_its_trials(root):
@@ -71,8 +73,8 @@ def test_what_failed_is_packed_too_and_tells_by_the_exit_code(root):
     [
         (["--for", "1m", "--to"], "--to needs a value"),
         (["--scale", "paper"], "--scale is this script's: the gpu scale"),
-        (["--from", "none"], "--from none has no gpu.tar.gz.00, expected what this"),
-        (["--unpack", "none"], "--unpack none has no gpu.tar.gz.00"),
+        (["--from", "none"], "/none has no gpu.tar.gz.00, expected what this"),
+        (["--unpack", "none"], "/none has no gpu.tar.gz.00"),
     ],
 )
 def test_a_mistake_is_one_sentence(root, options, sentence):

@@ -118,10 +118,12 @@ class Keys:
     def _fingerprint(self, parameters):
         if not (name := parameters.get("dataset")):
             return {}
-        if name not in self._data:
+        of = name, parameters.get("vocabulary")
+        if of not in self._data:
             root = self._project.root
-            self._data[name] = brought.asked("fingerprint", root, name, parameters)
-        return {name: self._data[name]}
+            asked = brought.asked("fingerprint", root, name, parameters)
+            self._data[of] = asked
+        return {name: self._data[of]}
 
 
 def confirmed(run, project):

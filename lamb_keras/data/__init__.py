@@ -114,7 +114,7 @@ def fingerprint(name: str, parameters=None) -> str:
     Of images or of texts, those with the run's `parameters`.
     """
     if _is_text(name, parameters):
-        return text_data.fingerprint(name)
+        return text_data.fingerprint(name, (parameters or {}).get("vocabulary"))
     found = _module(name).find()
     return found.fingerprint if found else f"keras.datasets.{name}"
 

@@ -219,8 +219,12 @@ def check(name: str, parameters: Mapping) -> None:
         dataset.corpus.check()
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: str, vocabulary: str | None = None) -> str:
     """SHA-256 of a data set's files, if any, or of what a function returns."""
+    if vocabulary:
+        tokens = corpus.read_text(vocabulary, "a file of one token a line")
+        of_tokens = hashlib.sha256(tokens.encode()).hexdigest()
+        return f"{fingerprint(name)} {of_tokens}"
     if own.is_place(name):
         _, documents, train, dev = own_text.find(name)
         # Which of them are judged by is part of it.

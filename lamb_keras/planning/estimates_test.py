@@ -148,3 +148,10 @@ def test_a_plan_on_the_papers_pod_has_the_time_models_minutes():
     assert 60 * sum(each.hours for each in told) == pytest.approx(
         estimates.minutes()[-2][1]
     )
+
+
+def test_a_net_of_no_width_is_not_estimated():
+    small = {"notebook": "resnet50_imagenet", "table": 9, "scale": "laptop"}
+    small |= {"dataset": "digits", "solvers": ["lamb"], "learning_rates": [0.1]}
+    small |= {"batch_size": 16, "epochs": 1, "seeds": [0], "validation_fraction": 0.2}
+    assert stages(small) == []

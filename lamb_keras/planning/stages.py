@@ -67,7 +67,10 @@ def stages(parameters: Mapping) -> list[Stage]:
     experiment, alike = kind.of(parameters), {}
     for trial in experiment.trials():
         alike.setdefault(trial.batch_size, []).append(trial)
-    if not notebook.pretrains and experiment.dataset not in DATASETS:
+    if not notebook.pretrains and (
+        experiment.dataset not in DATASETS
+        or (experiment.width is None and experiment.notebook != "lenet_mnist")
+    ):
         return []
     itemsize = 2 if experiment.dtype_policy == "mixed_bfloat16" else 4
     of_kind = _of_text if notebook.pretrains else _of_images

@@ -6,8 +6,9 @@ what tells them on its page, where they are.
 
 A run that is made again and finds the same, times apart, changes nothing: its line
 stays, and so does its page, so that a report tells the commit and the date at which
-what it shows was found first. Table 1's minutes are times. A run that finds anything
-else, draws another figure or has other code takes the place of the one before.
+what it shows was found first. Table 1's minutes are times. A later run that finds
+anything else, draws another figure or has another line in its notebook takes the place
+of the one before; what ran below it, versions and machine, is not compared.
 """
 
 import base64
@@ -48,8 +49,6 @@ class ArchivedRun(Run):
 
     # By name, the hash, width and description of each.
     figures: dict = field(default_factory=dict)
-    # Its notebook is not on this machine; or else one is that found the same.
-    archived: bool = True
 
     @property
     def has_page(self) -> bool:
@@ -71,17 +70,19 @@ def read(folder: Path, renewed: Container[str] = ()) -> list[Run]:
     """The runs in `folder`, and those that only an earlier report there knows.
 
     Where a run failed here, its results are those of the archive, and the failure is
-    noted on it. Where one found the same as the archived run, it is the archived one,
-    unless its name is in `renewed`. Raises ReportError where the archive is damaged.
+    noted on it. Where one found the same as the archived run, or is the older of both,
+    it is the archived one, unless its name is in `renewed`. Raises ReportError where
+    the archive is damaged.
     """
     found = {run.name: run for run in runs.read(folder)}
     for run in _archived(folder):
         here = found.setdefault(run.name, run)
         if not here.succeeded:
             found[run.name] = replace(run, later_failure=here)
-        elif run.name not in renewed and _found_the_same(here, run):
-            failure = here.later_failure
-            found[run.name] = replace(run, archived=False, later_failure=failure)
+        elif run.name not in renewed and (
+            (here.started or "") < (run.started or "") or _found_the_same(here, run)
+        ):
+            found[run.name] = replace(run, later_failure=here.later_failure)
     return sorted(found.values(), key=lambda run: (run.table, run.name))
 
 

@@ -37,7 +37,7 @@ def plain_summary(monkeypatch):
     """A summary that prints the runs, of which the real one is made alone."""
 
     def execute(notebook, output, parameters):
-        shown = operator.attrgetter("started", "seconds", "archived", "scraps")
+        shown = operator.attrgetter("started", "seconds", "scraps")
         told = [(shown(run), run.pictures()) for run in archive.read(output.parent)]
         cell = nbformat.v4.new_markdown_cell(repr(told), id="runs")
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), output)
@@ -69,10 +69,10 @@ def test_runs_that_find_the_same_in_another_time_leave_every_byte(shared):
     report.render(shared.parent, "laptop", PROJECT)
     assert files(shared) == before
     for run in archive.read(shared):
-        # What is shown says when it was found, and is on this machine.
+        # What is shown says when it was found.
         assert (run.commit, run.started) == (FIRST["commit"], FIRST["started"])
         assert run.scraps["environment"]["commit"] == "0ld5ha1"
-        assert not run.archived and list(run.pictures()) == ["sweep"]
+        assert list(run.pictures()) == ["sweep"]
     (minutes,) = [
         cell["value"]
         for run in archive.read(shared)
@@ -125,3 +125,12 @@ def test_a_run_is_renewed_where_that_was_asked_for(shared):
     name = "table09/resnet50_imagenet"
     commits = {r.name: r.commit for r in archive.read(shared, renewed=[name])}
     assert commits == {"table01/bert_squad": "0ld5ha1", name: "new5ha1"}
+
+
+def test_what_was_found_later_elsewhere_stays(shared):
+    earlier = {**FIRST, "started": "2026-10-01T09:00:00+00:00"}
+    run_all(shared, earlier, picture=b"another curve", commit="older")
+    assert {run.started for run in archive.read(shared)} == {FIRST["started"]}
+    name = "table09/resnet50_imagenet"
+    renewed = {r.name: r.started for r in archive.read(shared, renewed=[name])}
+    assert renewed[name] == earlier["started"]

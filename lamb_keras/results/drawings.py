@@ -34,7 +34,7 @@ def of_run(run: Run) -> dict[str, Drawing]:
     Tables of a project's own have none: what their trials are, their notebook knows.
     """
     table, trials, made = paper.tables().get(run.table), run.trials, {}
-    if table is None or not trials:
+    if table is None or not trials or "validation_accuracy" not in trials[0]:
         return {}
     if table.experiment == "bert_squad":
         made["f1_by_batch"] = figures.f1_by_batch(trials, run.table)

@@ -21,6 +21,7 @@ from lamb_keras.results.archive import ReportError
 from lamb_keras.store import atomic, temporary
 
 CSV = "results.csv", "trials.csv"
+BUNDLE = "report.zip"
 
 
 def render(
@@ -59,6 +60,7 @@ def render(
             back = Path(os.path.relpath(folder, run.path.parent), "report.html")
             renew(run.path, back.as_posix())
     files = {name: (folder / name).read_bytes() for name in CSV}
+    (folder / BUNDLE).unlink(missing_ok=True)  # of the report before
     return atomic.write(folder / "report.html", page(summary, files=files))
 
 
@@ -69,23 +71,28 @@ def bundle(folder: Path) -> Path:
     runs' pages. Its copy in the zip links to them, which are there beside it.
     """
 
-    def link(page):
-        there = (folder / f"{page[1]}.html").is_file()
-        return f'<a href="{page[1]}.html">{page[1]}</a>' if there else page[0]
-
-    report = (folder / "report.html").read_text(encoding="utf-8")
-    packed = {
-        "report.html": re.sub(r'<span class="lk-page">(.*?)</span>', link, report)
-    }
-    for path in [*(folder / name for name in CSV), *folder.glob("table*/[!.]*.html")]:
-        packed[path.relative_to(folder).as_posix()] = path.read_bytes()
+    packed = {"report.html": linked(folder)}
+    named = re.findall(r'<a href="(table.*?\.html)">', packed["report.html"])
+    for name in [*CSV, *named]:
+        packed[name] = (folder / name).read_bytes()
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         for name in sorted(packed):
             # Without a date: the same report makes the same file.
             about = zipfile.ZipInfo(f"report/{name}")
             file.writestr(about, packed[name], zipfile.ZIP_DEFLATED)
-    return atomic.write_bytes(folder / "report.zip", content.getvalue())
+    return atomic.write_bytes(folder / BUNDLE, content.getvalue())
+
+
+def linked(folder: Path) -> str:
+    """A scale's report with links to the pages of runs, which lie beside it."""
+
+    def link(page):
+        there = (folder / f"{page[1]}.html").is_file()
+        return f'<a href="{page[1]}.html">{page[1]}</a>' if there else page[0]
+
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    return re.sub(r'<span class="lk-page">(.*?)</span>', link, report)
 
 
 def execute(notebook: Path, output: Path, parameters: dict) -> Path:

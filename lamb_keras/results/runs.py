@@ -38,7 +38,6 @@ class Run:
     commit: str | None = None
     scraps: dict = field(default_factory=dict)  # by name; empty for a failed run
     later_failure: "Run | None" = None  # a later attempt that failed
-    archived = False  # see `archive`
 
     @property
     def succeeded(self) -> bool:

@@ -60,6 +60,8 @@ def _section(table, cells, found):
     drawn = {n: d for run in own for n, d in drawings.of_run(run).items()}
     lines, more = _lines(table, published), _lines(table, extra)
     state = reconstruction.table_status(published or cells) if cells else "failed"
+    if state == "not run" and any(cell.done for cell in extra):
+        state = "partly run"
     return {
         "table": table,
         "status": state,

@@ -96,6 +96,7 @@ def ended(tmp_path, monkeypatch):
     """Runs a sweep that ends after some evaluations; gives those it was saved after."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(checkpoints, "TIMES_BETWEEN", 0)
     save = Checkpoints.save
 
     def run(last, *experiment, **options):

@@ -92,9 +92,15 @@ class Corpus:
         """SHA-256 of all content and of what is held out."""
         digest = hashlib.sha256(f"{self.fraction} {fingerprint(self.more)}".encode())
         for file in self.files:
-            with open(file, "rb") as content:
-                name = Path(file).stem.encode()  # the titles have it
-                digest.update(name + hashlib.file_digest(content, "sha256").digest())
+            name = Path(file).stem.encode()  # the titles have it
+            try:
+                with open(file, "rb") as content:
+                    of_content = hashlib.file_digest(content, "sha256")
+            except OSError as error:
+                raise DataError(
+                    f"{file} cannot be read ({error.strerror}); expected text in UTF-8"
+                ) from None
+            digest.update(name + of_content.digest())
         return digest.hexdigest()
 
     def check(self, train: int | None = None, held_out: int | None = None) -> None:
@@ -107,7 +113,7 @@ class Corpus:
             parts = [self.holds_out(d) for each in self.by_file() for d in each]
             train, held_out = parts.count(False), parts.count(True)
         if not train + held_out:
-            where = os.path.commonpath(self.files)
+            where = os.path.commonpath(self.files) if self.files else "the data set"
             raise DataError(
                 f"{where} holds no text; expected *.txt files of prose "
                 "in UTF-8, paragraphs parted by blank lines"

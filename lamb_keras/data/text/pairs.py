@@ -13,6 +13,7 @@ from lamb_keras.data.text.tokens import Tokens
 from lamb_keras.data.text.wordpiece import Specials
 
 _SPECIALS = 3  # [CLS] and two [SEP]
+_AT_ONCE = 10_000  # sequences that are made at once, by arrays of many bytes a token
 _SHORT = 0.1  # of the sequences are meant to be shorter, as some texts are later
 
 
@@ -44,8 +45,14 @@ class PairData:
         the second segment alone; padding_mask (n, length) bool, False in padding;
         is_next (n,) int8, 1 where the second segment continues the first.
         """
+        spans = self.spans[rows]
+        some = [spans[at : at + _AT_ONCE] for at in range(0, len(spans), _AT_ONCE)]
+        made = [self._made(each) for each in some] or [self._made(spans)]
+        return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+
+    def _made(self, spans):
         pad, _, cls, sep, _ = self.specials
-        begin, end, other_begin, other_end, is_next = self.spans[rows].T[:, :, None]
+        begin, end, other_begin, other_end, is_next = spans.T[:, :, None]
         place = np.arange(self.length)
         between = end - begin + 1  # where the first [SEP] is
         last = between + other_end - other_begin + 1

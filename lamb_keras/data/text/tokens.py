@@ -6,6 +6,7 @@ largest file; what was ended goes on after the last file that was finished.
 """
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import tempfile
@@ -72,6 +73,8 @@ def prepare(corpus: corpora.Corpus, vocabulary: Vocabulary | int) -> Prepared:
         20
     """
     folder = _folder(corpus, vocabulary)
+    if _read(folder / "state.json").get("done"):  # which others may only read
+        return _prepared(corpus, vocabulary, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
@@ -95,6 +98,7 @@ def are_prepared(corpus: corpora.Corpus, vocabulary: Vocabulary | int) -> bool:
 def _folder(corpus, vocabulary):
     trained = isinstance(vocabulary, int)
     of = [corpus.key, vocabulary if trained else vocabulary.fingerprint]
+    of.append(importlib.metadata.version("tokenizers"))
     # And of the code that tells sentences and words apart.
     for file in (corpora.__file__, wordpiece.__file__, __file__):
         of.append(hashlib.sha256(Path(file).read_bytes()).hexdigest())
@@ -111,7 +115,11 @@ def _prepared(corpus, vocabulary, folder):
         vocabulary = Vocabulary(tuple(tokens))
     small = vocabulary.size <= np.iinfo(np.int16).max + 1
     types = np.int16 if small else np.int32, np.int32, np.int32
-    state = _read(folder / "state.json") or {"files": 0, "bytes": {}}
+    state = _read(folder / "state.json")
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    written = state.get("bytes", {})
+    if not state or any(sizes.get(name, 0) < written[name] for name in written):
+        state = {"files": 0, "bytes": {}}  # nothing, or a file of it is damaged
     if "done" not in state:
         _add_files(corpus, vocabulary, folder, state, types)
         state["done"] = True

@@ -97,3 +97,14 @@ def test_a_cache_that_cannot_be_written_to_only_costs_time(texts, monkeypatch):
     whole = tokens.prepare(texts, vocabulary)
     monkeypatch.setenv("LAMB_KERAS_CACHE", "/proc/no/folder")
     same(tokens.prepare(texts, vocabulary), whole)
+
+
+def test_a_file_that_was_damaged_is_made_again(texts, cache_folder):
+    vocabulary = wordpiece.train(MADE, 600)
+    whole = tokens.prepare(texts, vocabulary)
+    [ids] = cache_folder.glob("*/train.ids")
+    before = ids.read_bytes()
+    ids.unlink()
+    ids.write_bytes(before[:-2])
+    same(tokens.prepare(texts, vocabulary), whole)
+    assert ids.read_bytes() == before

@@ -7,6 +7,7 @@ const compare = (a, b) =>
 for (const table of document.querySelectorAll(".lk-results")) {
   const heads = [...table.tHead.rows].at(-1).cells;
   [...heads].forEach((head, place) => {
+    if (head.classList.contains("lk-plot")) return;
     const button = document.createElement("button");
     button.append(...head.childNodes);
     head.append(button);
