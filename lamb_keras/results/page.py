@@ -92,16 +92,20 @@ def _body(notebook, code):
     import nbformat
     from latex2mathml.converter import convert
 
-    content = nbformat.read(notebook, as_version=4)
+    content, formulas = nbformat.read(notebook, as_version=4), []
+
+    def keep(found):
+        """A word for a formula, whose tags nbconvert would close at once."""
+        formulas.append(convert(found[1], display="block"))
+        return f"lk-formula-{len(formulas) - 1}."
+
     for cell in content.cells:
         shown = code or cell.metadata.get("jupyter", {}).get("source_hidden") is False
         if cell.cell_type == "code" and not shown:
             # As nbconvert's own preprocessor of tags would.
             cell.metadata["transient"] = {"remove_source": True}
         if cell.cell_type == "markdown":
-            cell.source = FORMULA.sub(
-                lambda found: convert(found[1], display="block"), cell.source
-            )
+            cell.source = FORMULA.sub(keep, cell.source)
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = FOLDER.sub("", output.text)
@@ -112,7 +116,8 @@ def _body(notebook, code):
             if not output.get("data") or set(output.data) & set(SHOWN)
         ]
     resources = {"metadata": {"path": str(notebook.parent)}}
-    return _exporter().from_notebook_node(content, resources)[0]
+    body = _exporter().from_notebook_node(content, resources)[0]
+    return re.sub(r"lk-formula-(\d+)\.", lambda found: formulas[int(found[1])], body)
 
 
 @functools.cache

@@ -127,3 +127,11 @@ def test_a_warning_does_not_tell_in_which_folder_its_code_lies(tmp_path):
     html = page(path)
     assert "1/2\nbert.py:194: UserWarning: a/b is long\n  a / b" in html
     assert "ada" not in html
+
+
+def test_a_formula_is_one_for_every_browser(tmp_path):
+    text = "Two:\n\n$$u_1 = \\frac{m}{v}$$\n\nand $$w$$"
+    html = page(write(tmp_path / "a.ipynb", nbformat.v4.new_markdown_cell(text)))
+    assert "<msub><mi>u</mi><mn>1</mn></msub>" in html
+    assert "<mfrac><mrow><mi>m</mi></mrow><mrow><mi>v</mi></mrow></mfrac>" in html
+    assert html.count("<math") == 2 and "lk-formula" not in html
