@@ -17,11 +17,11 @@ MAY_IMPORT = {
     "keras_schedules": {"schedules", "backend"},
     "optimizers": {"names", "backend", "own"},
     "models": {"names", "backend"},
-    "data": {"own"},
     "store": {"cpu"},
+    "data": {"own", "store"},
     "experiments": {"names", "own", "schedules", "data"},
     "results": {"names", "store"},
-    "planning": {"experiments", "results"},
+    "planning": {"names", "experiments", "results"},
     "training": {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
         *("deadline", "store", "experiments", "results"),

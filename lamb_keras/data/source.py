@@ -4,9 +4,13 @@ They lie in a folder of the data set's name inside the folder that the environme
 variable LAMB_KERAS_DATA names.
 """
 
+import functools
+import hashlib
 import os
 import socket
 from pathlib import Path
+
+from lamb_keras import own
 
 FOLDER_VARIABLE = "LAMB_KERAS_DATA"
 
@@ -60,6 +64,20 @@ def read(path: str) -> bytes:
         raise _unreadable(error) from None
 
 
+def digest(path: str) -> bytes:
+    """The SHA-256 of a file's content, worked out once for as long as it stays."""
+    return _digest(path, *state(path))
+
+
+@functools.cache
+def _digest(path, *_):
+    try:
+        with open(path, "rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
 def state(path: str) -> tuple[int, int]:
     """The size of a file, in bytes, and when it was written, in nanoseconds."""
     try:
@@ -67,6 +85,20 @@ def state(path: str) -> tuple[int, int]:
     except OSError as error:
         raise _unreadable(error) from None
     return status.st_size, status.st_mtime_ns
+
+
+def of_user(place: str):
+    """(title, what it returns) of the function at a place, `file.py:name`.
+
+    The title is the first line of its docstring, else its name.
+    """
+    try:
+        function = own.load(place)
+        found = own.call(function, place)
+    except own.OwnError as error:
+        raise DataError(str(error)) from error
+    title = (function.__doc__ or own.name(place)).strip().partition("\n")[0]
+    return title.rstrip("."), found
 
 
 def reason(error: Exception) -> str:

@@ -232,7 +232,7 @@ def fingerprint(name: str, vocabulary: str | None = None) -> str:
         return _digest(corpus.fingerprint(documents), len(dev), questions=questions)
     digest = hashlib.sha256(name.encode())
     for path in itertools.chain(*_files(name)) if name != _GENERATED else ():
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(source.digest(path))
     return digest.hexdigest()
 
 

@@ -27,7 +27,7 @@ from lamb_keras.experiments.types import ParameterError
 
 __all__ = ["NOTEBOOKS", "VOCABULARY", "Notebook", "ParameterError"]
 __all__ += ["check_devices", "check_injected", "count_trials", "of_solver"]
-__all__ += ["settings", "validate"]
+__all__ += ["kind", "settings", "validate"]
 
 # The type of each parameter there is.
 VOCABULARY = {**parameters(BertExperiment), **parameters(ImageExperiment)}
@@ -68,15 +68,15 @@ def validate(
 
 def check_devices(parameters: Mapping, devices: int):
     """Raises `ParameterError` where so many devices cannot share a run's batches."""
-    if experiment := _experiment(parameters):
+    if experiment := kind(parameters):
         experiment.of(parameters).check_devices(devices)
 
 
-def _experiment(valid):
+def kind(parameters: Mapping) -> type | None:
     """The kind of experiment whose parameters these are all; else None."""
-    notebook = NOTEBOOKS.get(str(valid.get("notebook")))
-    kind = BertExperiment if notebook and notebook.pretrains else ImageExperiment
-    return kind if notebook and valid.keys() >= {*required(kind)} else None
+    notebook = NOTEBOOKS.get(str(parameters.get("notebook")))
+    found = BertExperiment if notebook and notebook.pretrains else ImageExperiment
+    return found if notebook and parameters.keys() >= {*required(found)} else None
 
 
 def _validate(given, known):
@@ -90,7 +90,7 @@ def _validate(given, known):
         adapter = adapters.get(name) or _like(known[name])
         valid[name] = types.check(name, adapter, value)
     check_together(valid)
-    if complete := _experiment(valid):
+    if complete := kind(valid):
         complete.of(valid)
     return valid
 

@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lamb_keras.experiments import NOTEBOOKS
+from lamb_keras import experiments
 from lamb_keras.experiments.bert import BertExperiment
-from lamb_keras.experiments.image import ImageExperiment
-from lamb_keras.experiments.schema import required
+from lamb_keras.names import base
 from lamb_keras.planning import nets
 
 # Pixels a side, channels, classes, images to train on.
@@ -60,20 +59,19 @@ def stages(parameters: Mapping) -> list[Stage]:
         >>> stage.trials, stage.steps, stage.examples
         (4, 1758, 1024)
     """
-    notebook = NOTEBOOKS.get(parameters.get("notebook"))
-    kind = BertExperiment if notebook and notebook.pretrains else ImageExperiment
-    if not notebook or not parameters.keys() >= {*required(kind)}:
+    if not (kind := experiments.kind(parameters)):
         return []
     experiment, alike = kind.of(parameters), {}
     for trial in experiment.trials():
         alike.setdefault(trial.batch_size, []).append(trial)
-    if not notebook.pretrains and (
+    of_text = kind is BertExperiment
+    if not of_text and (
         experiment.dataset not in DATASETS
         or (experiment.width is None and experiment.notebook != "lenet_mnist")
     ):
         return []
     itemsize = 2 if experiment.dtype_policy == "mixed_bfloat16" else 4
-    of_kind = _of_text if notebook.pretrains else _of_images
+    of_kind = _of_text if of_text else _of_images
     return of_kind(experiment, alike, itemsize)
 
 
@@ -117,4 +115,4 @@ def _of_images(experiment, alike, itemsize):
 
 
 def _moments(trials):
-    return 1 if {t.solver.removesuffix("+") for t in trials} <= ONE_MOMENT else 2
+    return 1 if {base(t.solver) for t in trials} <= ONE_MOMENT else 2

@@ -6,9 +6,8 @@ uint8 of shape (n, height, width) or (n, height, width, channels), labels 0, 1, 
 
 import numpy as np
 
-from lamb_keras import own
 from lamb_keras.data.images.dataset import Images
-from lamb_keras.data.source import DataError
+from lamb_keras.data.source import DataError, of_user
 
 _EXPECTED = "expected (images, labels), (test_images, test_labels)"
 
@@ -19,11 +18,7 @@ def find(place: str) -> Images:
     Raises:
         DataError: for what cannot be loaded, or is no such images.
     """
-    try:
-        function = own.load(place)
-        found = own.call(function, place)
-    except own.OwnError as error:
-        raise DataError(str(error)) from error
+    title, found = of_user(place)
     try:
         parts = [tuple(map(np.asarray, (images, labels))) for images, labels in found]
         train, test = (_part(place, *part) for part in parts)
@@ -43,12 +38,11 @@ def find(place: str) -> Images:
             f"{classes - 1} to train on, expected no class that is not trained on"
         )
     size = "x".join(map(str, train[0].shape[1:3]))
-    told = (function.__doc__ or own.name(place)).strip().partition("\n")[0]
     return Images.from_pixels(
         train,
         test,
         name=place,  # for its function may be called mnist
-        title=f"{told.rstrip('.')}: {len(train[1]):,} + {len(test[1]):,} of {size}",
+        title=f"{title}: {len(train[1]):,} + {len(test[1]):,} of {size}",
         stands_in_for=None,
         classes=classes,
     )

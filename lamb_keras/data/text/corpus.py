@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lamb_keras.data import source
 from lamb_keras.data.source import DataError
 
 _NUMBER = (
@@ -93,14 +94,7 @@ class Corpus:
         digest = hashlib.sha256(f"{self.fraction} {fingerprint(self.more)}".encode())
         for file in self.files:
             name = Path(file).stem.encode()  # the titles have it
-            try:
-                with open(file, "rb") as content:
-                    of_content = hashlib.file_digest(content, "sha256")
-            except OSError as error:
-                raise DataError(
-                    f"{file} cannot be read ({error.strerror}); expected text in UTF-8"
-                ) from None
-            digest.update(name + of_content.digest())
+            digest.update(name + source.digest(file))
         return digest.hexdigest()
 
     def check(self, train: int | None = None, held_out: int | None = None) -> None:

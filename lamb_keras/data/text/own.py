@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from lamb_keras import own
 from lamb_keras.data import squad
-from lamb_keras.data.source import DataError
+from lamb_keras.data.source import DataError, of_user
 from lamb_keras.data.text import corpus
 
 
@@ -21,11 +21,7 @@ def find(place: str) -> tuple[str, list, list, list]:
     Raises:
         DataError: for what cannot be loaded, or is no such text.
     """
-    try:
-        function = own.load(place)
-        found = own.call(function, place)
-    except own.OwnError as error:
-        raise DataError(str(error)) from error
+    title, found = of_user(place)
     is_text = isinstance(found, Mapping) and {*found} - {"dev"} == {"texts", "train"}
     texts = found["texts"] if is_text else None
     of_text = isinstance(texts, list | tuple) and all(
@@ -49,5 +45,4 @@ def find(place: str) -> tuple[str, list, list, list]:
         for number, text in enumerate(texts, 1)
         for document in corpus.documents(text, f"{name} {number}")
     ]
-    title = (function.__doc__ or name).strip().partition("\n")[0].rstrip(".")
     return title, documents, train, dev

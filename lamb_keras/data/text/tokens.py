@@ -21,6 +21,7 @@ from lamb_keras.data import cache
 from lamb_keras.data.text import corpus as corpora
 from lamb_keras.data.text import wordpiece
 from lamb_keras.data.text.wordpiece import Vocabulary
+from lamb_keras.store import atomic
 
 _PARTS = "train", "held_out"
 # Written of each part: ids, tokens of each sentence, sentences of each document.
@@ -111,7 +112,7 @@ def _prepared(corpus, vocabulary, folder):
         trained = folder / "vocabulary.json"
         if not (tokens := _read(trained)):
             tokens = wordpiece.train(corpus.train, vocabulary).tokens
-            _write(trained, tokens)
+            atomic.write(trained, json.dumps(tokens))
         vocabulary = Vocabulary(tuple(tokens))
     small = vocabulary.size <= np.iinfo(np.int16).max + 1
     types = np.int16 if small else np.int32, np.int32, np.int32
@@ -123,7 +124,7 @@ def _prepared(corpus, vocabulary, folder):
     if "done" not in state:
         _add_files(corpus, vocabulary, folder, state, types)
         state["done"] = True
-        _write(folder / "state.json", state)
+        atomic.write(folder / "state.json", json.dumps(state))
     parts = [[*_mapped(folder, part, types)] for part in _PARTS]
     corpus.check(*(len(counts) for _, _, counts in parts))
     return Prepared(vocabulary, *(Tokens.of(*each) for each in parts))
@@ -161,7 +162,7 @@ def _add_files(corpus, vocabulary, folder, state, types):
                     np.fromiter(array, type_).tofile(file)
         state["files"] += 1
         state["bytes"] = {path.name: path.stat().st_size for path in paths.values()}
-        _write(folder / "state.json", state)
+        atomic.write(folder / "state.json", json.dumps(state))
 
 
 def _mapped(folder, part, types):
@@ -177,10 +178,3 @@ def _read(path):
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-
-
-def _write(path, content):
-    """Whole, or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content))
-    os.replace(unfinished, path)
