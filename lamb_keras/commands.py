@@ -112,11 +112,7 @@ def status(options):
 
 def report(options):
     """Writes the report of what has been run."""
-    project = plan.Project.find(options.project)
-    plan.check_scale(project, options.scale)
-    remote, output = _output(options, project)
-    if remote:
-        remote.pull(options.scale)
+    project, remote, output = _outputs(options)
     if not (output / options.scale).is_dir():
         raise BatchError(
             f"nothing has been run at scale {options.scale} yet; "
@@ -205,11 +201,7 @@ def params(options):
 
 def open_report(options):
     """Opens the report in the browser, and prints where it is."""
-    project = plan.Project.find(options.project)
-    plan.check_scale(project, options.scale)
-    remote, output = _output(options, project)
-    if remote:
-        remote.pull(options.scale)
+    *_, output = _outputs(options)
     path = output / options.scale / "report.html"
     if not path.exists():
         raise BatchError(
@@ -340,6 +332,16 @@ def _summary(run, kept):
     notebook = run.file("failed.ipynb")
     see = f"; see {os.path.relpath(notebook)}" if notebook.exists() else ""
     return f"{run.name} failed: {kept['reason']}{see}"
+
+
+def _outputs(options):
+    """(the project, the `Remote`, the folder), with what others left of a scale."""
+    project = plan.Project.find(options.project)
+    plan.check_scale(project, options.scale)
+    remote, output = _output(options, project)
+    if remote:
+        remote.pull(options.scale)
+    return project, remote, output
 
 
 def _output(options, project):

@@ -20,7 +20,7 @@ from lamb_keras.experiments import of_solver
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.experiments.schema import GRIDS
-from lamb_keras.names import DECAYING_SOLVERS, WEIGHT_DECAY_FORMS
+from lamb_keras.names import DECAYING_SOLVERS, WEIGHT_DECAY_FORMS, base
 from lamb_keras.optimizers import solvers
 from lamb_keras.params_test import PROJECT, planned
 from lamb_keras.training.classification import ImageTrials
@@ -55,7 +55,7 @@ def is_used(name, solver, run):
         return False
     if name == "rewarmup":
         return isinstance(of_solver(run["batch_size"], solver), str)
-    return solvers.base(solver) in USERS.get(name, solvers.SOLVERS)
+    return base(solver) in USERS.get(name, solvers.SOLVERS)
 
 
 def other(name, value):
@@ -120,7 +120,7 @@ def start_of_images(experiment):
         (each.inputs, each.constants, each.last_step)
         for each in trials.periods([trial], 0)
     ]
-    step = trials.step(solvers.base(trial.solver))
+    step = trials.step(base(trial.solver))
     state = step.start(initial_weights(step.task.model))
     [inputs], constants, _ = periods[0]
     batch = step.task.batch(jax.tree.map(lambda x: x[0], inputs.micro), trials.resident)

@@ -10,7 +10,7 @@ from lamb_keras.data.text_data import TextDataset
 from lamb_keras.experiments import ParameterError
 from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.models.precision import dtype_policy
-from lamb_keras.optimizers import solvers
+from lamb_keras.names import base
 from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.masked_lm import Batch, MaskedLM, held_out_batches
 from lamb_keras.training.question_answering import FineTuner
@@ -109,7 +109,7 @@ class BertTrials(Trials):
         first, before = trials[0], 0
         rates_and_decays = self.rates_and_decays(trials)
         for number, stage in enumerate(self.stages(first)):
-            solver = solvers.base(first.solver)
+            solver = base(first.solver)
             program = self.program(solver, number, stage.micro_batch)
             length = self._length(number, stage.micro_batch)
             constants = Constants(
@@ -180,7 +180,7 @@ class BertTrials(Trials):
         return histories
 
     def complete(self, step, evaluator, progress, histories):
-        width = self.width(solvers.base(histories[0].trial.solver))
+        width = self.width(base(histories[0].trial.solver))
         each = unstack_trials(progress.state.weights, width)
         for history, weights in zip(histories, each, strict=False):
             if history.outcome == "finished":

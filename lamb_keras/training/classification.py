@@ -10,11 +10,10 @@ import numpy as np
 from lamb_keras.data import Images, Streamed
 from lamb_keras.experiments.image import ImageExperiment
 from lamb_keras.models.precision import dtype_policy
-from lamb_keras.names import NORMALIZATION
-from lamb_keras.optimizers import solvers
+from lamb_keras.names import NORMALIZATION, base
 from lamb_keras.training.augmentation import augment
 from lamb_keras.training.history import Sweep
-from lamb_keras.training.sharding import Sharding, chunk, to_evaluate
+from lamb_keras.training.sharding import Sharding, chunk, to_all, to_evaluate
 from lamb_keras.training.step import (
     Constants,
     Task,
@@ -154,8 +153,8 @@ class ImageTrials(Trials):
 
     def _open(self, images):
         self._micro_batch, self._most = self.experiment.micro_batches()
-        place = self.sharding.replicated if self.sharding else jax.device_put
-        self.resident = place((images.train_images, images.train_labels))
+        resident = images.train_images, images.train_labels
+        self.resident = to_all(resident, self.sharding)
         count = max(len(images.validation_labels), len(images.test_labels))
         size = chunk(min(_CHUNK, count), self.sharding)
         self._held_out, self._test = (
@@ -204,7 +203,7 @@ class ImageTrials(Trials):
 
     def periods(self, trials, done):
         first, steps = trials[0], self.steps(trials[0])
-        program = self.program(solvers.base(first.solver), self.size(first))
+        program = self.program(base(first.solver), self.size(first))
         each = np.int32(self._micro_batches(steps))
         constants = program.together(
             [

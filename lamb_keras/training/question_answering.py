@@ -13,7 +13,7 @@ from lamb_keras.experiments.bert import BertExperiment
 from lamb_keras.optimizers import solvers
 from lamb_keras.training import memory
 from lamb_keras.training.history import History
-from lamb_keras.training.sharding import Sharding, chunk
+from lamb_keras.training.sharding import Sharding, chunk, to_all, to_evaluate
 from lamb_keras.training.step import (
     Constants,
     Step,
@@ -115,17 +115,14 @@ class FineTuner:
         task = QuestionAnswering(model, dev, texts.questions("dev"))
         self._step = Step(task, solvers.solver("adamw", **_ADAMW))
         self._count = len(training)
-        place = sharding.replicated if sharding else jax.device_put
-        self._data = place(
-            [*_inputs(training), training.start_positions, training.end_positions]
-        )
+        answers = training.start_positions, training.end_positions
+        self._data = to_all([*_inputs(training), *answers], sharding)
         size = chunk(_CHUNK, sharding)
-        self._dev = [
+        batches = [
             [padded(array[at : at + size], size) for array in _inputs(dev)]
             for at in range(0, len(dev), size)
         ]
-        if sharding:
-            self._dev = sharding.share(self._dev, axis=0)
+        self._dev = to_evaluate(batches, sharding)
         most = len(experiment.finetuning_seeds)
         if width is None:
             width = memory.width(most, self._bytes())

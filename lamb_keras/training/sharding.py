@@ -71,6 +71,11 @@ def chunk(rows: int, sharding: Sharding | None) -> int:
     return rows if sharding is None else -(-rows // sharding.size) * sharding.size
 
 
+def to_all(arrays, sharding: Sharding | None):
+    """Arrays of which all devices have the whole, or the only one."""
+    return sharding.replicated(arrays) if sharding else jax.device_put(arrays)
+
+
 def to_evaluate(batches: list, sharding: Sharding | None) -> list:
     """The batches on all devices, which share the rows of each, or on the only one."""
     return sharding.share(batches, axis=0) if sharding else jax.device_put(batches)

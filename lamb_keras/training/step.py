@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamb_keras.experiments import ParameterError, of_solver
+from lamb_keras.names import base
 from lamb_keras.optimizers import Lamb, Lars, Packed, own, solvers
 from lamb_keras.own import OwnError
 
@@ -154,8 +155,8 @@ def optimizer(experiment, solver: str):
             return own.optimizer(experiment.own_solvers[solver])
         except OwnError as error:
             raise ParameterError(str(error), ["own_solvers"]) from error
-    name = solvers.base(solver)
-    row = next(row for row in experiment.solvers if solvers.base(row) == name)
+    name = base(solver)
+    row = next(row for row in experiment.solvers if base(row) == name)
     return solvers.solver(
         name,
         nesterov=getattr(experiment, "nesterov", False),

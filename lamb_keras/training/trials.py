@@ -13,7 +13,7 @@ import jax
 
 from lamb_keras.cpu import processors
 from lamb_keras.deadline import Deadline
-from lamb_keras.optimizers import solvers
+from lamb_keras.names import base
 from lamb_keras.results import statistics
 from lamb_keras.training import compilations, memory
 from lamb_keras.training.checkpoints import Checkpoints
@@ -223,7 +223,7 @@ class Trials:
         """Solver to lists of trials that may train at once."""
         found = {}
         for trial in trials:
-            every = found.setdefault(solvers.base(trial.solver), {})
+            every = found.setdefault(base(trial.solver), {})
             every.setdefault(self.alike(trial), []).append(trial)
         return {solver: list(every.values()) for solver, every in found.items()}
 
@@ -253,7 +253,7 @@ class Trials:
             self.histories[history.trial] = history
             self._cache.save(history, sum(self._compile_seconds))
         self._cache.forget_checkpoints(group)
-        self._compiled.add(solvers.base(group[0].solver))
+        self._compiled.add(base(group[0].solver))
         for history in histories:
             self._bar.finish(history)
 
@@ -262,7 +262,7 @@ class Trials:
 
         Where their program is compiled already, by those that found theirs compiled.
         """
-        length, solver = self.length(group[0]), solvers.base(group[0].solver)
+        length, solver = self.length(group[0]), base(group[0].solver)
         known = [
             history
             for history in list(self.histories.values())
@@ -274,7 +274,7 @@ class Trials:
 
     def trained(self, group: list) -> list[History]:
         """What came of some trials that train at once."""
-        first, solver = group[0], solvers.base(group[0].solver)
+        first, solver = group[0], base(group[0].solver)
         step, width = self.step(solver), self.width(solver)
         evaluator = self.evaluator(step.is_packed, width, self.size(first))
         histories = [History(trial, step.layers) for trial in group]
@@ -317,7 +317,7 @@ class Trials:
     @once
     def evaluator(self, packed: bool, width: int, size) -> Evaluator:
         """The evaluation of nets, which solvers share."""
-        names = map(solvers.base, self.experiment.rows)
+        names = map(base, self.experiment.rows)
         steps = (self.step(name) for name in names)
         step = next(step for step in steps if step.is_packed == packed)
         return Evaluator(step, width, self.sharding)
