@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parent
 # Each part with the others that it may import: those above it in this list.
 MAY_IMPORT = {
     "names": set(),
-    "backend": set(),
+    "hosts": set(),
+    "backend": {"hosts"},
     "cpu": set(),
     "own": set(),
     "deadline": set(),
@@ -26,9 +27,13 @@ MAY_IMPORT = {
         *("names", "cpu", "own", "schedules", "optimizers", "models", "data"),
         *("deadline", "store", "experiments", "results"),
     },
-    "batch": {"names", "cpu", "own", "deadline", "data", "store", "experiments"},
+    "batch": {
+        *("names", "hosts", "cpu", "own", "deadline", "data", "store"),
+        "experiments",
+    },
     "parser": {"experiments", "batch"},
     "commands": {
+        "hosts",
         "deadline",
         "data",
         "store",
@@ -37,7 +42,7 @@ MAY_IMPORT = {
         "planning",
         "batch",
     },
-    "cli": {"experiments", "batch", "parser", "commands"},
+    "cli": {"hosts", "experiments", "batch", "parser", "commands"},
     "__main__": {"cli"},
 }
 

@@ -16,6 +16,7 @@ import shtab
 from lamb_keras import __version__, commands
 from lamb_keras.batch import BatchError, check_system
 from lamb_keras.experiments import ParameterError
+from lamb_keras.hosts import HostsError
 from lamb_keras.parser import Parser
 
 
@@ -34,7 +35,7 @@ def main(arguments=None):
             code = options.command(options)
             sys.stdout.flush()
             return code
-    except (BatchError, ParameterError) as error:
+    except (BatchError, HostsError, ParameterError) as error:
         print(f"lamb-keras: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -69,7 +70,7 @@ class Stop:
         for other in self._before:
             signal.signal(other, signal.SIG_IGN)
         self.signal = number
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
 
 def _parser():
@@ -161,6 +162,22 @@ def _parser():
         "--dask",
         metavar="ADDRESS",
         help="run on the Dask cluster with its scheduler there, tcp://host:8786",
+    )
+    option(
+        "--hosts",
+        metavar="auto|N",
+        help="train each run on all hosts of a pod, with this line on each: auto on "
+        "Cloud TPUs and under SLURM (docs/pods.md)",
+    )
+    option("--coordinator", metavar="ADDRESS", help="of host 0, with --hosts N")
+    option("--host", type=int, metavar="K", help="which this is, from 0, of --hosts N")
+    option(
+        "--grace",
+        type=float,
+        default=30,
+        metavar="SECONDS",
+        help="that runs have to save how they stand when SIGTERM ends the batch "
+        "(default: 30)",
     )
     option(
         "--timeout",

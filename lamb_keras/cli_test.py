@@ -15,7 +15,7 @@ import yaml
 
 import lamb_keras
 from lamb_keras import batch, cli
-from lamb_keras.batch import cache, executor
+from lamb_keras.batch import cache, executor, machine
 from lamb_keras.batch import status as batch_status
 from lamb_keras.results import archive, report
 from lamb_keras.store import record as batch_record
@@ -524,11 +524,11 @@ def test_on_windows_one_sentence_says_so(project, capsys, monkeypatch):
 
 
 # Without a fork server, which macOS has not, all the same holds.
-@pytest.mark.parametrize("forks", {False, executor.FORKS})
+@pytest.mark.parametrize("forks", {False, machine.FORKS})
 def test_of_two_runs_only_the_one_that_changed_is_executed(
     tmp_path, monkeypatch, capsys, forks
 ):
-    monkeypatch.setattr(executor, "FORKS", forks)
+    monkeypatch.setattr(machine, "FORKS", forks)
     count = "open('{0}.txt', 'a').write('x')"
     cells = {name: [PARAMETERS, count.format(name), FINISH] for name in ("one", "two")}
     project = make_project(tmp_path / "project", monkeypatch, **cells)

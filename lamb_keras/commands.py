@@ -3,6 +3,7 @@
 A module that takes no part in a command is not imported for it.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from lamb_keras import experiments
 from lamb_keras.batch import BatchError, plan, scheduling
 from lamb_keras.deadline import Deadline, duration
+from lamb_keras.hosts import Hosts
 from lamb_keras.store import record
 
 # Of a run's content key, enough to tell it from any other by eye.
@@ -23,20 +25,24 @@ def run(options):
     project = plan.Project.find(options.project)
     deadline = Deadline.of_batch(duration(options.time)) if options.time else None
     remote, output = _output(options, project)
+    hosts = Hosts.of_options(options.hosts, options.coordinator, options.host)
     chosen = options.set, options.solver, options.dataset
     runs = plan.plan(project, options.scale, output, options.tables, *chosen)
-    _check(options, remote)
+    _check(options, remote, hosts)
     plan.check_data(runs)
-    if remote:
-        remote.pull(options.scale)
-
-    from lamb_keras.batch import cache, scheduling
-    from lamb_keras.results import archive
-
     devices = scheduling.devices(os.environ, options.gpus_a_run)
     if devices and not options.dask:  # whose workers have their own
         for each in runs:
-            experiments.check_devices(each.parameters, devices)
+            experiments.check_devices(each.parameters, devices * hosts.count)
+    if hosts.index and not options.dry_run:
+        from lamb_keras.batch import pod
+
+        return pod.Follower(hosts, runs, project, options.grace).follow()
+    if remote:
+        remote.pull(options.scale)
+
+    from lamb_keras.batch import cache
+    from lamb_keras.results import archive
 
     if lost := archive.replaced(runs, output / options.scale):
         print(
@@ -56,7 +62,13 @@ def run(options):
 
     from lamb_keras.batch import executor, status
 
-    with status.Log(output / options.scale) as log:
+    with contextlib.ExitStack() as stack:
+        leader = None
+        if hosts.count > 1:
+            from lamb_keras.batch import pod
+
+            leader = stack.enter_context(pod.Leader(hosts, runs, project))
+        log = stack.enter_context(status.Log(output / options.scale))
         # Also where nothing is left to run: a batch may be killed after its last run.
         executor.clear_after_a_kill(log, runs)
         waiting = []
@@ -80,6 +92,8 @@ def run(options):
             ended=remote and remote.push_run,
             deadline=deadline,
             gpus_a_run=options.gpus_a_run,
+            grace=options.grace,
+            pool=leader and pod.Pod(leader, waiting, project, options.grace),
         )
         by_name = {kept["run"]: kept for kept in records or ()}
         for each in waiting:
@@ -92,8 +106,10 @@ def run(options):
             )
         # Asked for in so many words, a run is shown also where it found the same.
         renewed = [*by_name] if options.again else []
-        code = _report(output, options.scale, project, remote, renewed)
-        return code or int(failed or (left and deadline is None))
+        code = int(failed or (left and deadline is None))
+        if leader:
+            leader.code = code
+        return _report(output, options.scale, project, remote, renewed) or code
 
 
 def status(options):
@@ -257,7 +273,7 @@ def _ask(runs, project, options):
             print(told, file=sys.stderr)
 
 
-def _check(options, remote):
+def _check(options, remote, hosts):
     """Raises `BatchError` for options that mean nothing, alone or together."""
     if options.jobs is not None and options.jobs < 1:
         raise BatchError(f"--jobs is {options.jobs}, expected at least 1")
@@ -287,6 +303,13 @@ def _check(options, remote):
             )
     elif options.gpus_a_run != 1:
         raise BatchError("--gpus-a-run with --dask: a run has its worker's first GPU")
+    if hosts.count > 1 and (options.jobs or options.dask or options.gpus_a_run != 1):
+        raise BatchError(
+            "--hosts with --jobs, --dask or --gpus-a-run: expected none of these, for "
+            "all devices of all hosts train one run at a time"
+        )
+    if options.grace < 0:
+        raise BatchError(f"--grace is {options.grace:g}, expected seconds, at least 0")
     if options.timeout is not None and not options.timeout > 0:
         raise BatchError(f"--timeout is {options.timeout:g}, expected seconds above 0")
 

@@ -20,6 +20,7 @@ from lamb_keras.batch.outcome import Outcome
 from lamb_keras.batch.status import host, parse
 from lamb_keras.cpu import share
 from lamb_keras.deadline import VARIABLE as DEADLINE
+from lamb_keras.hosts import SECONDS_TO_MEET
 from lamb_keras.store import atomic, events, scraps
 from lamb_keras.store.environment import RUNS_VARIABLE
 from lamb_keras.store.quick import import_nbformat
@@ -30,6 +31,8 @@ TRIALS_VARIABLE = "LAMB_KERAS_TRIALS"
 # In the folder of an attempt: what its notebook says.
 EVENTS = "events.jsonl"
 LONGEST_REASON = 300
+# As long as hosts may take to meet, and more.
+SECONDS_TO_START = 2 * SECONDS_TO_MEET
 
 
 class Result(NamedTuple):
@@ -48,7 +51,16 @@ class GivenUpError(Exception):
     """
 
 
-def execute(job, variables, emit, wanted, parent=None, device=None, forked=False):
+def execute(
+    job,
+    variables,
+    emit,
+    wanted,
+    parent=None,
+    device=None,
+    forked=False,
+    over=lambda ended: ended,
+):
     """Executes a run once and returns the `Result`; its processes have then ended.
 
     Args:
@@ -59,6 +71,8 @@ def execute(job, variables, emit, wanted, parent=None, device=None, forked=False
         parent: the folder for things of the moment.
         device: the GPU to run on, or None.
         forked: whether the kernel is a fork of this process's `kernel.fork_server`.
+        over: where other hosts train the same, a function of the `Outcome` here, None
+            as long as there is none, to whether the kernel, which they need, may end.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     published = Path(job["root"], job["published"])
@@ -69,15 +83,19 @@ def execute(job, variables, emit, wanted, parent=None, device=None, forked=False
     about = {"run": job["run"], "attempt": job["number"], "gpu": device}
     emit({"event": "started", "time": time.time(), **about})
     variables = _variables(job, variables, folder, device)
-    watch = _Watch(job, folder, emit, wanted)
+    watch = _Watch(job, folder, emit, wanted, over)
     try:
         with watch:
             manager = kernel.manager_class(
                 folder, job["root"], variables, forked, watch.working
             )
             ended = _execute(job, output, folder, manager)
+            while not (over(ended) or watch.given_up or watch.timed_out):
+                time.sleep(SECONDS_BETWEEN_POLLS)
         if watch.given_up:
             raise GivenUpError
+        if watch.followed and not ended.is_well:
+            ended = Outcome(outcome.INTERRUPTED)
     except BaseException:
         clear(output)
         raise
@@ -146,17 +164,14 @@ class _Watch:
 
     Attributes:
         pid: of the kernel, None before there is one.
-        timed_out, given_up: whether it was ended, and why.
+        timed_out, given_up, followed: whether it was ended, and why: the last, because
+            it is over on another host.
     """
 
-    def __init__(self, job, folder, emit, wanted):
-        self.pid, self.timed_out, self.given_up = None, False, False
-        self._run, self._folder, self._emit, self._wanted = (
-            job["run"],
-            folder,
-            emit,
-            wanted,
-        )
+    def __init__(self, job, folder, emit, wanted, over):
+        self.pid, self._run, self._folder = None, job["run"], folder
+        self.timed_out = self.given_up = self.followed = False
+        self._emit, self._wanted, self._over_elsewhere = emit, wanted, over
         self._until = time.monotonic() + (job["seconds"] or float("inf"))
         self._position, self._over = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -181,7 +196,11 @@ class _Watch:
             self._hear()
             self.timed_out = self.timed_out or time.monotonic() > self._until
             self.given_up = self.given_up or not self._wanted()
-            if self.timed_out or self.given_up:
+            if self._over_elsewhere(None):
+                # A kernel that has died, with which the others ended, says why itself.
+                died = self.pid is not None and not processes.lives(self.pid)
+                self.followed = self.followed or not died
+            if self.timed_out or self.given_up or self.followed:
                 processes.end(self._folder, self.pid)
 
     def _hear(self):
@@ -216,6 +235,7 @@ def _execute(job, output, folder, manager):
             progress_bar=False,
             config=sockets(folder),
             kernel_manager_class=manager,
+            start_timeout=SECONDS_TO_START,
         )
         ended = None
     except PapermillExecutionError as error:

@@ -12,7 +12,7 @@ import distributed
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch import BatchError, executor, status
+from lamb_keras.batch import BatchError, cluster, status
 from lamb_keras.results import runs
 from testing.small_batch import (
     IMITATED,
@@ -179,7 +179,7 @@ def refused(capsys, *options):
 def test_a_scheduler_that_does_not_answer_is_one_sentence(
     capsys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(executor, "SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 1)
     options = ["--tables", "7", "--output", str(tmp_path), "--dask"]
     said = refused(capsys, *options, "tcp://127.0.0.1:1")
     assert "no Dask scheduler answers at tcp://127.0.0.1:1 (" in said
@@ -199,4 +199,4 @@ def test_how_many_runs_at_once_is_for_the_cluster_to_say(capsys, tmp_path):
 def test_a_worker_that_does_not_see_the_outputs_says_so(tiny, tmp_path):
     job = {"root": str(tmp_path), "notebook": "a.ipynb", "published": "b/a.ipynb"}
     with pytest.raises(BatchError, match="does not see .*a.ipynb; project"):
-        executor._execute_on_dask(job, "topic")
+        cluster.execute_on_dask(job, "topic")

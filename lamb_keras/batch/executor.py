@@ -7,43 +7,29 @@ runs to others, which go on from the trials that had finished: project and outpu
 in a folder that all of them see under the same path.
 """
 
-import contextlib
 import logging
 import os
-import queue
-import secrets
 import shutil
-import threading
 import time
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from sys import platform
 
 from lamb_keras import experiments
 from lamb_keras.batch import (
-    BatchError,
     attempt,
     cache,
-    kernel,
-    notebook,
     outcome,
     processes,
     scheduling,
     status,
 )
-from lamb_keras.batch.attempt import environment
-from lamb_keras.batch.outcome import Outcome
+from lamb_keras.batch.cluster import Cluster
+from lamb_keras.batch.machine import Machine
 from lamb_keras.batch.plan import PlannedRun
 from lamb_keras.deadline import Deadline
-from lamb_keras.store import record, temporary
+from lamb_keras.store import record
 
 SECONDS_BETWEEN_POLLS = 0.1
-SECONDS_TO_CONNECT = 10
-# On macOS what Apple's libraries have started by then does not survive a fork.
-FORKS = platform == "linux"
 
 
 def execute(
@@ -57,6 +43,8 @@ def execute(
     ended=None,
     deadline=None,
     gpus_a_run=1,
+    grace=0,
+    pool=None,
 ):
     """Executes the runs and returns their records, in the order in which they ended.
 
@@ -76,8 +64,13 @@ def execute(
         ended: called with the record of each run when it has ended.
         deadline: the `Deadline` of all trainings; None for no limit.
         gpus_a_run: how many each run has of this machine's.
+        grace: seconds in which runs on this machine may save how they stand, where
+            SIGTERM ends the batch.
+        pool: where attempts are made; by default this machine, or Dask's cluster.
     """
-    pool = _Cluster(dask) if dask else _Machine(jobs, runs, project, gpus_a_run)
+    if pool is None:
+        machine = jobs, runs, project, gpus_a_run, grace
+        pool = Cluster(dask) if dask else Machine(*machine)
     deadline = deadline or Deadline()
     # What goes wrong is an exception, and told below in a sentence.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
@@ -236,165 +229,3 @@ def _clear_unfinished(runs):
         for path in run.folder.glob(f".{run.notebook.stem}.*"):
             if path.is_file():
                 path.unlink(missing_ok=True)
-
-
-class _Pool:
-    """Where attempts are made: jobs go in, events and results come out."""
-
-    def __init__(self):
-        self._events = queue.SimpleQueue()
-
-    def events(self):
-        """What happened since the last call."""
-        while not self._events.empty():
-            yield self._events.get_nowait()
-
-    def result(self, future):
-        """The `Result` of a job that is done, in whatever way."""
-        return future.result()
-
-
-class _Machine(_Pool):
-    """Threads of this process, each of which watches the process of an attempt."""
-
-    def __init__(self, jobs, runs, project, gpus_a_run):
-        super().__init__()
-        self._root = project.root
-        self._leases = scheduling.leases(os.environ, gpus_a_run)
-        self.slots = min(jobs or scheduling.default_jobs(self._leases), len(runs))
-        name = f"{attempt.PREFIX}{secrets.token_hex(4)}"
-        self.folder = Path(temporary.folder(), name)
-        self._variables = environment(self.slots)
-        self._threads = ThreadPoolExecutor(self.slots)
-        self._devices, self._stopped = {}, threading.Event()
-        notebooks = dict.fromkeys(run.notebook for run in runs)
-        self._imports = [line for path in notebooks for line in notebook.imports(path)]
-        self._server = contextlib.ExitStack()
-
-    def __enter__(self):
-        self.folder.mkdir(mode=0o700)
-        if FORKS:
-            imports = dict.fromkeys(self._imports)
-            self._server.enter_context(
-                kernel.fork_server(self.folder, self._root, self._variables, imports)
-            )
-        return self
-
-    def __exit__(self, *exception):
-        self._stopped.set()
-        if exception[0] and FORKS:
-            kernel.end_fork_server()  # or a thread might wait for all its imports
-        self._threads.shutdown()
-        self._server.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def submit(self, job):
-        used = [self._devices[each] for each in self._devices if not each.done()]
-        device = min(self._leases, key=used.count, default=None)
-        future = self._threads.submit(
-            attempt.execute,
-            job,
-            self._variables,
-            emit=self._events.put,
-            wanted=lambda: not self._stopped.is_set(),
-            parent=self.folder,
-            device=device,
-            forked=FORKS,
-        )
-        self._devices[future] = device
-        return future
-
-
-class _Cluster(_Pool):
-    """The workers of a Dask cluster, which say how many runs there are at once."""
-
-    folder = ""
-
-    def __init__(self, address):
-        super().__init__()
-        self.slots = float("inf")
-        self._client, self._futures = _connected(address), []
-        self._topic = f"lamb-keras-{uuid.uuid4().hex}"
-
-    def __enter__(self):
-        put = self._events.put
-        self._client.subscribe_topic(self._topic, lambda sent: put(sent[1]))
-        return self
-
-    def __exit__(self, *exception):
-        with contextlib.suppress(Exception):
-            # Their tasks look for that, and end what they have started.
-            self._client.cancel(self._futures, force=True)
-        self._client.close(timeout=SECONDS_TO_CONNECT)
-
-    def submit(self, job):
-        future = self._client.submit(_execute_on_dask, job, self._topic, pure=False)
-        self._futures.append(future)
-        return future
-
-    def result(self, future):
-        if future.status == "finished":
-            return future.result()
-        how, error = outcome.FAILED, "the Dask cluster went away or gave it up"
-        if future.status == "error":
-            error = future.exception()
-            if type(error).__name__ == "KilledWorker":
-                how, error = outcome.KILLED, "each Dask worker that ran it died"
-            elif not isinstance(error, BatchError):
-                error = f"its Dask task ended with {error!r}"
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return attempt.Result(Outcome(how, str(error)), None, now, 0.0)
-
-
-def _connected(address):
-    try:
-        from distributed import Client
-    except ImportError:
-        raise BatchError(
-            "--dask needs the package distributed; install lamb-keras[dask]"
-        ) from None
-    # What goes on is in our own log, and what goes wrong is an exception.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    try:
-        return Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BatchError(
-            f"no Dask scheduler answers at {address} ({reason}); expected an address "
-            "such as tcp://host:8786"
-        ) from None
-
-
-def _execute_on_dask(job, topic):
-    """What a Dask worker does: an attempt, whose events go through the scheduler."""
-    from distributed import get_client, get_worker
-
-    root = Path(job["root"])
-    for path in (root / job["notebook"], (root / job["published"]).parent):
-        if not path.exists():
-            raise BatchError(
-                f"{status.host()} does not see {path}; project and outputs must be in "
-                "a folder that all machines of the cluster share"
-            )
-    worker = get_worker()
-    task = worker.get_current_task()
-    # How many tasks share this machine: those of all workers on it, not of one.
-    workers = get_client().scheduler_info(n_workers=-1)["workers"]
-    host = workers[worker.address]["host"]
-    sharing = sum(w["nthreads"] for w in workers.values() if w["host"] == host)
-
-    def wanted():
-        state = worker.state.tasks.get(task)
-        return state and state.state not in ("cancelled", "forgotten", "released")
-
-    try:
-        return attempt.execute(
-            job,
-            environment(sharing),
-            emit=lambda event: worker.log_event(topic, event),
-            wanted=wanted,
-            parent=temporary.folder(),
-            device=next(iter(scheduling.leases(os.environ)), None),
-        )
-    except attempt.GivenUpError:
-        return None

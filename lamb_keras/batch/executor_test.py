@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from lamb_keras import cpu
-from lamb_keras.batch import attempt, executor, outcome, status
+from lamb_keras.batch import attempt, executor, machine, outcome, status
 from lamb_keras.batch.cache import decide
 from lamb_keras.batch.plan import plan
 from lamb_keras.deadline import Deadline
@@ -127,7 +127,7 @@ def test_a_kernel_is_this_interpreter_in_the_projects_root(batch):
     assert data == os.path.abspath("data")
     assert backend == "jax"
     # What the fork server has imported, a kernel of its has too.
-    assert forked is executor.FORKS
+    assert forked is machine.FORKS
 
 
 def test_a_notebook_names_no_path_of_this_machine(batch):
@@ -224,7 +224,7 @@ def execute(tiny, monkeypatch):
             how = function(job, output, folder)
             return outcome.Outcome(how or outcome.SUCCEEDED)
 
-        monkeypatch.setattr(executor, "FORKS", False)
+        monkeypatch.setattr(machine, "FORKS", False)
         monkeypatch.setattr(attempt, "_execute", stand_in)
         runs = [each.run for each in decide(project.plan(), project.project)]
         stream = io.StringIO()
@@ -263,7 +263,7 @@ def test_until_a_deadline_nothing_is_begun_in_vain_and_nothing_is_lost(
         first = job["run"] == "table12/b" and clock.now < 250.0
         return outcome.Outcome(outcome.LEFT if first else outcome.SUCCEEDED)
 
-    monkeypatch.setattr(executor, "FORKS", False)
+    monkeypatch.setattr(machine, "FORKS", False)
     monkeypatch.setattr(attempt, "_execute", stand_in)
     monkeypatch.setattr(attempt, "time", now)
     runs = [each.run for each in decide(project.plan(), project.project)]
@@ -307,7 +307,7 @@ def test_what_a_notebook_started_has_ended_before_the_run_counts_as_ended(tiny):
 def test_a_kernel_that_cannot_start_says_so_with_its_last_line(tiny, monkeypatch):
     broken = [sys.executable, "-c", "print('first'); exit('out of luck')"]
     monkeypatch.setattr(attempt.kernel, "COMMAND", broken)
-    monkeypatch.setattr(executor, "FORKS", False)
+    monkeypatch.setattr(machine, "FORKS", False)
     project = tiny(lenet_mnist=[PARAMETERS, FINISH])
     with status.Log(project.outputs) as log:
         [record] = executor.execute(project.plan(), project.project, log)
@@ -400,7 +400,7 @@ def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path):
     assert trial.exists()
 
 
-@pytest.mark.skipif(not executor.FORKS, reason="only Linux forks what is ready")
+@pytest.mark.skipif(not machine.FORKS, reason="only Linux forks what is ready")
 def test_a_run_whose_fork_server_was_killed_is_tried_again(tiny):
     kill = """
     import os, psutil
@@ -415,9 +415,9 @@ def test_a_run_whose_fork_server_was_killed_is_tried_again(tiny):
     assert [each["ended"] for each in record["attempts"]] == ["killed", "succeeded"]
 
 
-@pytest.mark.parametrize("forks", {False, executor.FORKS})
+@pytest.mark.parametrize("forks", {False, machine.FORKS})
 def test_an_import_that_fails_is_seen_in_the_notebook(tiny, monkeypatch, forks):
-    monkeypatch.setattr(executor, "FORKS", forks)
+    monkeypatch.setattr(machine, "FORKS", forks)
     project = tiny(lenet_mnist=[PARAMETERS, "import odd", FINISH])
     (project.root / "odd.py").write_text("1 / 0")
     with status.Log(project.outputs) as log:

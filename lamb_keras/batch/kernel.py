@@ -20,6 +20,7 @@ import uuid
 from multiprocessing import forkserver
 from pathlib import Path
 
+from lamb_keras import hosts
 from lamb_keras.batch import processes
 from lamb_keras.store import events
 
@@ -82,6 +83,12 @@ def manager_class(folder, root, variables, forked, started):
                 kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
             )
 
+        async def shutdown_kernel(self, *args, **kwargs):
+            # One of several hosts would wait for the others at its end, and they may
+            # need it until theirs. Whoever started it ends it.
+            if hosts.VARIABLE not in variables:
+                await super().shutdown_kernel(*args, **kwargs)
+
     return Manager
 
 
@@ -134,6 +141,8 @@ def fork_server(folder, root, variables, statements):
     os.environ.update(variables, PYTHONPATH=path)
     os.environ[events.VARIABLE] = str(folder / "server")
     os.environ[PRELOAD] = "\n".join(statements)
+    # What it imports would join, and its forks are what is to.
+    os.environ.pop(hosts.VARIABLE, None)
     config["tempdir"] = str(folder)
     forkserver.set_forkserver_preload([__name__])
     forkserver.ensure_running()
@@ -168,6 +177,10 @@ def main():
         del sys.path[0]
     from ipykernel.kernelapp import IPKernelApp
 
+    try:
+        hosts.join()
+    except hosts.HostsError as error:
+        sys.exit(str(error))
     IPKernelApp.launch_instance(sys.argv[1:])
 
 

@@ -23,6 +23,10 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
     @property
+    def is_well(self):
+        return self.how in (SUCCEEDED, LEFT)
+
+    @property
     def may_be_retried(self):
         return self.how in (KILLED, OUT_OF_MEMORY)
 

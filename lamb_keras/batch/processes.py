@@ -36,6 +36,14 @@ def end(folder, leader=None):
         psutil.wait_procs(found, timeout=SECONDS_TO_DIE)
 
 
+def lives(pid):
+    """Whether there is such a process, and it does not only wait to be reaped."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def _members(folder, leader):
     members, others = {}, {}
     for process in psutil.process_iter():

@@ -5,7 +5,7 @@
 
 from lamb_keras.training.classification import Classification, sweep
 from lamb_keras.training.history import Sweep
+from lamb_keras.training.preemption import Preempted
 from lamb_keras.training.step import optimizer
-from lamb_keras.training.trainer import Preempted
 
 __all__ = ["Classification", "Preempted", "Sweep", "optimizer", "sweep"]

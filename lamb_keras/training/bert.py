@@ -13,6 +13,7 @@ from lamb_keras.models.precision import dtype_policy
 from lamb_keras.names import base
 from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.masked_lm import Batch, MaskedLM, held_out_batches
+from lamb_keras.training.preemption import Preempted
 from lamb_keras.training.question_answering import FineTuner
 from lamb_keras.training.sharding import Sharding, chunk, to_evaluate
 from lamb_keras.training.step import Constants, initial_weights
@@ -28,6 +29,9 @@ from lamb_keras.training.trials import Trials, once
 _HELD_OUT = 512
 # Of these, so many at once.
 _CHUNK = 64
+# A notice of the machine's end is heard after a call of a program, which has so many
+# micro-batches at most, or as many as take so many FLOPs: seconds on one TensorCore.
+_MICRO_BATCHES, _FLOPS = 512, 2e14
 
 
 def sweep(
@@ -66,12 +70,13 @@ class BertTrials(Trials):
     def __init__(self, experiment, texts, width=None):
         sharding = Sharding.of_all()
         super().__init__(experiment, texts, width, sharding)
+        self._devices = sharding.size if sharding else 1
         self._stages = {trial: self.stages(trial) for trial in experiment.trials()}
         self._all_stages = list(itertools.chain(*self._stages.values()))
 
     def stages(self, trial):
         """The two stages of a trial, whose micro-batches all devices share."""
-        return self.experiment.stages(trial, self.sharding.size if self.sharding else 1)
+        return self.experiment.stages(trial, self._devices)
 
     def alike(self, trial):
         return trial.seed, self.stages(trial)
@@ -111,28 +116,38 @@ class BertTrials(Trials):
         for number, stage in enumerate(self.stages(first)):
             solver = base(first.solver)
             program = self.program(solver, number, stage.micro_batch)
-            length = self._length(number, stage.micro_batch)
             constants = Constants(
                 np.uint32(first.seed), micro_batches=np.int32(stage.micro_batches)
             )
             constants = program.together([constants] * len(trials))
-            bounds = [b for b in self._bounds(number, stage) if before + b[1] > done]
+            length = self._length()
+            periods = [
+                _calls(max(begin, done - before), end, length // stage.micro_batches)
+                for begin, end in self._bounds(number, stage)
+                if before + end > done
+            ]
             batches = self.step(solver).task.micro_batches(
                 self._sequences(number),
                 stage,
                 seed=2 * first.seed + number,
-                bounds=bounds,
+                bounds=list(itertools.chain(*periods)),
                 length=length,
             )
-            for (begin, end), batch in zip(bounds, batches, strict=True):
-                last = before + end
-                inputs = [
-                    period_inputs(batch, before + begin, last, by_step, length)
-                    for by_step in rates_and_decays
-                ]
-                inputs = [program.together(inputs)]
+
+            for calls in periods:
+                last = before + calls[-1][1]
+                inputs = self._inputs(calls, batches, before, program, rates_and_decays)
                 yield Period(program, constants, inputs, last, number + 1)
             before += stage.steps
+
+    def _inputs(self, calls, batches, before, program, rates_and_decays):
+        for (begin, end), batch in zip(calls, batches, strict=False):
+            span = before + begin, before + end
+            inputs = [
+                period_inputs(batch, *span, by_step, self._length())
+                for by_step in rates_and_decays
+            ]
+            yield program.together(inputs)
 
     def _bounds(self, number, stage):
         """Of each period: the steps of the stage before it, and those up to its end."""
@@ -143,15 +158,14 @@ class BertTrials(Trials):
         ends = [stage.steps * period // periods for period in range(periods + 1)]
         return [pair for pair in itertools.pairwise(ends) if pair[0] < pair[1]]
 
-    def _length(self, number, micro_batch):
-        """Rows of the inputs of all periods of a stage, in such micro-batches."""
-        longest = max(
-            (end - begin) * stages[number].micro_batches
-            for stages in self._stages.values()
-            if stages[number].micro_batch == micro_batch
-            for begin, end in self._bounds(number, stages[number]) or [(0, 1)]
-        )
-        return _rounded_up(longest)
+    @once
+    def _length(self):
+        """Rows of the inputs of all calls, a row a micro-batch."""
+        weights, _ = self.initial(self.experiment.seeds[0])
+        tokens = self.example().token_ids.size // self._devices
+        flops = 6 * sum(each.size for each in weights) * tokens
+        steps = (stage.micro_batches for stage in self._all_stages)
+        return max(min(_MICRO_BATCHES, int(_FLOPS // flops)), *steps)
 
     def held_out(self, trial):
         return self._held_out()
@@ -194,6 +208,8 @@ class BertTrials(Trials):
         seeds = self.experiment.finetuning_seeds
         for at in range(0, len(seeds), tuner.width):
             self.go_on()
+            if self.notice.reached():
+                raise Preempted("asked to end between fine-tunings: start it again.")
             some = seeds[at : at + tuner.width]
             heads = [self._head(seed) for seed in some]
             tuned += tuner(encoder, heads, some)
@@ -316,14 +332,6 @@ def _by_path(layer):
     return {v.path: np.asarray(v.value) for v in layer.trainable_variables}
 
 
-def _rounded_up(count):
-    """At least so many, of few numbers: multiples of 512, four between powers of two.
-
-    Tables whose trainings are about as long then share programs.
-
-    Example:
-        >>> [_rounded_up(count) for count in (3, 395, 512, 513, 4097)]
-        [512, 512, 512, 1024, 5120]
-    """
-    unit = max(512, 2 ** (count.bit_length() - 3))
-    return -(-count // unit) * unit
+def _calls(begin, end, most):
+    """The steps from begin to end in parts of so many at most."""
+    return [(at, min(at + most, end)) for at in range(begin, end, most)]

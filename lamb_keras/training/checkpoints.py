@@ -1,49 +1,50 @@
-"""What a training needs to go on with after a stop, saved by Orbax."""
+"""What a training needs to go on with after a stop, saved by Orbax.
+
+Of several processes, which have the same state, the first one reads and writes: they
+need no disk that they share, and another number of them may go on.
+"""
 
 import dataclasses
+import math
 import os
 import shutil
-import signal
-import threading
 import time
 import warnings
 
 import jax
 import numpy as np
 
-from lamb_keras.deadline import Deadline
+from lamb_keras.training import processes
 from lamb_keras.training.history import History
+from lamb_keras.training.preemption import Notice
+from lamb_keras.training.sharding import placed, whole
 
 # The one before the last stays until the last is complete, and after.
 _MOST = 2
 SECONDS_BETWEEN = 10
 # At least so many times as long as it took to save the last one.
 TIMES_BETWEEN = 20
+# Between two evaluations, too.
+MOST_SECONDS_BETWEEN = 600
 
 
 class Checkpoints:
     """The checkpoints of trials that train at once: a context manager.
 
-    One that saves every so many steps also hears when the process is asked to end
-    (SIGTERM).
-
     Args:
-        folder: of their own, on a disk that all processes see.
+        folder: of their own.
         steps: between two. None: one after an evaluation, unless the last, or the
-            begin, is a few seconds ago.
-        deadline: of the training. One more is saved when what follows up to the next
-            one would not end in time.
+            begin, is a few seconds ago, or where the last is ten minutes ago.
+        notice: of the end. One more is saved before it.
 
     Attributes:
-        asked_to_end: whether the scheduler will take the machine away, or time is up.
+        asked_to_end: whether it has come.
     """
 
-    def __init__(
-        self, folder, steps: int | None = None, deadline: Deadline | None = None
-    ):
-        self._deadline, self._asked, self._took = deadline or Deadline(), None, 0.0
-        self.asked_to_end = self._terminated = self._listens = False
+    def __init__(self, folder, steps: int | None = None, notice: Notice | None = None):
+        self.asked_to_end, self._notice = False, notice or Notice()
         self._folder, self._steps = folder, steps
+        self._asked, self._took = None, 0.0
         self._began = self._saved = time.perf_counter()
         self._opened = None
 
@@ -53,55 +54,61 @@ class Checkpoints:
             import orbax.checkpoint as orbax  # seconds
 
             # In the background it would read arrays whose memory the next step takes.
-            options = orbax.CheckpointManagerOptions(
-                max_to_keep=_MOST, enable_async_checkpointing=False
-            )
+            options = {"max_to_keep": _MOST, "enable_async_checkpointing": False}
+            if jax.process_count() > 1:
+                os.makedirs(self._folder, exist_ok=True)
+                options["create"] = False
+                options["multiprocessing_options"] = (
+                    orbax.options.MultiprocessingOptions(
+                        active_processes={0}, barrier_sync_key_prefix="0"
+                    )
+                )
+            options = orbax.CheckpointManagerOptions(**options)
             self._opened = orbax.CheckpointManager(self._folder, options=options)
         return self._opened
 
     def __enter__(self):
-        # With several processes JAX listens, and has all stop at the same step.
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if self._steps and jax.process_count() == 1 and in_main_thread:
-            self._listens = True
-            self._before = signal.signal(signal.SIGTERM, self._terminate)
         return self
 
     def __exit__(self, *_):
-        if self._listens:
-            signal.signal(signal.SIGTERM, self._before)
         if self._opened is not None:
             self._opened.close()
 
     def due(self, step: int, evaluated: bool) -> bool:
-        """Whether to save one after this step. Every process must ask at every step."""
-        # Processes save together, and their clocks differ.
-        alone = jax.process_count() == 1
+        """Whether to save one after this step. Every process must ask at every call."""
         now, before = time.perf_counter(), self._asked
         self._asked = now
-        self.asked_to_end = bool(
-            alone and before and self._deadline.left < now - before + self._took
-        )
-        if self._steps is None:
-            between = max(SECONDS_BETWEEN, TIMES_BETWEEN * self._took)
-            recent = alone and now - self._saved < between
-            return evaluated and (self.asked_to_end or not recent)
-        self.asked_to_end |= self._terminated or self._manager.reached_preemption(step)
-        return self.asked_to_end or step % self._steps == 0
+        until_next = -math.inf if before is None else now - before + self._took
+        self.asked_to_end = self._notice.reached(until_next)
+        if self._steps:
+            return self.asked_to_end or step % self._steps == 0
+        between = max(SECONDS_BETWEEN, TIMES_BETWEEN * self._took)
+        if not evaluated:
+            between = max(between, MOST_SECONDS_BETWEEN)
+        # Processes save together, and their clocks differ.
+        return processes.told(self.asked_to_end or now - self._saved >= between)
 
     def save(self, step: int, progress, histories: list[History], losses: list):
         """Saves trials after a step: see `trainer.train`."""
+        begun = time.perf_counter()
+        # One after another, of those that processes share.
+        arrays = [np.asarray(whole(leaf)) for leaf in jax.tree.leaves(progress)]
+        if jax.process_index() == 0:
+            self._save(step, arrays, histories, losses)
+        self._saved = time.perf_counter()
+        self._took = self._saved - begun
+
+    def _save(self, step, arrays, histories, losses):
         import orbax.checkpoint as orbax
 
-        begun = time.perf_counter()
-        share = (begun - self._began) / len(histories)
+        share = (time.perf_counter() - self._began) / len(histories)
         now = [dataclasses.replace(h, seconds=h.seconds + share) for h in histories]
         records = {
             "histories": [history.as_plain() for history in now],
             "losses": [[n.tolist(), np.asarray(each).tolist()] for n, each in losses],
         }
         items = orbax.args.Composite(
-            progress=orbax.args.StandardSave(_by_number(progress)),
+            progress=orbax.args.StandardSave(_by_number(arrays)),
             records=orbax.args.JsonSave(records),
         )
         try:
@@ -110,26 +117,47 @@ class Checkpoints:
             # A full disk is no reason to lose trials that may stay.
             if self.asked_to_end:
                 raise
-        self._saved = time.perf_counter()
-        self._took = self._saved - begun
 
     def restore(self, progress, trials: list):
         """(steps done, progress, histories, losses) of the last one; None for none.
 
-        `progress` is that of the trials before their first step.
+        `progress` is that of the trials before their first step, and where it lies.
         """
+        leaves, structure = jax.tree.flatten(progress)
+        arrays = [np.empty(np.shape(leaf), leaf.dtype) for leaf in leaves]
+        found = self._found(arrays) if jax.process_index() == 0 else None
+        about = processes.told(found and [found[0], found[1].records])
+        if about is None:
+            return None
+        step, records = about
+        if found:
+            arrays = [found[1].progress[name] for name in _by_number(arrays)]
+        found = []
+        for leaf, array in zip(leaves, arrays, strict=True):
+            array = processes.same_array(np.asarray(array))
+            is_placed = isinstance(leaf, jax.Array)
+            found.append(placed(array, leaf.sharding) if is_placed else array)
+        histories = zip(records["histories"], trials, strict=True)
+        losses = [
+            (np.array(numbers, "int32"), np.array(each, "float32"))
+            for numbers, each in records["losses"]
+        ]
+        histories = [History.of_plain(*each) for each in histories]
+        return step, jax.tree.unflatten(structure, found), histories, losses
+
+    def _found(self, arrays):
+        """(the step, what Orbax has of it) of the last one; None for none."""
         step = self._manager.latest_step() if os.path.isdir(self._folder) else None
         if step is None:
             return None
         import orbax.checkpoint as orbax
 
-        like = _by_number(progress)
         items = orbax.args.Composite(
-            progress=orbax.args.StandardRestore(like),
+            progress=orbax.args.StandardRestore(_by_number(arrays)),
             records=orbax.args.JsonRestore(),
         )
         try:
-            found = self._manager.restore(step, args=items)
+            return step, self._manager.restore(step, args=items)
         except Exception as error:  # of a damaged one: of Orbax, TensorStore, zlib
             if self._steps:
                 raise  # it holds hours
@@ -137,22 +165,7 @@ class Checkpoints:
             self._opened = self._opened.close()
             shutil.rmtree(self._folder)
             return None
-        structure = jax.tree.structure(progress)
-        progress = jax.tree.unflatten(structure, [found.progress[n] for n in like])
-        histories = zip(found.records["histories"], trials, strict=True)
-        losses = [
-            (np.array(numbers, "int32"), np.array(each, "float32"))
-            for numbers, each in found.records["losses"]
-        ]
-        return step, progress, [History.of_plain(*each) for each in histories], losses
-
-    def _terminate(self, *_):
-        self._terminated = True
 
 
-def _by_number(tree):
-    leaves = enumerate(jax.tree.leaves(tree))
-    return {
-        f"{number:04d}": leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
-        for number, leaf in leaves
-    }
+def _by_number(arrays):
+    return {f"{number:04d}": array for number, array in enumerate(arrays)}

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from lamb_keras.training import compilations
+
 _AXIS = "batch"
 
 
@@ -33,7 +35,7 @@ class Sharding:
 
     def replicated(self, tree):
         """Arrays of which every device has the whole."""
-        return jax.tree.map(lambda array: _placed(array, self.whole), tree)
+        return jax.tree.map(lambda array: placed(array, self.whole), tree)
 
     def share(self, tree, axis: int):
         """Arrays that every process has, whose rows along that axis devices share.
@@ -44,7 +46,7 @@ class Sharding:
 
         def place(array):
             rows = array.shape[axis] if array.ndim > axis else 1
-            return _placed(array, self.whole if rows % self.size else self._along(axis))
+            return placed(array, self.whole if rows % self.size else self._along(axis))
 
         return jax.tree.map(place, tree)
 
@@ -60,10 +62,27 @@ class Sharding:
         return NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _AXIS))
 
 
-def _placed(array, place):
+def placed(array, place) -> jax.Array:
+    """An array that every process has, at a place on the devices of all."""
     # `device_put` compares what the processes have, and finds NaN unlike NaN.
     array = np.asarray(array)
     return jax.make_array_from_callback(array.shape, place, array.__getitem__)
+
+
+def whole(tree):
+    """The arrays, of which every device then has the whole, however they were split.
+
+    All processes must ask for them; what lies on one device stays there.
+    """
+
+    def gathered(array):
+        if not isinstance(array, jax.Array) or array.is_fully_replicated:
+            return array
+        place = NamedSharding(array.sharding.mesh, PartitionSpec())
+        with compilations.expected():
+            return jax.jit(lambda array: array, out_shardings=place)(array)
+
+    return jax.tree.map(gathered, tree)
 
 
 def chunk(rows: int, sharding: Sharding | None) -> int:

@@ -15,16 +15,13 @@ import numpy as np
 
 from lamb_keras.training import compilations
 from lamb_keras.training.history import History
+from lamb_keras.training.preemption import Preempted
 from lamb_keras.training.sharding import Sharding
 from lamb_keras.training.step import Constants, State, Step
 
 # A mean cross-entropy beyond this has lost its way for good: it is that of a net
 # which gives the right class a probability of e to the minus a million.
 DIVERGENCE_THRESHOLD = 1e6
-
-
-class Preempted(Exception):
-    """The process was asked to end (SIGTERM) and has saved what it needs to go on."""
 
 
 class Progress(NamedTuple):
@@ -296,7 +293,7 @@ def train(
                 over = bool(np.all(np.asarray(progress.diverged_at_step)))
             else:
                 # A loss is read while the device computes the next step.
-                over = any(_is_lost(each) for _, each in losses[-2:-1])
+                over = any(_are_lost(*each) for each in losses[-2:-1])
             if ends or over:
                 seconds = (time.perf_counter() - begun) / len(histories)
                 metrics = evaluate(progress)
@@ -316,8 +313,10 @@ def train(
     return progress
 
 
-def _is_lost(losses):
-    return not np.all(np.abs(np.asarray(losses)) <= DIVERGENCE_THRESHOLD)
+def _are_lost(numbers, losses):
+    """Whether each trial was lost at one of these steps, of which 0 is none."""
+    found = np.abs(np.asarray(losses)[..., numbers > 0])
+    return np.all(np.any(~(found <= DIVERGENCE_THRESHOLD), axis=-1))
 
 
 def _record(histories, period, progress, losses, ratios, metrics, seconds):

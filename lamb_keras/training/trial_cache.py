@@ -4,8 +4,8 @@ A sweep that is ended, in whatever way, and started again trains only the others
 folder is the one that LAMB_KERAS_TRIALS names: the batch names one for each run, by the
 run's content key, and removes it when the run has succeeded. Trainings on streamed
 data, which take hours, have one in any case: in the folder that LAMB_KERAS_CHECKPOINTS
-names, else in `checkpoints` in `lamb_keras.data.cache`'s; several processes must see
-the same. It is removed after the last trial.
+names, else in `checkpoints` in `lamb_keras.data.cache`'s. It is removed after the last
+trial. Of several processes the first one reads and writes, and tells the others.
 """
 
 import dataclasses
@@ -18,11 +18,12 @@ import uuid
 from pathlib import Path
 
 import jax
-from jax.experimental import multihost_utils
 
 from lamb_keras import own
 from lamb_keras.data import cache
+from lamb_keras.experiments import ParameterError
 from lamb_keras.store import atomic
+from lamb_keras.training import processes
 from lamb_keras.training.history import History
 
 FOLDER_VARIABLE = "LAMB_KERAS_TRIALS"
@@ -44,10 +45,21 @@ class TrialCache:
         self._removes, folder = streamed, os.environ.get(FOLDER_VARIABLE)
         if streamed:
             root = os.environ.get(CHECKPOINTS_VARIABLE, f"{cache.folder()}/checkpoints")
+            if "://" in root:
+                raise ParameterError(
+                    f"{CHECKPOINTS_VARIABLE} is {root}, expected a folder: mount the "
+                    "bucket, and name the folder where it is."
+                )
             table = f"{experiment.notebook}-table{experiment.table:02d}"
             folder = f"{root}/{table}-{self._of[:16]}"
+        folder = processes.told(folder)
         self._folder = Path(folder).expanduser().absolute() if folder else None
         self._spent = {}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept."""
+        return self._folder is not None
 
     @property
     def seconds(self) -> float:
@@ -65,14 +77,15 @@ class TrialCache:
 
         A file that is damaged, or of another experiment or platform, counts as none.
         """
-        histories = {}
-        for trial in trials if self._folder else []:
-            if found := self._read(trial):
-                histories[trial], session, *seconds = found
+        histories, found = {}, []
+        if self._folder and jax.process_index() == 0:
+            found = [self._read(trial) for trial in trials]
+        for trial, content in zip(trials, processes.told(found), strict=False):
+            if content:
+                history, session, *seconds = content
+                histories[trial] = History.of_plain(history, trial)
                 spent = self._spent.get(session, seconds)
                 self._spent[session] = max(spent, seconds)
-        # So that nobody takes away what another has still to read.
-        _meet("trials read")
         return histories
 
     def save(self, history: History, compile_seconds: float):
@@ -97,8 +110,9 @@ class TrialCache:
             content = json.loads(self._file(trial).read_bytes())
             session, seconds, compile_seconds = content["session"]
             if content["of"] == self._of:
-                history = History.of_plain(content["history"], trial)
-                return history, str(session), float(seconds), float(compile_seconds)
+                History.of_plain(content["history"], trial)  # or it is damaged
+                seconds = float(seconds), float(compile_seconds)
+                return content["history"], str(session), *seconds
         except (OSError, ValueError, TypeError, LookupError):
             pass
         return None
@@ -114,18 +128,11 @@ class TrialCache:
 
     def close(self):
         """Removes the folder where no batch will."""
-        _meet("trials finished")
         if self._removes and jax.process_index() == 0:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _file(self, *trials):
         return self._folder / f"{_digest(self._of, *trials)[:32]}.json"
-
-
-def _meet(where):
-    """Waits until all processes have come to the same place."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(where)
 
 
 def _digest(*values):

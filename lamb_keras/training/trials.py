@@ -15,13 +15,14 @@ from lamb_keras.cpu import processors
 from lamb_keras.deadline import Deadline
 from lamb_keras.names import base
 from lamb_keras.results import statistics
-from lamb_keras.training import compilations, memory
+from lamb_keras.training import compilations, memory, processes
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.history import History, Sweep
+from lamb_keras.training.preemption import Notice, Preempted
 from lamb_keras.training.progress_bar import ProgressBar
 from lamb_keras.training.sharding import Sharding
 from lamb_keras.training.step import Step, optimizer
-from lamb_keras.training.trainer import Evaluator, Preempted, start, train
+from lamb_keras.training.trainer import Evaluator, start, train
 from lamb_keras.training.trial_cache import TrialCache
 
 
@@ -79,9 +80,8 @@ class Trials:
         self.experiment, self.data, self.sharding = experiment, data, sharding
         self.histories, self._cache = {}, TrialCache(experiment, data, self.streamed)
         self._stopped = threading.Event()  # where a trial failed, and all are to end
-        # Processes train together, and their clocks differ.
-        alone = jax.process_count() == 1
-        self._deadline = Deadline.of(os.environ) if alone else Deadline()
+        self._deadline = Deadline.of(os.environ)
+        self.notice = Notice(self._deadline)
         self._preempted = None  # by what a training ended before its end
         self._compiled = set()  # the solvers that have trained here
         on_cpu = jax.default_backend() == "cpu"
@@ -118,7 +118,10 @@ class Trials:
         groups, known = self.groups(planned), len(self.histories)
         choices = statistics.grouped(planned, lambda t: (t.solver, t.batch_size))
         total = len(planned) + len(choices) * len(seeds)
-        with ProgressBar(total, known) as self._bar:
+        with contextlib.ExitStack() as stack:
+            self._bar = stack.enter_context(ProgressBar(total, known))
+            if self._cache.keeps:
+                stack.enter_context(self.notice)
 
             def run(groups, *first):
                 jobs = [functools.partial(self._run, group) for group in groups]
@@ -131,7 +134,7 @@ class Trials:
                     )
 
             # Where the time is limited, trials, which are kept, come first.
-            unlimited = self._deadline.left == math.inf
+            unlimited = processes.told(self._deadline.left == math.inf)
             run(groups, *[self._references][:unlimited])
             best = [self._best(alike) for alike in choices.values()]
             confirmations = [t._replace(seed=seed) for t in best for seed in seeds]
@@ -234,7 +237,10 @@ class Trials:
         """
         begun = self._cache.checkpoints(group)
         seconds = None if begun and begun.exists() else self._expected(group)
-        if self._preempted or not self._deadline.allows(seconds):
+        if self._preempted or self.notice.reached():
+            return
+        # Processes train together, and their clocks differ.
+        if not processes.told(self._deadline.allows(seconds)):
             return
         started, before = time.perf_counter(), compilations.counts()
         try:
@@ -279,13 +285,15 @@ class Trials:
         evaluator = self.evaluator(step.is_packed, width, self.size(first))
         histories = [History(trial, step.layers) for trial in group]
         initial = [self.initial(trial.seed) for trial in group]
+        weights = jax.tree.leaves(initial)
+        processes.check_alike(f"what {first} starts from", weights)
         progress = start(step, initial, width, self.sharding)
         done, losses = 0, []
         with contextlib.ExitStack() as stack:
             checkpoints = None
             if folder := self._cache.checkpoints(group):
                 every = self.steps_between_checkpoints
-                checkpoints = Checkpoints(folder, every, self._deadline)
+                checkpoints = Checkpoints(folder, every, self.notice)
                 stack.enter_context(checkpoints)
                 if found := checkpoints.restore(progress, group):
                     done, progress, histories, losses = found
