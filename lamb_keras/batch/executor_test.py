@@ -350,7 +350,7 @@ def test_outputs_that_cannot_be_written_in_the_end_are_a_failure(execute):
 
 def test_threads_that_the_user_chose_are_left_alone(monkeypatch):
     monkeypatch.setenv("LAMB_KERAS_THREADS", "3")
-    assert executor.environment(1)["LAMB_KERAS_THREADS"] == "3"
+    assert attempt.environment(1)["LAMB_KERAS_THREADS"] == "3"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
@@ -359,7 +359,7 @@ def test_xla_computes_with_no_more_threads_than_a_run_has_of_the_processors(
 ):
     monkeypatch.delenv("NPROC")
     monkeypatch.setattr(cpu, "processors", lambda: 6)
-    variables = executor.environment(jobs=2)
+    variables = attempt.environment(jobs=2)
     program = """
 import jax, glob
 jax.jit(lambda x: x @ x)(jax.numpy.ones((99, 99)))

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from lamb_keras import cli
-from lamb_keras.batch import attempt, machine, outcome
+from lamb_keras.batch import attempt, outcome
 from lamb_keras.batch.remote import Remote
 from lamb_keras.results import report, runs
 from testing.tiny_project import PARAMETERS, cell
@@ -64,7 +64,7 @@ def counting(tiny, monkeypatch):
 
     monkeypatch.setattr(report, "render", render)
     monkeypatch.setattr(attempt, "execute", execute)
-    monkeypatch.setattr(machine, "FORKS", False)
+    monkeypatch.setattr("lamb_keras.batch.machine.FORKS", False)
     return tiny(lenet_mnist=[PARAMETERS, COUNT])
 
 

@@ -1,5 +1,6 @@
 """BERT's trials: pre-training, fine-tunings, and what survives a stop."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from lamb_keras import models
 from lamb_keras.data import squad
 from lamb_keras.experiments import ParameterError
-from lamb_keras.training import checkpoints, memory
+from lamb_keras.training import Preempted, bert, checkpoints, memory
 from lamb_keras.training.bert import BertTrials, sweep
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.conftest import changed
+from lamb_keras.training.preemption import Notice
 from lamb_keras.training.question_answering import answers
 from lamb_keras.training.sweep_test import outcome
 from lamb_keras.training.trial_cache import FOLDER_VARIABLE
@@ -129,6 +131,23 @@ def test_a_training_that_was_ended_goes_on_to_the_last_bit(
     (whole,) = (h for h in found.histories if h.trial == history.trial)
     assert outcome(history) == outcome(whole)
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_periods_in_several_calls_are_as_in_one_and_may_be_left_within(
+    found, texts, tmp_path, monkeypatch
+):
+    lamb = {"solvers": ["lamb"], "batch_size": [1024], "learning_rates": [0.01]}
+    experiment, calls = changed(**TWO | lamb), itertools.count(1)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(bert, "_MICRO_BATCHES", 1)  # a step is the least
+    with monkeypatch.context() as patch:
+        # Once asked before the training, it is to end after the first of its calls.
+        patch.setattr(Notice, "reached", lambda *_: next(calls) > 1)
+        with pytest.raises(Preempted, match="has saved its step 1: start it again"):
+            sweep(experiment, texts, threads=1)
+    (history,) = sweep(experiment, texts, threads=1).histories
+    (whole,) = (h for h in found.histories if h.trial == history.trial)
+    assert whole.evaluations[0]["step"] > 1 and outcome(history) == outcome(whole)
 
 
 def test_a_packed_training_is_as_a_plain_one_and_goes_on(found, texts, ended):

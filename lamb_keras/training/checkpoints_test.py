@@ -9,6 +9,7 @@ from lamb_keras.deadline import Deadline
 from lamb_keras.training import checkpoints
 from lamb_keras.training.checkpoints import Checkpoints
 from lamb_keras.training.history import History
+from lamb_keras.training.preemption import Notice
 from lamb_keras.training.step import State
 from lamb_keras.training.trainer import Progress
 
@@ -74,7 +75,7 @@ def test_one_is_saved_when_the_next_evaluation_would_come_too_late(
     clock = SimpleNamespace(perf_counter=lambda: moment.now)
     monkeypatch.setattr(checkpoints, "time", clock)
     deadline = Deadline(100, clock=clock.perf_counter)
-    saved = Checkpoints(tmp_path / "own", deadline=deadline)
+    saved = Checkpoints(tmp_path / "own", notice=Notice(deadline))
     asked = []
     for moment.now in (4.0, 35.0, 66.0):
         saved.due(1, True)
