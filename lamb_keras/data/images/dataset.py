@@ -156,11 +156,6 @@ def split(images: Images, validation_fraction: float, seed: int = 0) -> Images:
     images, on every machine and NumPy; trials differ in their own seeds, not in this
     one, so that all of them are judged on the same images.
     """
-    if not 0 < validation_fraction < 1:
-        raise DataError(
-            f"validation_fraction is {validation_fraction!r}; expected a number "
-            "between 0 and 1, such as 0.1, the part of the training set to hold out"
-        )
     labels = images.train_labels
     held_out = stratified(labels, round(validation_fraction * len(labels)), seed)
     for part, chosen in (("validation", held_out), ("training", ~held_out)):
