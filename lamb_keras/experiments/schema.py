@@ -206,9 +206,6 @@ class Experiment:
             return decay * rates
         return np.full(len(rates), decay, "float32")
 
-    def _check_together(self):
-        """Raises `ParameterError` for what is possible alone but not together."""
-
     def check_devices(self, devices: int):
         """Raises `ParameterError` for batches that so many devices cannot share."""
 
