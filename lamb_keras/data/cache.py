@@ -16,18 +16,17 @@ from lamb_keras.store import atomic
 FOLDER_VARIABLE = "LAMB_KERAS_CACHE"
 
 
-def remembered(name: str, names, work_out) -> dict:
-    """The arrays of these names from the file `name`, or what `work_out()` returns.
+def remembered(name: str, work_out) -> dict:
+    """The arrays, by name, of the file `name`, or what `work_out()` returns.
 
     The file's name must change with whatever the arrays depend on. A file that is
-    damaged or holds something else is made again, and a folder that cannot be written
-    to only costs the time again.
+    damaged is made again, and a folder that cannot be written to only costs the time
+    again.
     """
     path = Path(folder(), f"{name}.npz")
     # Damage shows itself in a dozen kinds of exceptions; NumPy checks a CRC-32.
     with contextlib.suppress(Exception), np.load(path) as file:
-        if set(file.files) == set(names):
-            return dict(file)
+        return dict(file)
     arrays, content = work_out(), io.BytesIO()
     np.savez(content, **arrays)
     with contextlib.suppress(OSError):

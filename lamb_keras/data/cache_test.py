@@ -25,7 +25,7 @@ def remembered(worked_out=ARRAYS):
         calls.append(1)
         return worked_out
 
-    arrays = cache.remembered("name", ["a", "b"], work_out)
+    arrays = cache.remembered("name", work_out)
     same = arrays.keys() == ARRAYS.keys() and all(
         np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS
     )
@@ -52,9 +52,8 @@ def test_a_damaged_file_is_made_again(folder, place):
     assert remembered()[0]
 
 
-@pytest.mark.parametrize("a", [ARRAYS["a"], np.array([print], dtype=object)])
-def test_a_file_of_something_else_or_of_a_pickle_is_made_again(folder, a):
-    remembered({"a": a} if a.dtype != object else {"a": a, "b": ARRAYS["b"]})
+def test_a_file_of_a_pickle_is_made_again(folder):
+    remembered({"a": np.array([print], dtype=object), "b": ARRAYS["b"]})
     assert remembered() == (True, 1)
     assert remembered() == (True, 0)
 

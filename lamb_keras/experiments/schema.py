@@ -89,12 +89,6 @@ def required(experiment: type) -> list[str]:
     return [f.name for f in every if f.default is f.default_factory is MISSING]
 
 
-@property
-def setting(trial) -> dict:
-    """What tells a trial from those of other settings: all but the seed."""
-    return {name: v for name, v in trial._asdict().items() if name != "seed"}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The parameters of an experiment, checked one by one and together.

@@ -94,6 +94,8 @@ class History:
     @classmethod
     def of_plain(cls, plain: dict, trial) -> "History":
         """The trial's history of which `plain` is `as_plain`, read from JSON."""
+        if tuple(plain["trial"]) != tuple(trial):
+            raise ValueError(f"that is the history of {plain['trial']}, not of {trial}")
         return cls(**plain | {"trial": trial})
 
 

@@ -1,12 +1,7 @@
 """CIFAR-10: from its batches or a folder of pictures, or from Keras's download.
 
 The files are looked for in the folder `cifar10` inside the folder that the environment
-variable LAMB_KERAS_DATA names. In it may be
-
-- the python batches (`data_batch_1` ... `data_batch_5`, `test_batch`),
-- the binary batches (the same with `.bin`),
-- a folder of pictures, JPEG or PNG (`train/<class>/*.jpg`, `test/<class>/*.jpg`), or
-- one tar archive of any of these, also of gzip or xz: `cifar-10-python.tar.gz`.
+variable LAMB_KERAS_DATA names, in one of the `FORMS`.
 """
 
 import hashlib
@@ -62,8 +57,7 @@ def find() -> Images | None:
     # Sizes and times tell whether 60,000 pictures are the same.
     states = [(name, *source.state(path)) for name, path in sorted(paths.items())]
     key = f"cifar10-{hashlib.sha256(repr(states).encode()).hexdigest()}"
-    names = ("train", "train_labels", "test", "test_labels", "jpegs")
-    return _images(**cache.remembered(key, names, lambda: decode(root, paths)))
+    return _images(**cache.remembered(key, lambda: decode(root, paths)))
 
 
 def download() -> Images:

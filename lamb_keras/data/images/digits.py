@@ -23,7 +23,7 @@ def find() -> Images:
     path = package / "datasets" / "data" / "digits.csv.gz"
     table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
     pixels, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
-    test = stratified(labels, TEST_SIZE, seed=0)
+    test = stratified(labels, TEST_SIZE)
     return Images.from_pixels(
         (pixels[~test], labels[~test]),
         (pixels[test], labels[test]),

@@ -185,7 +185,7 @@ def _places(stored, validation_fraction):
     # TFDS does not tell labels before it has read all, but stores them in a random
     # order: so a random part holds nearly its share of every class.
     alike = np.zeros(len(stored.train))
-    held_out = stratified(getattr(stored.train, "labels", alike), count, seed=0)
+    held_out = stratified(getattr(stored.train, "labels", alike), count)
     return {
         "train": np.flatnonzero(~held_out),
         "validation": np.flatnonzero(held_out),
