@@ -244,7 +244,8 @@ def _by_solver(trials, published):
     axes.hlines(rows.index, rows.theirs, rows.value, color=style.FAINT, zorder=1)
     hollow = {"facecolor": "white", "edgecolor": style.INK, "s": 70, "zorder": 3}
     axes.scatter(rows.theirs, rows.index, label="the paper", **hollow)
-    ours = {"fmt": "o", "markersize": 8, "capsize": 3, "color": style.color("lamb")}
+    color, _ = style.SOLVERS["lamb"]
+    ours = {"fmt": "o", "markersize": 8, "capsize": 3, "color": color}
     spread = rows.spread.fillna(0)
     axes.errorbar(rows.value, rows.index, xerr=spread, label="ours", zorder=4, **ours)
     for y in rows.index[rows.value.isna()]:
