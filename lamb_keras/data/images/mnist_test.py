@@ -140,10 +140,10 @@ DAMAGED = {
 def test_a_file_that_is_damaged_or_another_is_named(put, refusal, name):
     folder = put("mnist", CONTENT | {TRAIN_LABELS: DAMAGED[name]})
     sentence = refusal("mnist")
-    assert sentence.startswith(
-        f"{folder}/{TRAIN_LABELS} is no intact IDX file of labels ("
+    assert sentence == (
+        f"{folder}/{TRAIN_LABELS} is no intact IDX file of labels; replace it by "
+        "MNIST's own of that name"
     )
-    assert sentence.endswith("; replace it by MNIST's own of that name")
 
 
 @pytest.mark.parametrize("name", [TRAIN_IMAGES, TEST_LABELS])
@@ -174,12 +174,6 @@ def test_images_and_labels_that_are_not_mnists_are_refused(
     folder = put("mnist", CONTENT | changed)
     sentence = refusal("mnist")
     assert sentence.startswith(f"{folder} holds ") and words in sentence
-
-
-def test_training_and_test_files_that_are_swapped_are_refused(put, refusal):
-    train, test = list(CONTENT.values())[:2], list(CONTENT.values())[2:]
-    put("mnist", dict(zip(mnist.NAMES, [*test, *train], strict=True)))
-    assert "expected more to train on, and other ones" in refusal("mnist")
 
 
 def test_a_data_folder_that_does_not_exist_is_not_passed_over(monkeypatch, refusal):
