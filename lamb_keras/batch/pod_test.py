@@ -32,7 +32,7 @@ from testing.tiny_project import cell, make_project
 TABLES = (9, 10, 11, 12)
 STREAMED = """
 import dataclasses, time
-import jax, keras
+import grain, jax, keras  # before a kernel is forked
 from lamb_keras import data, training
 from lamb_keras.data import imagenet
 from lamb_keras.experiments.image import ImageExperiment

@@ -1,6 +1,5 @@
 """BERT's trials: pre-training, fine-tunings, and what survives a stop."""
 
-import itertools
 import json
 
 import numpy as np
@@ -137,12 +136,12 @@ def test_periods_in_several_calls_are_as_in_one_and_may_be_left_within(
     found, texts, tmp_path, monkeypatch
 ):
     lamb = {"solvers": ["lamb"], "batch_size": [1024], "learning_rates": [0.01]}
-    experiment, calls = changed(**TWO | lamb), itertools.count(1)
+    experiment = changed(**TWO | lamb)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     monkeypatch.setattr(bert, "_MICRO_BATCHES", 1)  # a step is the least
     with monkeypatch.context() as patch:
-        # Once asked before the training, it is to end after the first of its calls.
-        patch.setattr(Notice, "reached", lambda *_: next(calls) > 1)
+        # A training asks with the seconds until it asks again.
+        patch.setattr(Notice, "reached", lambda _, *seconds: bool(seconds))
         with pytest.raises(Preempted, match="has saved its step 1: start it again"):
             sweep(experiment, texts, threads=1)
     (history,) = sweep(experiment, texts, threads=1).histories
