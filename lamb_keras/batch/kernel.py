@@ -177,6 +177,11 @@ def main():
         del sys.path[0]
     from ipykernel.kernelapp import IPKernelApp
 
+    if hosts.VARIABLE in os.environ:
+        from tqdm import tqdm
+
+        # It will be killed, and then nobody gives back a lock between processes.
+        tqdm.set_lock(threading.RLock())
     try:
         hosts.join()
     except hosts.HostsError as error:

@@ -54,8 +54,8 @@ def sweep(
     Raises:
         lamb_keras.experiments.ParameterError: for trials that the data, the devices or
             the length of the training does not allow, before any starts.
-        lamb_keras.training.Preempted: where a streamed training was asked to end
-            (SIGTERM), and has saved what it needs to go on.
+        lamb_keras.training.Preempted: where a training was asked to end (SIGTERM), or
+            its time is up, and it has saved what it needs to go on.
     """
     kind = ImageTrials
     if isinstance(images, Streamed):
