@@ -88,7 +88,7 @@ ROWS = {
     "davidnet-digits": _digits("davidnet"),
     "davidnet": Row("davidnet", _DAVIDNET, (32, 32, 3), Size(512, 20), Size(16, 1)),
     "resnet-digits": _digits("resnet50", blocks=(1, 1, 1, 1)),
-    "resnet50-64": _resnet50(64, (256, 10), (8, 1)),
+    "resnet50-64": _resnet50(64, (256, 10), (8, 1), slow=True),
     "resnet50": _resnet50(224, (256, 10), (4, 1), slow=True),
     "bert-evening-4": _bert(2, 64, 32, (4, 50), (4, 100), sizes=_EVENING, packed=True),
     "bert-evening": _bert(2, 64, 32, (64, 50), (64, 10), sizes=_EVENING, packed=True),

@@ -1,6 +1,6 @@
 """What a whole training step costs, against `keras.Model.fit` and PyTorch.
 
-    python -m benchmarks step [--rows lenet bert-small ...] [--rounds 5] [--json]
+    python -m benchmarks step [--rows lenet bert-small ...] [--rounds 3] [--json]
 
 `lamb-keras bench step` is the same. A row is a net with its sizes (`benchmarks.rows`):
 the same net by this project's compiled loop with LAMB, by `keras.Model.fit` with
@@ -201,7 +201,7 @@ def main(arguments=None, prog="python -m benchmarks step") -> int:
     rows = f"of {', '.join(ROWS)} (default: all that the device has patience for)"
     add("--rows", nargs="+", metavar="ROW", help=rows)
     rounds = "turns that everyone takes (default: %(default)s)"
-    add("--rounds", type=int, default=5, metavar="N", help=rounds)
+    add("--rounds", type=int, default=3, metavar="N", help=rounds)
     add("--batch", type=int, metavar="N", help="samples a step, in place of a row's")
     add("--json", action="store_true", help="a line a row, with the environment")
     options = parser.parse_args(arguments)
