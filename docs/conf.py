@@ -49,6 +49,7 @@ docs/notebooks
 docs/architecture
 docs/development
 benchmarks/UPDATE
+benchmarks/BATCH
 CONTRIBUTING
 CHANGELOG
 ```
