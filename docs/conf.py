@@ -50,6 +50,7 @@ docs/architecture
 docs/development
 benchmarks/UPDATE
 benchmarks/STEP
+benchmarks/BATCH
 CONTRIBUTING
 CHANGELOG
 ```
