@@ -80,7 +80,6 @@ def two_passes(first, rate, second, arrays, treatments, *, kinds, unstored, trac
     variables = list(zip(*arrays, treatments, strict=True))
     if not variables:
         return [[] for _ in range(len(arrays) + 2)]
-    rate = jax.jit(rate, inline=True)  # traced once for as many numbers
     carried, ws, us = zip(*(first(*v) for v in variables), strict=True)
     stacked = [treatment.stacked for treatment in treatments]
     sizes = [w.size for w in ws]
@@ -262,8 +261,7 @@ def _of_ratios(lengths, ws):
 
 
 def _padded(rows, length):
-    more = length - rows.shape[1]
-    return jnp.pad(rows, [(0, 0), (0, more)]) if more else rows
+    return jnp.pad(rows, [(0, 0), (0, length - rows.shape[1])])
 
 
 # On a GPU and a TPU: single numbers are put together, and wait
