@@ -1,19 +1,19 @@
-"""`python -m benchmarks update` and `batch`, which `lamb-keras bench` runs."""
+"""`python -m benchmarks update`, `step` and `batch`, which `lamb-keras bench` runs."""
 
 import argparse
+import importlib
 import sys
 
 
 def main(arguments=None, prog="python -m benchmarks") -> int:
     """Run a benchmark by its name and return its exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="Measure the kit.")
-    parser.add_argument("what", choices=["update", "batch"], help="to be measured")
+    parser.add_argument(
+        "what", choices=["update", "step", "batch"], help="to be measured"
+    )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the benchmark")
     asked = parser.parse_args(arguments)
-    if asked.what == "update":
-        from benchmarks.update import main as measure
-    else:
-        from benchmarks.batch import main as measure
+    measure = importlib.import_module(f"benchmarks.{asked.what}").main
     return measure(asked.arguments, f"{prog} {asked.what}")
 
 

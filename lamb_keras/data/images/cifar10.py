@@ -116,8 +116,13 @@ def _archive(_, paths):
                 # A Mac's tar adds a hidden file of its own to each.
                 if member.isreg() and posixpath.basename(member.name)[0] != "."
             }
+            # tarfile takes a damaged header for the end, where there are zeros, and
+            # does not go on to the checksum after it.
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(1024) != bytes(1024):
+                raise ValueError("it does not end as an archive does")
             while archive.fileobj.read(2**20):
-                pass  # to the checksum, which comes last
+                pass
     except Exception:  # of tarfile, gzip, lzma and zlib, of every kind
         raise DataError(
             f"{path} is no intact tar archive; replace it by an intact copy"

@@ -41,6 +41,12 @@ def find() -> Images | None:
                 f"up to {largest}, expected images of 28 x 28 pixels and a label 0 to "
                 "9 for each; take both files from one intact copy"
             )
+    if len(train[1]) < len(test[1]) or np.array_equal(train[0], test[0]):
+        raise DataError(
+            f"{folder} holds {len(train[1]):,} images to train on and {len(test[1]):,} "
+            "to test on, expected more to train on, and other ones; put each file "
+            "under its own name"
+        )
     return _images(train, test)
 
 

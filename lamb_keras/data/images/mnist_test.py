@@ -176,6 +176,12 @@ def test_images_and_labels_that_are_not_mnists_are_refused(
     assert sentence.startswith(f"{folder} holds ") and words in sentence
 
 
+def test_training_and_test_files_that_are_swapped_are_refused(put, refusal):
+    train, test = list(CONTENT.values())[:2], list(CONTENT.values())[2:]
+    put("mnist", dict(zip(mnist.NAMES, [*test, *train], strict=True)))
+    assert "expected more to train on, and other ones" in refusal("mnist")
+
+
 def test_a_data_folder_that_does_not_exist_is_not_passed_over(monkeypatch, refusal):
     monkeypatch.setenv("LAMB_KERAS_DATA", "no/such/folder")
     assert refusal("mnist") == (

@@ -60,8 +60,8 @@ def labeled(files, classes, where: str) -> list[tuple[str, int]]:
 def decode(content: bytes, where: str, size: tuple[int, int]):
     """(pixels, format) of a picture: uint8 (height, width, 3), and Pillow's name.
 
-    Gray, transparent and indexed ones become red, green and blue. A picture not of this
-    `size`, (height, width), is refused.
+    Gray, transparent and indexed ones become red, green and blue; of 16 bits the upper
+    8 are taken. A picture not of this `size`, (height, width), is refused.
     """
     with _opened(content, where) as picture:
         # Opening reads no more than the header: a picture of the wrong size, however
@@ -71,7 +71,7 @@ def decode(content: bytes, where: str, size: tuple[int, int]):
                 f"{where} is {picture.height}x{picture.width} pixels, expected "
                 f"{size[0]}x{size[1]}; replace it by an intact copy"
             )
-        return np.asarray(picture.convert("RGB")), picture.format
+        return np.asarray(_in_color(picture)), picture.format
 
 
 def cut(content: bytes, where: str, choose, size: int):
@@ -91,7 +91,7 @@ def cut(content: bytes, where: str, choose, size: int):
         drafted = picture.draft(None, smallest)  # None for a PNG
         # The box in the picture, over this, is the same box in what is decoded.
         shrunk = width / drafted[1][2] if drafted else 1
-        part = picture.convert("RGB").resize(
+        part = _in_color(picture).resize(
             (size, size),
             Image.Resampling.BILINEAR,
             box=[side / shrunk for side in (left, top, right, bottom)],
@@ -129,6 +129,16 @@ def middle_box(width: int, height: int) -> tuple[float, float, float, float]:
     side = MIDDLE * min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
+
+
+def _in_color(picture):
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        # Gray of 16 bits, from which Pillow would cut what is above 255. Of color it
+        # takes the upper bits itself.
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return picture.convert("RGB")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """Pictures of every kind become color, squares show the part that they say."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -77,6 +79,43 @@ def test_pictures_of_every_kind_become_red_green_and_blue(mode):
     square = cut(content, "", middle_box, 8)
     assert square.shape == (8, 8, 3) and square.dtype == np.uint8
     assert np.all(square == 255)
+
+
+def deep_png(samples, kind, extra=b""):
+    """A PNG of 16 bits, which Pillow does not write in color or with transparency."""
+
+    def chunk(name, content):
+        checked = name + content
+        sizes = struct.pack(">I", len(content)), struct.pack(">I", zlib.crc32(checked))
+        return sizes[0] + checked + sizes[1]
+
+    height, width, _ = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    chunks = chunk(b"IHDR", header) + (chunk(b"tRNS", extra) if extra else b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunks
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    "kind, channels, extra",
+    [(0, 1, b""), (0, 1, b"\0\0"), (2, 3, b""), (4, 2, b""), (6, 4, b"")],
+    ids=["gray", "gray with a transparent value", "color", "gray, alpha", "RGBA"],
+)
+def test_the_upper_8_of_16_bits_are_taken(kind, channels, extra):
+    ramp = np.linspace(0, 65535, 32).astype(int)
+    samples = np.broadcast_to(ramp[None, :, None], (32, 32, channels))
+    content = deep_png(samples, kind, extra)
+    expected = np.broadcast_to((ramp >> 8)[None, :, None], (32, 32, 3))
+    pixels, _ = decode(content, "", (32, 32))
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, expected)
+    square = cut(content, "", lambda *_: (0, 0, 32, 32), 32)
+    np.testing.assert_array_equal(square, expected)
 
 
 def test_a_picture_of_another_size_is_refused_height_before_width():

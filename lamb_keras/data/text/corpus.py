@@ -103,11 +103,7 @@ class Corpus:
             parts = [self.holds_out(d) for each in self.by_file() for d in each]
             train, held_out = parts.count(False), parts.count(True)
         if not train + held_out:
-            where = os.path.commonpath(self.files) if self.files else "the data set"
-            raise DataError(
-                f"{where} holds no text; expected *.txt files of prose in UTF-8, "
-                "paragraphs parted by blank lines"
-            )
+            raise _no_text(self.files)
         if min(train, held_out) < 2:
             raise DataError(
                 f"holding out {self.validation_fraction} of {train + held_out} "
@@ -126,6 +122,29 @@ class _Part:
             for each in documents:
                 if self._corpus.holds_out(each) == self._held_out:
                     yield each
+
+
+def read(files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Document]:
+    """The documents of text files: some, one, or those named *.txt in a folder.
+
+    A file that cannot be read or is not UTF-8, and files without any text, are a
+    `lamb_keras.data.DataError`.
+    """
+    if isinstance(files, str | os.PathLike):
+        where = Path(files)
+        files = sorted(where.glob("*.txt")) if where.is_dir() else [where]
+    found = [document for each in Corpus(files).by_file() for document in each]
+    if not found:
+        raise _no_text(files)
+    return found
+
+
+def _no_text(files):
+    where = os.path.commonpath(files) if files else "the data set"
+    return DataError(
+        f"{where} holds no text; expected *.txt files of prose "
+        "in UTF-8, paragraphs parted by blank lines"
+    )
 
 
 def read_text(path: str | os.PathLike, expected: str) -> str:

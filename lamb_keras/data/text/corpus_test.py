@@ -46,8 +46,14 @@ def write(folder, **files):
 
 
 def read(folder):
-    files = Corpus(sorted(folder.glob("*.txt"))).by_file()
-    return [document for each in files for document in each]
+    return corpus.read(sorted(folder.glob("*.txt")))
+
+
+def test_a_folder_its_files_and_a_file_alone_are_read_alike(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("It is hot.\n\nIt rains.\n")
+    (tmp_path / "notes.md").write_text("Not this.")
+    assert corpus.read(tmp_path) == corpus.read([file]) == corpus.read(file)
 
 
 def test_blank_lines_part_paragraphs(tmp_path):
