@@ -208,8 +208,8 @@ class Batch:
             named = f"host {host}: it is gone, or the way to it"
             if host == "0":
                 named = "host 0 is gone, or the way to"
-            if what == "kernel":
-                named = f"host {host}: the kernel was killed by signal 9"
+            if what == "kernel":  # which "died" where it had not begun yet
+                named = f"host {host}: the kernel "
             if what == "both":
                 assert codes in ([143, 143], [0, 0]), said
             else:
