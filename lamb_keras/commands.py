@@ -22,6 +22,11 @@ KEY_DIGITS = 12
 
 def run(options):
     """Plans, checks, executes, and writes the report."""
+    with contextlib.ExitStack() as stack:
+        return _run(options, stack)
+
+
+def _run(options, stack):
     project = plan.Project.find(options.project)
     deadline = Deadline.of_batch(duration(options.time)) if options.time else None
     remote, output = _output(options, project)
@@ -34,10 +39,14 @@ def run(options):
     if devices and not options.dask:  # whose workers have their own
         for each in runs:
             experiments.check_devices(each.parameters, devices * hosts.count)
-    if hosts.index and not options.dry_run:
+    leader = None
+    if hosts.count > 1 and not options.dry_run:
         from lamb_keras.batch import pod
 
-        return pod.Follower(hosts, runs, project, options.grace).follow()
+        if hosts.index:
+            return pod.Follower(hosts, runs, project, options.grace).follow()
+        # Before anything that takes long, or is refused here alone.
+        leader = stack.enter_context(pod.Leader(hosts, runs, project))
     if remote:
         remote.pull(options.scale)
 
@@ -62,13 +71,7 @@ def run(options):
 
     from lamb_keras.batch import executor, status
 
-    with contextlib.ExitStack() as stack:
-        leader = None
-        if hosts.count > 1:
-            from lamb_keras.batch import pod
-
-            leader = stack.enter_context(pod.Leader(hosts, runs, project))
-        log = stack.enter_context(status.Log(output / options.scale))
+    with status.Log(output / options.scale) as log:
         # Also where nothing is left to run: a batch may be killed after its last run.
         executor.clear_after_a_kill(log, runs)
         waiting = []

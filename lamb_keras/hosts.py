@@ -18,6 +18,10 @@ _TAKEN = 8482
 SECONDS_TO_MEET = 120
 # After so many a host that says nothing is given up.
 SECONDS_OF_SILENCE = 30
+# How the sentence ends for hosts that never can train together.
+UNEQUAL = "expected as many on every host"
+# What JAX chooses by SLURM's job number, 4096 ports, are the last ones there are.
+_FIRST_OF_SLURM = 61440
 
 
 class HostsError(Exception):
@@ -84,9 +88,13 @@ class Hosts(NamedTuple):
 
     @property
     def of_kernels(self) -> "Hosts":
-        """Those of a batch's kernels, which meet at the port after the batch's own."""
+        """Those of a batch's kernels, which meet at the port after the batch's own.
+
+        SLURM's next job may have that one: its kernels meet 4096 ports below.
+        """
         host, _, port = self.coordinator.rpartition(":")
-        return self._replace(coordinator=f"{host}:{int(port) + 1}")
+        port = int(port) + (1 if int(port) < _FIRST_OF_SLURM else -4096)
+        return self._replace(coordinator=f"{host}:{port}")
 
     def wait_for_first(self):
         """Returns when the first host, which may be about to, listens."""
@@ -121,32 +129,38 @@ def join():
     if hosts.index:
         # JAX would say less, and on some systems abort.
         hosts.wait_for_first()
+    # By itself JAX would take one GPU of a SLURM task, also where it has all of a node.
+    alone = os.environ.get("SLURM_STEP_NUM_NODES") == str(hosts.count)
     try:
         jax.distributed.initialize(
             hosts.coordinator,
             hosts.count,
             hosts.index,
+            cluster_detection_method="deactivate" if alone else None,
             initialization_timeout=SECONDS_TO_MEET,
             heartbeat_timeout_seconds=SECONDS_OF_SILENCE,
         )
-        devices = Counter(device.process_index for device in jax.devices())
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise HostsError(
             f"the {hosts.count} hosts did not meet at {hosts.coordinator}: {reason}"
         ) from error
+    devices = Counter(device.process_index for device in jax.devices())
     if len({*devices.values()}) > 1:
-        each = ", ".join(f"{devices[n]} on host {n}" for n in sorted(devices))
-        raise HostsError(f"there are {each} devices, expected as many on every host")
+        each = ", ".join(f"{devices[n]} devices on host {n}" for n in sorted(devices))
+        raise HostsError(f"there are {each}, {UNEQUAL}")
 
 
 def _detected():
     # What `jax.distributed.initialize` does by itself, without saying what it found.
     from jax._src.clusters import ClusterEnv
 
-    address, count, index, _ = ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, [], None, SECONDS_TO_MEET
-    )
+    try:
+        address, count, index, _ = ClusterEnv.auto_detect_unset_distributed_params(
+            None, None, None, [], None, SECONDS_TO_MEET
+        )
+    except RuntimeError as error:
+        raise HostsError(f"auto does not find the first host: {error}") from None
     if address is None:
         raise HostsError(
             "auto finds neither a Cloud TPU's environment nor SLURM's here; say "

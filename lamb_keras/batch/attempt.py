@@ -20,7 +20,8 @@ from lamb_keras.batch.outcome import Outcome
 from lamb_keras.batch.status import host, parse
 from lamb_keras.cpu import share
 from lamb_keras.deadline import VARIABLE as DEADLINE
-from lamb_keras.hosts import SECONDS_TO_MEET
+from lamb_keras.hosts import SECONDS_TO_MEET, UNEQUAL
+from lamb_keras.hosts import VARIABLE as HOSTS
 from lamb_keras.store import atomic, events, scraps
 from lamb_keras.store.environment import RUNS_VARIABLE
 from lamb_keras.store.quick import import_nbformat
@@ -31,8 +32,8 @@ TRIALS_VARIABLE = "LAMB_KERAS_TRIALS"
 # In the folder of an attempt: what its notebook says.
 EVENTS = "events.jsonl"
 LONGEST_REASON = 300
-# As long as hosts may take to meet, and more.
-SECONDS_TO_START = 2 * SECONDS_TO_MEET
+# Of a kernel; of several, as long as hosts may take to meet, and more.
+SECONDS_TO_START = 60, 2 * SECONDS_TO_MEET
 
 
 class Result(NamedTuple):
@@ -83,6 +84,7 @@ def execute(
     about = {"run": job["run"], "attempt": job["number"], "gpu": device}
     emit({"event": "started", "time": time.time(), **about})
     variables = _variables(job, variables, folder, device)
+    job = {**job, "start": SECONDS_TO_START[HOSTS in variables]}
     watch = _Watch(job, folder, emit, wanted, over)
     try:
         with watch:
@@ -235,7 +237,7 @@ def _execute(job, output, folder, manager):
             progress_bar=False,
             config=sockets(folder),
             kernel_manager_class=manager,
-            start_timeout=SECONDS_TO_START,
+            start_timeout=job["start"],
         )
         ended = None
     except PapermillExecutionError as error:
@@ -247,6 +249,8 @@ def _execute(job, output, folder, manager):
             # It never came so far as to speak for itself.
             *_, last = ["", *log.read_text(errors="replace").strip().splitlines()]
             ended = ended._replace(reason=f"{ended.reason}: {last}".rstrip(": "))
+            if last.endswith(UNEQUAL):
+                ended = Outcome(outcome.FAILED, last)
     except OSError as error:
         # Of Papermill: those of the notebook are a `PapermillExecutionError`.
         ended = _unwritten(error)

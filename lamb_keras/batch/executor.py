@@ -81,6 +81,16 @@ def execute(
     shown.begin(pool.folder)
     waiting, active = [_Pending(run, timeout, deadline) for run in runs], {}
     done, records, end = [], [], "was interrupted"
+
+    def file(pending, result):
+        filed = _file(pending, result, project)
+        records.append(filed)
+        done.append((pending.run, filed["seconds"]))
+        fields = {name: filed[name] for name in ("run", "reason", "seconds")}
+        shown.note(filed["ended"], **fields)
+        if ended:
+            ended(filed)
+
     try:
         with pool:
             while (waiting or active) and not deadline.is_over:
@@ -118,20 +128,19 @@ def execute(
                         shown.note(outcome.LEFT, run=pending.run.name)
                         attempt.clear(result.notebook)
                         continue
-                    filed = _file(pending, result, project)
-                    records.append(filed)
-                    done.append((pending.run, filed["seconds"]))
-                    fields = {
-                        name: filed[name] for name in ("run", "reason", "seconds")
-                    }
-                    shown.note(filed["ended"], **fields)
-                    if ended:
-                        ended(filed)
+                    file(pending, result)
                 shown.refresh()
                 time.sleep(SECONDS_BETWEEN_POLLS)
             end = "ran out of time" if len(records) < len(runs) else "ended"
     finally:
-        for pending in active.values():
+        for future, pending in active.items():
+            # In its grace a run may come to its end, and then keeps nothing else.
+            if not dask and future.done() and future.exception() is None:
+                result = future.result()
+                if result.outcome.how == outcome.SUCCEEDED:
+                    pending.add(result)
+                    file(pending, result)
+                    continue
             shown.note(outcome.INTERRUPTED, run=pending.run.name)
         if not (dask and active):
             # Dask's workers may still be ending what they do.

@@ -3,19 +3,22 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lamb_keras import cpu
-from lamb_keras.batch import attempt, executor, machine, outcome, status
+from lamb_keras.batch import attempt, executor, kernel, machine, outcome, status
 from lamb_keras.batch.cache import decide
 from lamb_keras.batch.plan import plan
 from lamb_keras.deadline import Deadline
+from lamb_keras.store import events
 from testing.tiny_project import FINISH, PARAMETERS, is_running, make_project
 
 HOSTILE = "\"'; \\\n\t{table} {{}} __import__('os')._exit(3) <script>é\u2028\x00"
@@ -314,6 +317,41 @@ def test_a_kernel_that_cannot_start_says_so_with_its_last_line(tiny, monkeypatch
     assert record["reason"] == "the kernel died: out of luck"
 
 
+def test_a_run_that_ends_in_its_grace_is_kept(tiny, monkeypatch):
+    def stand_in(job, output, folder, manager):
+        output.write_text('{"cells": []}')
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+        return outcome.Outcome(outcome.SUCCEEDED)
+
+    def end(number, _):
+        raise KeyboardInterrupt(number)
+
+    monkeypatch.setattr(machine, "FORKS", False)
+    monkeypatch.setattr(attempt, "_execute", stand_in)
+    project = tiny(lenet_mnist=[PARAMETERS])
+    [run] = project.plan()
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with status.Log(project.outputs) as log, pytest.raises(KeyboardInterrupt):
+            executor.execute([run], project.project, log, grace=60)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert json.loads(run.file("json").read_bytes())["run"] == run.name
+
+
+def test_a_kernel_that_has_trained_all_ends_by_itself(tmp_path, monkeypatch):
+    path, told = tmp_path / "events.jsonl", []
+    monkeypatch.setenv("LAMB_KERAS_EVENTS", str(path))
+    monkeypatch.setattr(os, "kill", lambda *_: told.append(path.exists()))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    kernel._end(signal.SIGTERM, None)
+    for done in (1, 2):
+        events.emit("trial finished", done=done, total=2)
+        kernel._end(signal.SIGTERM, None)
+    assert told == [False, True]
+
+
 def test_a_damaged_event_does_not_stop_the_batch(execute):
     def write(job, output, folder):
         (folder / attempt.EVENTS).write_text(
@@ -403,11 +441,16 @@ def test_what_a_killed_batch_left_behind_is_cleared(tiny, tmp_path):
 @pytest.mark.skipif(not machine.FORKS, reason="only Linux forks what is ready")
 def test_a_run_whose_fork_server_was_killed_is_tried_again(tiny):
     kill = """
-    import os, psutil
+    import os, psutil, signal, time
     if not os.path.exists("tried"):
         open("tried", "w").close()
         psutil.Process().parent().kill()
-        import time; time.sleep(600)
+        time.sleep(600)
+    # What all processes of a machine may get is survived.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        psutil.Process().parent().send_signal(number)
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(2)
     """
     project = tiny(lenet_mnist=[PARAMETERS, kill, FINISH])
     with status.Log(project.outputs) as log:

@@ -9,6 +9,7 @@ imports things and does nothing more. Elsewhere, and on a Dask worker, it is a n
 import contextlib
 import ctypes
 import gc
+import json
 import multiprocessing
 import os
 import shutil
@@ -168,6 +169,9 @@ def end_fork_server():
 
 def main():
     """Is the kernel that the command line asks for, until its end."""
+    signal.signal(signal.SIGTERM, _end)
+    # Closing a terminal, too, may reach all processes of a machine.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # What ipykernel would watch, and end nothing but the kernel itself.
     os.environ.pop("JPY_PARENT_PID", None)
     arguments = os.getppid(), Path(os.environ[events.VARIABLE]).parent
@@ -205,6 +209,17 @@ def _become(arguments, folder, variables, log):
     main()
 
 
+def _end(number, _):
+    """Ends this kernel, unless all is trained: its last cells are soon over."""
+    with contextlib.suppress(OSError, LookupError, ValueError):
+        *_, last = Path(os.environ[events.VARIABLE]).read_text().splitlines()
+        told = json.loads(last)
+        if told["done"] == told["total"]:
+            return
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 def _end_with_parent(parent, folder):
     """Ends this process and all of its run when who watches over it is gone.
 
@@ -235,8 +250,11 @@ def _preload(statements):
 
 
 if PRELOAD in os.environ:
-    # Ctrl-C on the terminal is for the batch, whose death is that of its server.
+    # Ctrl-C on the terminal is for the batch, whose death is that of its server. What
+    # ends all processes of a machine leaves it there, so that kernels can save.
     os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     _preload(os.environ.pop(PRELOAD).splitlines())
 

@@ -27,10 +27,13 @@ from lamb_keras.store import environment
 SECONDS_BETWEEN_WORDS = 0.5
 SECONDS_TO_ANSWER = 5
 AGAIN = "start the same line on every host again"
-# How a kernel ends whose partner is gone.
+# By what a host may say that ends: it ends the others' batch, too.
+_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+# How a kernel ends whose partner is gone, in JAX's words.
 _CONSEQUENCE = re.compile(
-    r"gloo|nccl|coordinat|heartbeat|barrier|connection (reset|closed|refused)"
-    r"|UNAVAILABLE|DEADLINE_EXCEEDED|signal 6\b",
+    r"\b(gloo|nccl)|coordination ?(service|agent)|heartbeat|killed by signal 6\b"
+    r"|did not (meet|answer) at"
+    r"|(Jax|Xla)RuntimeError: (UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)",
     re.IGNORECASE,
 )
 
@@ -56,11 +59,18 @@ def _digest(value):
 class _Server(socketserver.ThreadingTCPServer):
     """Answers each connection's one line by `answer`; both are JSON."""
 
-    allow_reuse_address, request_queue_size = True, 128
+    allow_reuse_address, request_queue_size, daemon_threads = True, 128, True
 
-    def __init__(self, port, answer):
+    def __init__(self, address, answer):
         self.answer = answer
-        super().__init__(("", port), _Line)
+        try:  # at no other address of this machine, if it is one of it
+            named = {"type": socket.SOCK_STREAM, "flags": socket.AI_NUMERICHOST}
+            [(self.address_family, *_, own), *_] = socket.getaddrinfo(*address, **named)
+            super().__init__(own, _Line)
+        except OSError:  # a name, or an address that others reach it by
+            dual = socket.has_dualstack_ipv6()
+            self.address_family = socket.AF_INET6 if dual else socket.AF_INET
+            super().__init__(("", address[1]), _Line)
 
     def handle_error(self, *_):
         """Whoever looks for open ports is told nothing, and so is nobody of it."""
@@ -70,7 +80,7 @@ class _Line(socketserver.StreamRequestHandler):
     timeout = SECONDS_TO_ANSWER
 
     def handle(self):
-        told = json.loads(self.rfile.readline())
+        told = json.loads(self.rfile.readline(1 << 20))
         self.wfile.write(json.dumps(self.server.answer(told)).encode())
 
 
@@ -89,15 +99,14 @@ class Leader:
         self._word = {"batch": uuid.uuid4().hex, "attempt": 0, "job": {}, "over": True}
         # By host: what it said last, and when; how it failed in this attempt.
         self._others, self._heard, self._failures = {}, {}, {}
-        self._parted, self._lock = set(), threading.Lock()
+        self._parted, self._lock = set(), threading.RLock()
 
     def __enter__(self):
-        host, port = self.hosts.address
         try:
-            self._server = _Server(port, self._answer)
+            self._server = _Server(self.hosts.address, self._answer)
         except OSError as error:
             raise BatchError(
-                f"--coordinator {host}:{port} cannot be listened at here: "
+                f"{self.hosts.coordinator} cannot be listened at here, on host 0: "
                 f"{error.strerror}"
             ) from None
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -117,6 +126,7 @@ class Leader:
         until = time.monotonic() + SECONDS_TO_ANSWER
         while {*self._others} - self._parted and time.monotonic() < until:
             time.sleep(machine.SECONDS_BETWEEN_POLLS)
+        time.sleep(machine.SECONDS_BETWEEN_POLLS)  # the last answer is on its way
         self._server.shutdown()
         self._server.server_close()
 
@@ -135,19 +145,24 @@ class Leader:
             time.sleep(machine.SECONDS_BETWEEN_POLLS)
 
     def _say(self, **words):
-        self._word = {**self._word, **words}
+        with self._lock:
+            self._word = {**self._word, **words}
 
     def _answer(self, told):
         with self._lock:
-            number = told["host"]
-            if told["batch"] not in (None, self._word["batch"]):
-                return self._word  # it is of an earlier one, and will see that
+            number, batch = told["host"], self._word["batch"]
+            if told["batch"] not in (None, batch):
+                return {"batch": batch}  # it is of an earlier one, and will see that
             if refusal := self._refusal(told):
+                if len(self._others) == self.hosts.count - 1:
+                    # All are there, and a newcomer ends nothing.
+                    return {**self._word, "refused": refusal}
                 self._say(refused=refusal)
             else:
                 left = self._others.get(number, told)["leaving"]
                 self._others[number], self._heard[number] = told, time.monotonic()
-                if told["leaving"] and not left and "code" not in self._word:
+                going = told["leaving"] in _SIGNALS and not left
+                if going and "code" not in self._word:
                     # All save, by JAX's word, and this batch ends as that host does.
                     os.kill(os.getpid(), told["leaving"])
             if {"code", "refused"} & {*self._word}:
@@ -190,23 +205,27 @@ class Leader:
         """Ends the attempt on all hosts; returns how, where it ended so here.
 
         A failure is the one that others followed from, with the name of its host.
+        Their kernels have ended then, for they have the devices and the port.
         """
         self._say(over=True)
         if ended is None or ended.how == outcome.TIMED_OUT:
             return ended
         if ended.is_well and not self._failures:
             return ended
-        found = {0: ended} if ended.reason else {}
-        while True:
-            found |= self._failed()
-            causes = {
-                number: failure
-                for number, failure in sorted(found.items())
-                if failure.reason and not _CONSEQUENCE.search(failure.reason)
-            }
-            if causes or not self._missing() - {*self._failures}:
+        # In the order in which they were heard of.
+        found = self._failures | ({0: ended} if ended.reason else {})
+        until = time.monotonic() + joining.SECONDS_OF_SILENCE
+        while time.monotonic() < until:
+            leaving = {n for n, told in self._others.items() if told["leaving"]}
+            if not self._missing() - leaving - {*self._failed()}:
                 break
             time.sleep(machine.SECONDS_BETWEEN_POLLS)
+        found |= self._failed()
+        causes = {
+            number: failure
+            for number, failure in sorted(found.items())
+            if failure.reason and not _CONSEQUENCE.search(failure.reason)
+        }
         number, (how, reason) = next(iter((causes or found).items()))
         return Outcome(how, f"host {number}: {reason}")
 
@@ -275,7 +294,7 @@ class Follower(_Host):
             "leaving": None,
         }
         self._word, self._heard = {"batch": None, "attempt": 0}, time.monotonic()
-        self._closed = threading.Event()
+        self._closed, self._lock = threading.Event(), threading.Lock()
 
     def follow(self) -> int:
         """Does what host 0 says until its batch ends; returns the exit code of that."""
@@ -291,9 +310,13 @@ class Follower(_Host):
                     )
                 if word["attempt"] > self._attempted:
                     self._attempted = word["attempt"]
-                    self.submit(word["job"])
+                    self.submit({**word["job"], "attempt": word["attempt"]})
                 time.sleep(machine.SECONDS_BETWEEN_POLLS)
             return word["code"]
+
+    def _say(self, **words):
+        with self._lock:
+            self._told = {**self._told, **words}
 
     def __enter__(self):
         self._attempted = 0
@@ -302,8 +325,7 @@ class Follower(_Host):
 
     def __exit__(self, kind, error, traceback):
         if kind is KeyboardInterrupt:
-            leaving = (error.args or (signal.SIGINT,))[0]
-            self._told = {**self._told, "leaving": leaving}
+            self._say(leaving=(error.args or (signal.SIGINT,))[0])
             self._talk(once=True)
         super().__exit__(kind, error, traceback)
         self._closed.set()
@@ -313,13 +335,13 @@ class Follower(_Host):
             with contextlib.suppress(OSError, ValueError):
                 word = _asked(self._hosts.address, self._told)
                 if self._told["batch"] in (None, word["batch"]):
-                    self._told = {**self._told, "batch": word["batch"]}
+                    self._say(batch=word["batch"])
                     self._word, self._heard = word, time.monotonic()
             if once or self._closed.wait(SECONDS_BETWEEN_WORDS):
                 return
 
     def _attempt(self, job, device):
-        number, published = self._attempted, self.folder / "run.ipynb"
+        number, published = job["attempt"], self.folder / "run.ipynb"
         about = f"attempt {job['number']} at {job['run']}"
         print(f"host {self._hosts.index}: {about}", file=sys.stderr)
         # Of what is kept, host 0 tells the others.
@@ -328,11 +350,17 @@ class Follower(_Host):
 
         def is_over(ended):
             if ended:
-                self._told = {**self._told, "ended": [number, *ended]}
+                self._say(ended=[number, *ended])
             word = self._word
             return word["attempt"] != number or word["over"]
 
-        result = super()._attempt(job, device, over=is_over)
+        try:
+            result = super()._attempt(job, device, over=is_over)
+        except Exception as error:
+            if not self._stopped.is_set():
+                reason = outcome.one_line(f"{type(error).__name__}: {error}", 300)
+                is_over(Outcome(outcome.FAILED, reason))
+            raise
         is_over(result.outcome)
         return result
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -88,13 +89,17 @@ KILLS = {
 }
 # Those of the suite, by starts of the batch; half a minute goes by before hosts
 # are sure that another one is gone.
-IN_SUITE = [["kernel 1", "both"], ["kernel 0"]]
+IN_SUITE = [["kernel 1", "both"], []]
 
 
 def free_port():
-    """Of which the next one is free, too, or nearly always."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """Of which the next one is free, too."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                socket.create_server(("127.0.0.1", port + 1)).close()
+                return port
 
 
 class Batch:
@@ -307,8 +312,7 @@ def test_a_kill_on_any_host_is_named_and_what_was_ended_goes_on_to_the_last_bit(
     together,
 ):
     reasons = [e["reason"] for e in together.events() if e["event"] == "retried"]
-    killed = "the kernel was killed by signal 9"
-    assert reasons == [f"host 1: {killed}", f"host 0: {killed}"]
+    assert reasons == ["host 1: the kernel was killed by signal 9"]
     assert together.codes == ([143, 143], [0, 0]) and together.kept
     undisturbed = together.numbers(f"table09/{NOTEBOOK}")
     assert together.numbers(DISTURBED) == undisturbed
@@ -381,6 +385,90 @@ def test_the_host_is_named_that_the_others_followed(monkeypatch):
     assert first.is_over(own)
     first._answer({**hello(2), "ended": killed})
     assert first.end(own) == Outcome(outcome.KILLED, f"host 2: {killed[2]}")
+
+
+def test_a_host_whose_kernel_does_not_end_is_not_waited_for_for_ever(monkeypatch):
+    first = leading(monkeypatch)
+    for host in (1, 2):
+        first._answer(hello(host))
+    first.begin({"run": "x"})
+    monkeypatch.setattr(hosts, "SECONDS_OF_SILENCE", 0.1)
+    first._heard = {1: math.inf, 2: math.inf}  # they speak all the time
+    own, aborted = (
+        "JaxRuntimeError: UNAVAILABLE: x",
+        "the kernel was killed by signal 6",
+    )
+    first._answer({**hello(2), "ended": [1, outcome.KILLED, aborted]})
+    assert first.is_over(None)
+    # Where there are but consequences, the first is named.
+    told = first.end(Outcome(outcome.FAILED, own))
+    assert told == Outcome(outcome.KILLED, f"host 2: {aborted}")
+
+
+def test_of_a_kernels_own_errors_none_counts_as_what_followed():
+    for own in (
+        "ConnectionRefusedError: [Errno 111] Connection refused",
+        "ValueError: bad coordinates",
+        "RuntimeError: UNAVAILABLE",
+    ):
+        assert not pod._CONSEQUENCE.search(own)
+
+
+def test_what_fails_on_another_host_before_its_kernel_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(pod, "_about", lambda *_: ABOUT)
+    path = tmp_path / "x.ipynb"
+    path.write_text('{"cells": []}')
+    here = [SimpleNamespace(notebook=path)], SimpleNamespace(root=tmp_path), 0
+    follower = pod.Follower(Hosts(2, "a:1", 1), *here)
+    # Its folder is not there, as on a full disk.
+    with pytest.raises(FileNotFoundError):
+        follower._attempt({"attempt": 4, "run": "x", "number": 1}, None)
+    number, how, reason = follower._told["ended"]
+    assert (number, how) == (4, outcome.FAILED)
+    assert reason.startswith("FileNotFoundError: ")
+
+
+def test_whoever_comes_to_a_batch_that_goes_on_ends_nothing(monkeypatch):
+    first, killed = leading(monkeypatch), []
+    monkeypatch.setattr(os, "kill", lambda _, number: killed.append(number))
+    batch = [first._answer(hello(host)) for host in (1, 2)][0]["batch"]
+    told = first._answer(hello(1, id="another"))
+    assert told["refused"].startswith("two hosts are number 1, expected another")
+    assert first._answer(hello(1, batch="earlier")) == {"batch": batch}
+    assert "refused" not in first._answer(hello(1))
+    first._answer(hello(1, leaving=signal.SIGKILL))
+    first._answer(hello(1))
+    assert killed == []
+    first._answer(hello(1, leaving=signal.SIGTERM))
+    assert killed == [signal.SIGTERM]
+
+
+def test_the_first_listens_at_the_address_that_is_named(monkeypatch):
+    for address in ("127.0.0.1", "::1")[: 1 + socket.has_dualstack_ipv6()]:
+        with pod._Server((address, 0), None) as server:
+            assert server.server_address[0] == address
+    with pod._Server(("nowhere.invalid", 0), None) as server:
+        assert server.server_address[0] in ("::", "0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("port", "its"), [(8576, 8577), (61440, 57344), (65535, 61439)]
+)
+def test_kernels_meet_at_a_port_that_is_no_batchs(port, its):
+    assert Hosts(2, f"[::1]:{port}", 0).of_kernels.address == ("::1", its)
+
+
+@pytest.mark.parametrize(("nodes", "method"), [("2", "deactivate"), ("1", None)])
+def test_one_task_a_node_has_all_its_gpus(monkeypatch, nodes, method):
+    import jax
+
+    told = []
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", nodes)
+    monkeypatch.setenv(hosts.VARIABLE, "2,a,0")
+    monkeypatch.setattr(jax, "devices", list)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **o: told.append(o))
+    hosts.join()
+    assert [each["cluster_detection_method"] for each in told] == [method]
 
 
 def test_a_host_that_says_nothing_any_more_is_named(monkeypatch):

@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import math
 import os
+import signal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,10 +174,16 @@ def batches(
         if workers:
             if not flags.FLAGS.is_parsed():  # as outside of absl's apps
                 flags.FLAGS.mark_as_parsed()
-            some = some.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+            options = grain.MultiprocessingOptions(num_workers=workers)
+            some = some.mp_prefetch(options, worker_init_fn=_stay)
         return iter(some.batch(here // chunk, batch_fn=joined))
 
     return Batches(begin, start_step)
+
+
+def _stay(*_):
+    # SIGTERM, where all of a machine gets it, is for the training, which saves first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _places(stored, validation_fraction):
