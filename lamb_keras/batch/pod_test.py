@@ -203,7 +203,7 @@ class Batch:
             if kinds and fresh and moment() and self.kill(kinds[0]):
                 killed.append(kinds.pop(0))
                 before, ended = {*kernels.values()}, time.monotonic()
-            time.sleep(0.05)
+            time.sleep(0.2)
         said, codes = self.wait()
         took = time.monotonic() - ended
         print(f"{killed}, over {took:.0f} s after the last, {codes}", flush=True)
