@@ -81,7 +81,9 @@ class BertTrials(Trials):
 
     def task(self):
         model = self._pretraining_model(self.experiment.seeds[0])
-        return MaskedLM(model, self.data.vocabulary, self.experiment.masking_rate)
+        scanned = models.Scanned(model) if self.sharding else None
+        rate = self.experiment.masking_rate
+        return MaskedLM(model, self.data.vocabulary, rate, scanned)
 
     @once
     def initial(self, seed):
