@@ -187,7 +187,7 @@ class Scanned:
         self.stacked = [False] * len(self._others) + [True] * len(self._equal)
 
     def stack(self, weights: list) -> list:
-        """The weights of the model's variables, at the end those of layers as stacks."""
+        """The weights of the model's variables; at last, those of layers as stacks."""
         held = _by_id(self._variables, weights)
         return _of(self._others, held) + _stacks(self._equal, held)
 

@@ -111,26 +111,30 @@ _ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level
 
 
 class _Compiled:
-    """A function that is compiled once, whichever thread calls it first."""
+    """A function that is compiled once, whichever thread calls it first.
+
+    `compile` takes `jax.ShapeDtypeStruct`s too, of devices that need not be there; what
+    came of it is `compiled`.
+    """
 
     def __init__(self, function, sharding: Sharding | None = None, **options):
         platform = sharding.platform if sharding else jax.default_backend()
         if platform == "cpu":
             options["compiler_options"] = _ON_CPU
         self._jitted = jax.jit(function, **options)
-        self._compiled, self._lock = None, threading.Lock()
+        self.compiled, self._lock = None, threading.Lock()
 
     def compile(self, *arguments) -> float:
         """Compiles for such arguments and returns the seconds that it took."""
         started = time.perf_counter()
         with self._lock, compilations.expected():
-            if self._compiled is None:
-                self._compiled = self._jitted.lower(*arguments).compile()
+            if self.compiled is None:
+                self.compiled = self._jitted.lower(*arguments).compile()
         return time.perf_counter() - started
 
     def __call__(self, *arguments):
         self.compile(*arguments)
-        return self._compiled(*arguments)
+        return self.compiled(*arguments)
 
 
 class Program(_Compiled):
@@ -158,11 +162,11 @@ class Program(_Compiled):
 
         def run(progress, inputs, constants, data):
             def apply(*given):
-                state = step.apply(*given)
-                if sharding is None:
-                    return state
-                split = places(state, step, sharding)
-                return jax.lax.with_sharding_constraint(state, split)
+                progress = Progress(step.apply(*given), np.int32(0))
+                if sharding:
+                    split = places(progress, step, sharding)
+                    progress = jax.lax.with_sharding_constraint(progress, split)
+                return progress.state
 
             def of_step(*given):
                 return gradients(*given, constants, data)
@@ -237,15 +241,15 @@ def start(
     progress = stack_trials(begun, width)
     if sharding is None:
         return progress
-    split = Progress(places(progress.state, step, sharding), sharding.whole)
-    return placed(progress, split)
+    return placed(progress, places(progress, step, sharding))
 
 
-def places(state: State, step: Step, sharding: Sharding) -> State:
-    """Where a state lies on several devices: weights and the optimizer's are split."""
-    split = sharding.split(state, step.is_packed)
-    whole = [sharding.whole] * len(state.non_trainable)
-    return split._replace(non_trainable=whole)
+def places(progress: Progress, step: Step, sharding: Sharding) -> Progress:
+    """Where a trial lies on several devices: weights and the optimizer's are split."""
+    split = sharding.split(progress, step.is_packed)
+    whole = [sharding.whole] * len(progress.state.non_trainable)
+    state = split.state._replace(non_trainable=whole)
+    return split._replace(state=state)
 
 
 def train(
