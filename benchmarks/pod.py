@@ -30,7 +30,7 @@ from lamb_keras.training.classification import Classification
 from lamb_keras.training.masked_lm import Batch, MaskedLM
 from lamb_keras.training.sharding import Sharding
 from lamb_keras.training.step import Constants, Step, initial_weights, optimizer
-from lamb_keras.training.trainer import PeriodInputs, Program, Progress, places
+from lamb_keras.training.trainer import PeriodInputs, Program, Progress
 
 _COLLECTIVES = {
     *("all-gather", "all-reduce", "all-to-all", "collective-permute"),
@@ -43,16 +43,12 @@ _INSTRUCTION = re.compile(
 _CALLED = re.compile(r"\b(body|condition|calls|to_apply)=%?([\w.-]+)")
 _NAME = re.compile(r"%([\w.-]+)")
 _ARRAY = re.compile(r"\b[a-z]+(\d+)\w*\[([\d,]*)\]")
-# What is compiled: a name, and the arguments of `bert` or `resnet50`.
-_PROGRAMS = {
-    "bert": [
-        ("BERT-Large, 32,768 x 128 tokens, 16 at once", 1, 16),
-        ("BERT-Large, 32,768 x 512 tokens, 4 at once", 2, 4),
-    ],
-    "resnet50": [
-        ("ResNet-50, 16,384 images", 16384),
-        ("ResNet-50, 32,768 images", 32768),
-    ],
+# The nets, and the arguments of `bert` and `resnet50`.
+_STEPS = {
+    "bert-128": ("BERT-Large, 32,768 x 128 tokens, 16 at once", 1, 16),
+    "bert-512": ("BERT-Large, 32,768 x 512 tokens, 4 at once", 2, 4),
+    "resnet50-16384": ("ResNet-50, 16,384 images", 16384),
+    "resnet50-32768": ("ResNet-50, 32,768 images", 32768),
 }
 _HEADER = ("slice", "step of LAMB", "state, MiB", "of part", "memory", "sent, MB")
 _HEADER += ("in loop, MB", "compiled, s")
@@ -138,7 +134,7 @@ def _arguments(program, step, sharding, rows, steps):
     described = jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
         (progress, inputs, Constants()),
-        (places(progress, step, sharding), *where),
+        (sharding.split(progress, step.is_packed), *where),
     )
     return program, (*described, ())
 
@@ -221,7 +217,7 @@ def main(arguments=None, prog="python -m benchmarks.pod") -> int:
     )
     add = parser.add_argument
     add("--on", default="v5e-256", metavar="SLICE", help="default: %(default)s")
-    add("--net", choices=["bert", "resnet50"], default="bert", help="default: bert")
+    add("--step", choices=list(_STEPS), help="default: all, one after another")
     options = parser.parse_args(arguments)
     try:
         machine = machines.find(options.on)
@@ -234,19 +230,19 @@ def main(arguments=None, prog="python -m benchmarks.pod") -> int:
         )
     accelerators.use_no_device()
     print(_ROW.format(*_HEADER))
-    for about in _PROGRAMS[options.net]:
-        make = bert if options.net == "bert" else resnet50
-        program, arguments = make(machine, *about[1:])
-        told = compiled_for(machine, program, arguments)
+    for name in [options.step] if options.step else _STEPS:
+        title, *of_step = _STEPS[name]
+        make = bert if name.startswith("bert") else resnet50
+        told = compiled_for(machine, *make(machine, *of_step))
         sent = told["collectives"]
         # Of BERT's steps the loop around micro-batches is the second.
         inner = [each.bytes for each in sent if each.loops > 1]
         print(
             _ROW.format(
                 machine.name,
-                about[0],
-                f"{told['state'] / 2**20:.1f}",
-                f"{told['of_part']:.2f}",
+                title,
+                f"{told['state'] / 2**20:.2f}",
+                f"{told['of_part']:.3f}",
                 f"{told['of_memory']:.0%}",
                 f"{sum(each.bytes for each in sent) / 1e6:,.0f}",
                 f"{max(inner, default=0) / 1e6:.1f}",

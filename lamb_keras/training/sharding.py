@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 # Arrays of fewer numbers stay whole: splitting them spares next to nothing.
-_LEAST = 1024
+_LEAST = 64
 
 
 class Sharding:
@@ -77,7 +77,7 @@ class Sharding:
         """The places of arrays of which every device has a part, as large as another's.
 
         Sides that the mesh's axes divide are split, longest first; of `stacked` arrays
-        not the first. Where it has less than 1,024 numbers, an array, or a slice of a
+        not the first. Where it has less than 64 numbers, an array, or a slice of a
         stack, stays whole.
 
         Example:

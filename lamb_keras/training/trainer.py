@@ -164,7 +164,7 @@ class Program(_Compiled):
             def apply(*given):
                 progress = Progress(step.apply(*given), np.int32(0))
                 if sharding:
-                    split = places(progress, step, sharding)
+                    split = sharding.split(progress, step.is_packed)
                     progress = jax.lax.with_sharding_constraint(progress, split)
                 return progress.state
 
@@ -241,15 +241,7 @@ def start(
     progress = stack_trials(begun, width)
     if sharding is None:
         return progress
-    return placed(progress, places(progress, step, sharding))
-
-
-def places(progress: Progress, step: Step, sharding: Sharding) -> Progress:
-    """Where a trial lies on several devices: weights and the optimizer's are split."""
-    split = sharding.split(progress, step.is_packed)
-    whole = [sharding.whole] * len(progress.state.non_trainable)
-    state = split.state._replace(non_trainable=whole)
-    return split._replace(state=state)
+    return placed(progress, sharding.split(progress, step.is_packed))
 
 
 def train(
