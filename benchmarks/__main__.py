@@ -1,6 +1,7 @@
-"""`python -m benchmarks update`, `batch` and `pod`, which `lamb-keras bench` runs."""
+"""What `lamb-keras bench` runs: update, step, batch and pod."""
 
 import argparse
+import importlib
 import sys
 
 
@@ -8,16 +9,11 @@ def main(arguments=None, prog="python -m benchmarks") -> int:
     """Run a benchmark by its name and return its exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="Measure the kit.")
     parser.add_argument(
-        "what", choices=["update", "batch", "pod"], help="to be measured"
+        "what", choices=["update", "step", "batch", "pod"], help="to be measured"
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the benchmark")
     asked = parser.parse_args(arguments)
-    if asked.what == "update":
-        from benchmarks.update import main as measure
-    elif asked.what == "batch":
-        from benchmarks.batch import main as measure
-    else:
-        from benchmarks.pod import main as measure
+    measure = importlib.import_module(f"benchmarks.{asked.what}").main
     return measure(asked.arguments, f"{prog} {asked.what}")
 
 

@@ -6,7 +6,8 @@ In one sitting: half of the sample by plain Papermill, one notebook after anothe
 with one trial; then the whole batch, its report included, with no compiled program from
 before; then the other half, so that a machine that slows down slows both. Plain
 Papermill's time for all trials is what the sample takes on average, times their number.
-The sample is spread evenly over the trials of all tables.
+The sample is spread evenly over the trials of all tables. Where the seconds of a batch
+go is told in BATCH.md.
 """
 
 import argparse

@@ -49,6 +49,8 @@ docs/notebooks
 docs/architecture
 docs/development
 benchmarks/UPDATE
+benchmarks/STEP
+benchmarks/BATCH
 CONTRIBUTING
 CHANGELOG
 ```

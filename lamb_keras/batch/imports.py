@@ -61,7 +61,7 @@ class Package:
 
     def _imported(self, code):
         """The modules that are imported, anywhere in the code or in one another."""
-        finder = ModuleFinder([str(self.folder.parent)])
+        finder = _Finder(self.folder)
         try:
             compiled = compile(code, "notebook", "exec")
             finder.scan_code(compiled, finder.add_module("__main__"))
@@ -105,6 +105,19 @@ class Package:
                     if not known or known == self.name:
                         return True
         return any(getattr(node, "name", None) == "__getattr__" for node in tree.body)
+
+
+class _Finder(ModuleFinder):
+    """Follows imports within one package, whatever is installed beside it."""
+
+    def __init__(self, folder):
+        super().__init__([str(folder.parent)])
+        self._package = folder.name
+
+    def find_module(self, name, path, parent=None):
+        if path is None and name != self._package:
+            raise ImportError(name)
+        return super().find_module(name, path, parent)
 
 
 def _parse(source):

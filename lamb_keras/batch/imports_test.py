@@ -113,6 +113,13 @@ def test_a_module_that_cannot_be_followed_reaches_everything(kit, file, text):
     assert set(Package(kit).reached(code)) == EVERYTHING
 
 
+def test_what_is_installed_beside_the_package_is_not_followed(kit):
+    beside = kit.parent / "google"  # a folder of several packages, as Protobuf's
+    beside.mkdir()
+    (beside / "protobuf.py").write_text("import kit.schedules")
+    assert reached(kit, "from google import protobuf") == set()
+
+
 def test_modules_that_import_each_other_are_no_endless_loop(kit):
     (kit / "schedules.py").write_text("from kit import events")
     assert reached(kit, "from kit import events") == EVENTS

@@ -3,7 +3,6 @@
 Nothing here imports JAX, and Keras only to download.
 """
 
-import difflib
 import functools
 from types import SimpleNamespace
 
@@ -138,7 +137,4 @@ def _module(name):
         return SimpleNamespace(find=functools.partial(own_images.find, name))
     if name in DATASETS:
         return DATASETS[name]
-    nearest = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    known = ", ".join(DATASETS)
-    raise DataError(f"there is no data set {name!r}; {hint}(there are: {known})")
+    raise DataError(f"there is no data set {name!r}; there are: {', '.join(DATASETS)}")

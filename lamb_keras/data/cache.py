@@ -5,29 +5,33 @@ for such files: $XDG_CACHE_HOME, or ~/.cache. It may be deleted at any time.
 """
 
 import contextlib
+import io
 import os
-import tempfile
+from pathlib import Path
 
 import numpy as np
+
+from lamb_keras.store import atomic
 
 FOLDER_VARIABLE = "LAMB_KERAS_CACHE"
 
 
-def remembered(name: str, names, work_out) -> dict:
-    """The arrays of these names from the file `name`, or what `work_out()` returns.
+def remembered(name: str, work_out) -> dict:
+    """The arrays, by name, of the file `name`, or what `work_out()` returns.
 
     The file's name must change with whatever the arrays depend on. A file that is
-    damaged or holds something else is made again, and a folder that cannot be written
-    to only costs the time again.
+    damaged is made again, and a folder that cannot be written to only costs the time
+    again.
     """
-    path = os.path.join(folder(), f"{name}.npz")
+    path = Path(folder(), f"{name}.npz")
     # Damage shows itself in a dozen kinds of exceptions; NumPy checks a CRC-32.
     with contextlib.suppress(Exception), np.load(path) as file:
-        if set(file.files) == set(names):
-            return dict(file)
-    arrays = work_out()
+        return dict(file)
+    arrays, content = work_out(), io.BytesIO()
+    np.savez(content, **arrays)
     with contextlib.suppress(OSError):
-        _write(path, arrays)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(path, content.getbuffer())
     return arrays
 
 
@@ -36,16 +40,3 @@ def folder(environ=os.environ) -> str:
     users = environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
     chosen = environ.get(FOLDER_VARIABLE) or os.path.join(users, "lamb-keras")
     return os.path.expanduser(chosen)
-
-
-def _write(path, arrays):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    # Whole under another name first: another process may be reading, or writing.
-    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(path))
-    try:
-        with open(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(unfinished, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(unfinished)

@@ -1,7 +1,7 @@
 """What is remembered is had again without work, and never in a damaged form."""
 
 import os
-import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,18 +25,17 @@ def remembered(worked_out=ARRAYS):
         calls.append(1)
         return worked_out
 
-    arrays = cache.remembered("name", ["a", "b"], work_out)
+    arrays = cache.remembered("name", work_out)
     same = arrays.keys() == ARRAYS.keys() and all(
         np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS
     )
     return same, len(calls)
 
 
-def test_arrays_are_worked_out_once_and_one_whole_private_file_is_left(folder):
+def test_arrays_are_worked_out_once_and_one_whole_file_is_left(folder):
     assert remembered() == (True, 1)
     assert remembered(None) == (True, 0)
     assert [path.name for path in folder.iterdir()] == ["name.npz"]
-    assert stat.S_IMODE((folder / "name.npz").stat().st_mode) & 0o077 == 0
 
 
 @pytest.mark.parametrize("place", [0, 60, 3000, -200, -1])
@@ -53,9 +52,8 @@ def test_a_damaged_file_is_made_again(folder, place):
     assert remembered()[0]
 
 
-@pytest.mark.parametrize("a", [ARRAYS["a"], np.array([print], dtype=object)])
-def test_a_file_of_something_else_or_of_a_pickle_is_made_again(folder, a):
-    remembered({"a": a} if a.dtype != object else {"a": a, "b": ARRAYS["b"]})
+def test_a_file_of_a_pickle_is_made_again(folder):
+    remembered({"a": np.array([print], dtype=object), "b": ARRAYS["b"]})
     assert remembered() == (True, 1)
     assert remembered() == (True, 0)
 
@@ -67,11 +65,11 @@ def test_a_folder_that_cannot_be_written_to_only_costs_the_work(tmp_path, monkey
 
 
 def test_a_full_disk_leaves_nothing_behind(folder, monkeypatch):
-    def savez(file, **arrays):
-        file.write(b"some")
+    def write(path, content):
+        path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", savez)
+    monkeypatch.setattr(Path, "write_bytes", write)
     assert remembered()[0]
     assert list(folder.iterdir()) == []
 

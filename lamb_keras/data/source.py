@@ -4,6 +4,7 @@ They lie in a folder of the data set's name inside the folder that the environme
 variable LAMB_KERAS_DATA names.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -39,6 +40,19 @@ def folder(name: str) -> Path | None:
     return max(filter(Path.is_dir, found), default=None)  # small letters first
 
 
+@contextlib.contextmanager
+def _readable():
+    """Make a `DataError` of what cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}); put an intact copy "
+            "there that you may read"
+        ) from None
+
+
+@_readable()
 def files(folder: Path | str) -> dict[str, str]:
     """The paths of all files below a folder, by their names in it: "train/cat/1.jpg".
 
@@ -46,7 +60,7 @@ def files(folder: Path | str) -> dict[str, str]:
     """
 
     def refuse(error):
-        raise _unreadable(error) from None
+        raise error
 
     begin = len(os.path.join(folder, ""))
     return {
@@ -56,14 +70,13 @@ def files(folder: Path | str) -> dict[str, str]:
     }
 
 
+@_readable()
 def read(path: str) -> bytes:
     """The content of a file."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _unreadable(error) from None
+    return Path(path).read_bytes()
 
 
+@_readable()
 def digest(path: str) -> bytes:
     """The SHA-256 of a file's content, worked out once for as long as it stays."""
     return _digest(path, *state(path))
@@ -71,19 +84,14 @@ def digest(path: str) -> bytes:
 
 @functools.cache
 def _digest(path, *_):
-    try:
-        with open(path, "rb") as content:
-            return hashlib.file_digest(content, "sha256").digest()
-    except OSError as error:
-        raise _unreadable(error) from None
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
+@_readable()
 def state(path: str) -> tuple[int, int]:
     """The size of a file, in bytes, and when it was written, in nanoseconds."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise _unreadable(error) from None
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 
 
@@ -99,11 +107,6 @@ def of_user(place: str):
         raise DataError(str(error)) from error
     title = (function.__doc__ or own.name(place)).strip().partition("\n")[0]
     return title.rstrip("."), found
-
-
-def reason(error: Exception) -> str:
-    """The first line of what an error says, else its kind."""
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(":.")
 
 
 def download(name: str, title: str, cure: str):
@@ -127,10 +130,3 @@ def download(name: str, title: str, cure: str):
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
-
-
-def _unreadable(error):
-    return DataError(
-        f"{error.filename} cannot be read ({error.strerror}); put an intact copy there "
-        "that you may read"
-    )

@@ -19,7 +19,6 @@ from lamb_keras.experiments.schema import (
     check_shared,
     is_mixed,
     of_solver,
-    setting,
 )
 from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 from lamb_keras.names import SOLVERS
@@ -59,8 +58,6 @@ class Trial(NamedTuple):
     weight_decay_form: str | None
     rewarmup: bool | None  # of a mixed batch
     seed: int
-
-    setting = setting
 
     @property
     def is_mixed(self) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat
 
 from lamb_keras import schedules
 from lamb_keras.experiments import types
-from lamb_keras.experiments.schema import Experiment, check_shared, setting
+from lamb_keras.experiments.schema import Experiment, check_shared
 from lamb_keras.experiments.types import ParameterError, different, grid, one_of
 
 AUGMENTATIONS = ("crop", "flip", "cutout")  # in the order in which they are applied
@@ -28,8 +28,6 @@ class Trial(NamedTuple):
     weight_decay_form: str | None
     l2_regularization: float
     seed: int
-
-    setting = setting
 
     def __str__(self):
         decay = "" if self.weight_decay is None else f", decay {self.weight_decay:g}"

@@ -89,12 +89,6 @@ def required(experiment: type) -> list[str]:
     return [f.name for f in every if f.default is f.default_factory is MISSING]
 
 
-@property
-def setting(trial) -> dict:
-    """What tells a trial from those of other settings: all but the seed."""
-    return {name: v for name, v in trial._asdict().items() if name != "seed"}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The parameters of an experiment, checked one by one and together.
@@ -205,9 +199,6 @@ class Experiment:
         if trial.weight_decay_form == "times_learning_rate":
             return decay * rates
         return np.full(len(rates), decay, "float32")
-
-    def _check_together(self):
-        """Raises `ParameterError` for what is possible alone but not together."""
 
     def check_devices(self, devices: int):
         """Raises `ParameterError` for batches that so many devices cannot share."""

@@ -31,10 +31,10 @@ class BandedConv2D(keras.layers.Conv2D):
     convolution is (rows of the input) × (a banded matrix made of the kernel). XLA's own
     convolution is slow on the CPU, and single-threaded inside `lax.scan`; the product
     wastes width / kernel width of its operations on zeros and is faster all the same
-    for images up to about 32 wide. On an accelerator, with strides or dilation, and
-    with channels first, this is Keras's convolution.
+    for images up to about 32 wide. On an accelerator this is Keras's convolution.
 
-    Arguments and weights are those of `keras.layers.Conv2D`.
+    Arguments and weights are those of `keras.layers.Conv2D` with channels last, without
+    strides, dilation and groups.
 
     Example:
         >>> x = np.ones((1, 4, 4, 1), "float32")
@@ -44,14 +44,7 @@ class BandedConv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs, kernel):
-        plain = (
-            self.strides == (1, 1)
-            and self.dilation_rate == (1, 1)
-            and self.groups == 1
-            and self.data_format == "channels_last"
-            and self.padding in ("same", "valid")
-        )
-        if not plain or jax.default_backend() != "cpu":
+        if jax.default_backend() != "cpu":
             return super().convolution_op(inputs, kernel)
         kernel = keras.ops.convert_to_tensor(kernel)
         kernel_height, kernel_width, channels, filters = kernel.shape
@@ -78,11 +71,10 @@ class BandedConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="lamb_keras")
 class BlockMaxPooling2D(keras.layers.MaxPooling2D):
-    """`keras.layers.MaxPooling2D` of blocks that do not overlap, by a reshape.
+    """`keras.layers.MaxPooling2D` of blocks that part the image, by a reshape.
 
-    XLA's windowed reduction is slow on the CPU, above all backwards. Where the windows
-    overlap or do not divide the image, this is Keras's pooling. The gradient of a tie
-    is shared among the equal values instead of going to the first.
+    XLA's windowed reduction is slow on the CPU, above all backwards. The gradient of a
+    tie is shared among the equal values instead of going to the first.
 
     Example:
         >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
@@ -93,14 +85,6 @@ class BlockMaxPooling2D(keras.layers.MaxPooling2D):
     def call(self, inputs):
         down, across = self.pool_size
         _, height, width, channels = inputs.shape
-        blocks = (
-            tuple(self.strides) == (down, across)
-            and self.data_format == "channels_last"
-            and height % down == 0
-            and width % across == 0
-        )
-        if not blocks:
-            return super().call(inputs)
         shape = (-1, height // down, down, width // across, across, channels)
         return jnp.max(jnp.reshape(inputs, shape), axis=(2, 4))
 
@@ -141,21 +125,6 @@ class BatchLastConv2D(keras.layers.Conv2D):
         >>> np.asarray(layer(x))[0, 0, :, 0].tolist()
         [4.0, 6.0, 6.0, 4.0]
     """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if (
-            self.padding not in ("same", "valid")
-            or self.data_format != "channels_last"
-            or self.dilation_rate != (1, 1)
-            or self.groups != 1
-        ):
-            raise ValueError(
-                f"BatchLastConv2D got padding={self.padding!r}, data_format="
-                f"{self.data_format!r}, dilation_rate={self.dilation_rate} and groups="
-                f"{self.groups}; expected 'same' or 'valid', 'channels_last', (1, 1) "
-                "and 1: use keras.layers.Conv2D for the rest."
-            )
 
     def build(self, input_shape):
         super().build(_swapped(input_shape))
@@ -246,10 +215,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     What differentiation makes of Keras's moments passes over the images more often than
     the formula worked out by hand, and keeps a float32 copy of them where they are of
-    lower precision. While not training, and with a mask, renormalization, or without
-    scale or center, this is Keras's layer.
+    lower precision. While not training this is Keras's layer.
 
-    Arguments, weights and moving statistics are those of Keras's layer.
+    Arguments, weights and moving statistics are those of Keras's layer, with scale and
+    center, without renormalization and masks.
 
     Example:
         >>> layer = BatchNormalization(epsilon=0.0)
@@ -257,10 +226,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         [[-1.0], [1.0]]
     """
 
-    def call(self, inputs, training=None, mask=None):
-        plain = self.scale and self.center and not self.renorm and mask is None
-        if not (plain and training and self.trainable):
-            return super().call(inputs, training=training, mask=mask)
+    def call(self, inputs, training=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training)
         outputs, mean, variance = normalize(
             inputs,
             keras.ops.convert_to_tensor(self.gamma),

@@ -67,12 +67,6 @@ def test_the_batch_last_convolution_is_keras_convolution(options, size):
     )
 
 
-@pytest.mark.parametrize("options", [{"dilation_rate": 2}, {"groups": 2}])
-def test_what_the_batch_last_convolution_cannot_do_is_refused(options):
-    with pytest.raises(ValueError, match="expected .* use keras.layers.Conv2D"):
-        BatchLastConv2D(4, 3, **options)
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"pool_size": 3, "strides": 2, "padding": "same"}, {"pool_size": (2, 3)}],

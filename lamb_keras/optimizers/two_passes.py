@@ -190,11 +190,11 @@ def _in_bundles(rate, kinds, stacked, ws, us):
         for i, *both in zip(members, of_w, of_u, strict=True):
             sums[i] = both
     results = [None] * len(ws)
-    by_size = sorted(range(len(ws)), key=lambda i: ws[i].size)
-    for members in _bundles(
-        {i: (sums[i][0].shape[1], ws[i].dtype) for i in by_size}, lambda i: _RATIOS
-    ):
-        rows = jnp.concatenate([sums[i][k] for k in range(2) for i in members])
+    for members in _of_ratios([of_w.shape[1] for of_w, _ in sums], ws):
+        length = max(sums[i][0].shape[1] for i in members)
+        rows = jnp.concatenate(
+            [_padded(sums[i][k], length) for k in range(2) for i in members]
+        )
         squares = jnp.split(jnp.sum(rows, 1), 2)
         slices = [shapes[i][0] for i in members]
         *scales, factors = rate(_kind([kinds[i] for i in members], slices), *squares)
@@ -228,21 +228,40 @@ def _bundles(keys, most):
 
 @partial(jax.jit, inline=True, static_argnums=1)
 def _sums_of_rows(arrays, shape):
-    """The sums of squares of rows, for arrays of one size, as one operation.
-
-    Zeros follow them up to one of few lengths: those of many sizes then go together.
-    """
+    """The sums of squares of rows, for arrays of one size, as one operation."""
     squares = [jnp.square(x.reshape(shape)) for x in arrays]
     zeros = [np.zeros((), x.dtype) for x in arrays]
-    sums = jax.lax.reduce(
+    return jax.lax.reduce(
         squares,
         zeros,
         lambda totals, more: [a + b for a, b in zip(totals, more, strict=True)],
         (2,),
     )
-    rows = shape[1]
-    length = next((length for length in (64, 4096) if rows <= length), rows)
-    return [jnp.pad(x, [(0, 0), (0, length - rows)]) for x in sums]
+
+
+def _of_ratios(lengths, ws):
+    """The indices of variables whose ratios are computed at once.
+
+    First those of one size that are as many, since XLA compiles equal kernels once: in
+    them no operand's place may depend on which other variables there are. The others
+    go together by length, up to which zeros follow.
+    """
+    alike = _bundles(
+        {i: (w.size, lengths[i], w.dtype) for i, w in enumerate(ws)}, lambda i: _RATIOS
+    )
+    alike.sort(key=lambda members: ws[members[0]].size)
+    rest = {
+        i: (next((n for n in (64, 4096) if lengths[i] <= n), lengths[i]), ws[i].dtype)
+        for members in alike
+        if len(members) < _RATIOS
+        for i in members
+    }
+    whole = [members for members in alike if len(members) == _RATIOS]
+    return whole + _bundles(rest, lambda i: _RATIOS)
+
+
+def _padded(rows, length):
+    return jnp.pad(rows, [(0, 0), (0, length - rows.shape[1])])
 
 
 # On a GPU and a TPU: single numbers are put together, and wait

@@ -40,7 +40,7 @@ trials = [
     trial("lamb", 0.01, 1, 0.95, 0.98),
 ]
 scraps.glue("trials", trials)
-scraps.glue("cells", statistics.cells(trials, 7, "mean_accuracy_5_runs"))
+scraps.glue("cells", statistics.cells(trials, 7))
 scraps.glue("dataset", dict(name="digits", title="Handwritten digits",
     stands_in_for="MNIST", fingerprint="0f", train=1293, validation=144, test=360))
 scraps.glue("environment", environment.describe() | {"device": "cpu"})

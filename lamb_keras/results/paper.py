@@ -78,13 +78,13 @@ class Table:
     columns: dict[str, Column]
     keys: list[str]
     results: list[str]
-    rows: list[dict]
-    extra_rows: list[dict]
-    columns_printed: list[str]
-    rows_printed: list[list[str]]
-    provenance: list[str]
-    confidence: str
-    best_of: dict[tuple[str, str], list[int]]
+    rows: list[dict] = field(default_factory=list)
+    extra_rows: list[dict] = field(default_factory=list)
+    columns_printed: list[str] = field(default_factory=list)
+    rows_printed: list[list[str]] = field(default_factory=list)
+    provenance: list[str] = field(default_factory=list)
+    confidence: str = ""
+    best_of: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     v3_table_number: int | None = None
     settings: list[str] = field(default_factory=list)
     extra_rows_printed: list[list[str]] = field(default_factory=list)
@@ -168,13 +168,6 @@ def table(number: int, columns: Iterable[str] = ("test_accuracy",)) -> Table:
         | {"row": Column("row", "")},
         keys=["row"],
         results=[*label],
-        rows=[],
-        extra_rows=[],
-        columns_printed=[],
-        rows_printed=[],
-        provenance=[],
-        confidence="",
-        best_of={},
     )
 
 

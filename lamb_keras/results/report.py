@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lamb_keras.results import archive, reconstruction, trials
 from lamb_keras.results.archive import ReportError
-from lamb_keras.store import atomic, temporary
+from lamb_keras.store import atomic, record, temporary
 
 CSV = "results.csv", "trials.csv"
 BUNDLE = "report.zip"
@@ -56,7 +56,9 @@ def render(
     given = {"scale": scale, "outputs": str(named)}
     summary = execute(source, folder / "summary.ipynb", given)
     for run in [*found, *(run.later_failure for run in found if run.later_failure)]:
-        if not isinstance(run, archive.ArchivedRun) and _is_notebook(run.path):
+        # A killed attempt may have left no notebook, or half of one.
+        is_notebook = "cells" in (record.read(run.path) or {})
+        if is_notebook and not isinstance(run, archive.ArchivedRun):
             back = Path(os.path.relpath(folder, run.path.parent), "report.html")
             renew(run.path, back.as_posix())
     files = {name: (folder / name).read_bytes() for name in CSV}
@@ -143,11 +145,3 @@ def run_cells(content, folder: Path) -> None:
         place = {"metadata": {"path": str(folder)}}
         client = NotebookClient(content, manager, resources=place, record_timing=False)
         client.execute(cleanup_kc=True, env=os.environ | {"IPYTHONDIR": moment})
-
-
-def _is_notebook(path):
-    """Whether a notebook is there: a killed attempt may have left none, or half one."""
-    try:
-        return "cells" in json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False

@@ -5,12 +5,11 @@ cell free of errors and the last scrap, "finished", in place. Papermill's own me
 is not consulted, for a killed kernel looks completed there.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lamb_keras.results import paper
-from lamb_keras.store import scraps
+from lamb_keras.store import record, scraps
 from lamb_keras.store.scraps import Picture
 
 # What a record says of its run.
@@ -104,26 +103,20 @@ def read(folder: Path) -> list[Run]:
 
 def _read_attempt(path, scale):
     stem = path.stem.removesuffix(".failed")
+    told = record.read(path) or {}
     known = {
         "name": f"{path.parent.name}/{stem}",
         "path": path.with_suffix(".ipynb"),
         "notebook": stem,
         "table": int("".join(filter(str.isdigit, path.parent.name)) or 0),
         "scale": scale,
-    }
+    } | {name: told[name] for name in RECORDED if name in told}
 
     def failed(reason):
         return Run(**known, status="failed", reason=reason)
 
-    try:
-        record = json.loads(path.read_bytes())
-        if not isinstance(record, dict) or type(record.get("table")) is not int:
-            raise ValueError("it names no table")
-    except (OSError, ValueError) as error:
-        return failed(f"its record {path.name} cannot be read ({error}); run it again.")
-    known |= {name: record[name] for name in RECORDED if name in record}
-    if stem != path.stem or record.get("status") != "succeeded":
-        return failed(record.get("reason") or "no reason was recorded.")
+    if stem != path.stem or told.get("status") != "succeeded":
+        return failed(told.get("reason") or f"{path.name} tells no reason.")
     try:
         left = scraps.read(known["path"])
     except Exception as error:  # whatever is wrong with the file, it is no result

@@ -75,7 +75,7 @@ def test_a_damaged_notebook_is_no_result(folder, notebook, text):
     assert run.status == "failed" and "run it again" in run.reason
 
 
-@pytest.mark.parametrize("text", ["", '{"table": 7', "[]", '{"table": "seven"}'])
+@pytest.mark.parametrize("text", ["", '{"table": 7', "[]"])
 def test_a_damaged_record_is_no_result(folder, record, text):
     record.write_text(text)
     run = only(folder)

@@ -122,10 +122,10 @@ def choose(
     return Choice(setting, status, finished, len(settings))
 
 
-def chosen(trials: Sequence[dict], by: str = "validation_accuracy") -> dict[str, dict]:
+def chosen(trials: Sequence[dict]) -> dict[str, dict]:
     """The best setting of each solver: the solver and all that tells settings apart."""
     return {
-        solver: {"solver": solver, **choose(group, by).setting}
+        solver: {"solver": solver, **choose(group).setting}
         for solver, group in grouped(of_first_form(trials), "solver").items()
     }
 
@@ -177,22 +177,16 @@ def of_first_form(trials: Sequence[dict]) -> list[dict]:
     return [t for t in trials if t.get("weight_decay_form") in (None, first)]
 
 
-def cells(
-    trials: Sequence[dict],
-    table: int,
-    column: str | None = None,
-    metric: str = "test_accuracy",
-    by: str = "validation_accuracy",
-) -> list[dict]:
+def cells(trials: Sequence[dict], table: int) -> list[dict]:
     """The cells of a table that these trials make.
 
-    In a table of solvers, one a solver: `metric` of the setting that is best by `by`,
-    in `column` (by default the table's first). In a table whose rows are settings, one
-    a setting and result column, of the seeds with which all were tried, or of every
-    seed of a setting that was the only one of its solver and batch; what the paper has
-    no row for has one of its own, named by what is different. Another solver is tuned
-    there, too: of what is not the row's, its best setting is taken. Where no trial
-    finished, a cell's value is None and its status "diverged".
+    In a table of solvers, one a solver: the test accuracy of the setting that is best
+    on held-out data. In a table whose rows are settings, one a setting and result
+    column, of the seeds with which all were tried, or of every seed of a setting that
+    was the only one of its solver and batch; what the paper has no row for has one of
+    its own, named by what is different. Another solver is tuned there, too: of what is
+    not the row's, its best setting is taken. Where no trial finished, a cell's value is
+    None and its status "diverged".
 
     Example:
         >>> trial = {"solver": "lamb", "learning_rate": 0.01, "outcome": "finished",
@@ -209,24 +203,18 @@ def cells(
     made = []
     for solver, group in grouped(of_first_form(trials), "solver").items():
         row = published.solver_rows.get(solver, solver)
-        place = {"table": table, "row": row, "column": column or published.results[0]}
-        made.append(place | best(group, metric, by))
+        place = {"table": table, "row": row, "column": published.results[0]}
+        made.append(place | best(group))
     return made
 
 
 def best(
     trials: Sequence[dict],
     metric: str = "test_accuracy",
-    by: str = "validation_accuracy",
     tuned: Sequence[str] = SETTING,
 ) -> dict:
-    """What a cell says of the best setting among these trials, by a held-out metric."""
-    if by == metric or by.startswith("test"):
-        raise ValueError(
-            f"the setting would be chosen by {by!r}, a metric of the test set; choose "
-            "it by one of a held-out part of the training set."
-        )
-    choice = choose(trials, by, tuned)
+    """What a cell says of the best setting among these trials, by held-out accuracy."""
+    choice = choose(trials, tuned=tuned)
     told = {
         name: value
         for name, value in choice.setting.items()

@@ -6,10 +6,9 @@ from datetime import datetime
 
 def moment(iso: str | None) -> str:
     """An ISO date and time as people write it: "23 November 2026, 17:40 UTC"."""
-    try:
-        when = datetime.fromisoformat(iso)
-    except (TypeError, ValueError):
-        return iso or ""
+    if not iso:
+        return ""
+    when = datetime.fromisoformat(iso)
     return f"{when.day} {when:%B %Y, %H:%M} {when.tzname() or ''}".strip()
 
 

@@ -145,11 +145,3 @@ def test_shape_and_type_stay(dtype):
     images = jnp.asarray(pictures(4, 16, 24), dtype)
     changed = augment(images, KEY, AUGMENTATIONS)
     assert changed.shape == images.shape and changed.dtype == images.dtype
-
-
-def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError) as caught:
-        augment(pictures(), KEY, ["crop", "rotate"])
-    assert str(caught.value) == (
-        "there is no augmentation 'rotate'; expected some of crop, flip, cutout"
-    )

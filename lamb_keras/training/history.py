@@ -12,44 +12,31 @@ from lamb_keras.store import environment, scraps
 
 @dataclass
 class History:
-    """One trial: what was measured on its way, and what came of it.
+    """One trial: what was measured on its way, and what came of it."""
 
-    Attributes:
-        trial: its setting and seed.
-        layers: the paths of the model's trainable variables.
-        evaluations: of each, in order: stage and step (counted over all stages), the
-            train_loss (a mean since the last) and metrics on held-out data. Those of a
-            diverged trial end with its divergence.
-        ratios: at each evaluation: (trust ratio, weight norm, update norm) × layer.
-        test_metrics: on the test images, once it has finished.
-        finetunings: of a pre-training: seed, f1 and exact_match in percent, None where
-            it diverged, and the predictions by their questions' ids.
-        last_loss, last_step: of the last step that was taken.
-        diverged_at_step: the first step whose loss, or after which the held-out loss,
-            was beyond use; None for a trial that came through.
-        training_seconds: without compiling and evaluations; its share, where trials run
-            at once.
-        compilations, late_compilations: programs compiled on its account, and those of
-            them that should have been there.
-        at_once: how many trials trained at once, of whose seconds `seconds` is a share.
-        device: the kind of device that it trained on.
-    """
-
-    trial: Any
-    layers: list[str]
+    trial: Any  # its setting and seed
+    layers: list[str]  # the paths of the model's trainable variables
+    # Of each, in order: stage and step (counted over all stages), the train_loss (a
+    # mean since the last) and metrics on held-out data. Those of a diverged trial end
+    # with its divergence.
     evaluations: list[dict] = field(default_factory=list)
+    # At each evaluation: (trust ratio, weight norm, update norm) x layer.
     ratios: list[list] = field(default_factory=list)
-    test_metrics: dict[str, float] = field(default_factory=dict)
+    test_metrics: dict[str, float] = field(default_factory=dict)  # once it has finished
+    # Of a pre-training: seed, f1 and exact_match in percent, None where it diverged,
+    # and the predictions by their questions' ids.
     finetunings: list[dict] = field(default_factory=list)
-    last_loss: float = math.nan
+    last_loss: float = math.nan  # of the last step that was taken
     last_step: int = 0
+    # The first step whose loss, or after which the held-out loss, was beyond use.
     diverged_at_step: int | None = None
+    # Without compiling and evaluations; its share, where trials run at once.
     training_seconds: float = 0.0
     seconds: float = 0.0
-    compilations: int = 0
-    late_compilations: int = 0
-    at_once: int = 1
-    device: str = ""
+    compilations: int = 0  # programs compiled on its account
+    late_compilations: int = 0  # those of them that should have been there
+    at_once: int = 1  # how many trials trained at once, whose seconds are shared
+    device: str = ""  # the kind of device that it trained on
 
     @property
     def outcome(self) -> str:
@@ -114,25 +101,16 @@ class History:
 
 @dataclass
 class Sweep:
-    """All trials of an experiment, in its order, and then the confirmations.
-
-    Attributes:
-        histories: of the trials.
-        trials: a dict a trial, of BERT a trial and fine-tuning: what it was and what
-            came of it, and whether it is a `confirmation`, by one of the
-            `confirmation_seeds`.
-        steps: the lengths of the trainings, a dict a batch size.
-        references: what BERT's trials are to be compared with.
-        seconds: that it took, in earlier sessions too.
-        compile_seconds: of these, those of compiling, summed over threads.
-    """
+    """All trials of an experiment, in its order, and then the confirmations."""
 
     histories: list[History]
+    # A dict a trial, of BERT a trial and fine-tuning: what it was, what came of it, and
+    # whether it is a `confirmation`, by one of the `confirmation_seeds`.
     trials: list[dict]
-    steps: list[dict]
-    references: dict
-    seconds: float
-    compile_seconds: float
+    steps: list[dict]  # the lengths of the trainings, a dict a batch size
+    references: dict  # what BERT's trials are to be compared with
+    seconds: float  # that it took, in earlier sessions too
+    compile_seconds: float  # of these, those of compiling, summed over threads
 
     @property
     def late_compilations(self) -> int:

@@ -1,12 +1,7 @@
 """CIFAR-10: from its batches or a folder of pictures, or from Keras's download.
 
 The files are looked for in the folder `cifar10` inside the folder that the environment
-variable LAMB_KERAS_DATA names. In it may be
-
-- the python batches (`data_batch_1` ... `data_batch_5`, `test_batch`),
-- the binary batches (the same with `.bin`),
-- a folder of pictures, JPEG or PNG (`train/<class>/*.jpg`, `test/<class>/*.jpg`), or
-- one tar archive of any of these, also of gzip or xz: `cifar-10-python.tar.gz`.
+variable LAMB_KERAS_DATA names, in one of the `FORMS`.
 """
 
 import hashlib
@@ -62,8 +57,7 @@ def find() -> Images | None:
     # Sizes and times tell whether 60,000 pictures are the same.
     states = [(name, *source.state(path)) for name, path in sorted(paths.items())]
     key = f"cifar10-{hashlib.sha256(repr(states).encode()).hexdigest()}"
-    names = ("train", "train_labels", "test", "test_labels", "jpegs")
-    return _images(**cache.remembered(key, names, lambda: decode(root, paths)))
+    return _images(**cache.remembered(key, lambda: decode(root, paths)))
 
 
 def download() -> Images:
@@ -129,10 +123,9 @@ def _archive(_, paths):
                 raise ValueError("it does not end as an archive does")
             while archive.fileobj.read(2**20):
                 pass
-    except Exception as error:  # of tarfile, gzip, lzma and zlib, of every kind
+    except Exception:  # of tarfile, gzip, lzma and zlib, of every kind
         raise DataError(
-            f"{path} is no intact tar archive ({source.reason(error)}); replace it by "
-            "an intact copy"
+            f"{path} is no intact tar archive; replace it by an intact copy"
         ) from None
     found = _of_one_form(path, contents)
     if found is None:
@@ -198,15 +191,13 @@ def _batch(content, where):
                 batch.get(name.encode(), batch.get(name)) for name in ("data", "labels")
             )
             labels = np.array(labels, np.uint8)
-        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
-            raise ValueError(f"pixels of {rows.dtype}, {rows.shape}")
-        if labels.max() >= len(CLASSES):
-            raise ValueError(f"the label {labels.max()}")
-    except Exception as error:  # damaged pickles raise a dozen kinds of them
+        expected = rows.dtype == np.uint8 and rows.shape == (len(labels), 3072)
+        if not expected or labels.max() >= len(CLASSES):
+            raise ValueError("other pictures or labels")
+    except Exception:  # damaged pickles raise a dozen kinds of them
         raise DataError(
-            f"{where} is no intact batch of CIFAR-10 ({source.reason(error)}), "
-            "expected 3,072 bytes a picture and for each a label 0 to 9; replace it by "
-            "an intact copy"
+            f"{where} is no intact batch of CIFAR-10, expected 3,072 bytes a picture "
+            "and for each a label 0 to 9; replace it by an intact copy"
         ) from None
     return rows, labels
 

@@ -129,7 +129,7 @@ def batches(
     Args:
         split: "train"; "validation", the part of the training set that is held out;
             or "test", ImageNet's validation set.
-        batch_size: images of a step, of all processes together.
+        batch_size: images of a step, of all processes together; a multiple of them.
         validation_fraction: of the training images, held out; 0 to train on all.
         seed: of the order, the crops and the mirroring. Not of what is held out.
         size: of both sides of an image.
@@ -143,11 +143,6 @@ def batches(
 
     from lamb_keras.data.images.stream import Batches
 
-    if batch_size < 1 or batch_size % process_count:
-        raise DataError(
-            f"a batch of {batch_size} images cannot be shared by {process_count} "
-            "processes alike; choose a multiple of their number"
-        )
     stored = find()
     chosen = _places(stored, validation_fraction)[split]
     crop = {"stored": stored.test if split == "test" else stored.train, "size": size}
@@ -186,16 +181,11 @@ def batches(
 
 def _places(stored, validation_fraction):
     """The places in `stored` of each split's pictures, the same on every machine."""
-    if not 0 <= validation_fraction < 1:
-        raise DataError(
-            f"validation_fraction is {validation_fraction!r}; expected a number from 0 "
-            "to less than 1, such as 0.01, the part of the training set to hold out"
-        )
     count = round(validation_fraction * len(stored.train))
     # TFDS does not tell labels before it has read all, but stores them in a random
     # order: so a random part holds nearly its share of every class.
     alike = np.zeros(len(stored.train))
-    held_out = stratified(getattr(stored.train, "labels", alike), count, seed=0)
+    held_out = stratified(getattr(stored.train, "labels", alike), count)
     return {
         "train": np.flatnonzero(~held_out),
         "validation": np.flatnonzero(held_out),
@@ -266,8 +256,9 @@ def _find_tfds():
         classes = builder.info.features["label"].num_classes
         return Stored(classes, *parts, builder.info.full_name)
     except Exception as error:  # a missing data set and a wrong format are of any kind
+        why, *_ = str(error).splitlines() or [type(error).__name__]
         raise DataError(
-            f"TensorFlow Datasets cannot open imagenet2012 ({source.reason(error)}); "
+            f"TensorFlow Datasets cannot open imagenet2012 ({why}); "
             f"prepare it as array_record, or set {source.FOLDER_VARIABLE} to a folder "
             f"that holds {_FOLDERS}"
         ) from None

@@ -306,16 +306,3 @@ def test_folders_that_are_not_imagenets_are_refused(
     monkeypatch.setenv("LAMB_KERAS_DATA", str(tmp_path))
     with pytest.raises(DataError, match=sentence):
         imagenet.find()
-
-
-@pytest.mark.parametrize(
-    "changed, message",
-    [
-        ({"batch_size": 0}, "a batch of 0 images cannot be shared by 1 processes"),
-        ({"batch_size": 9, "process_count": 2}, "a batch of 9 images cannot be"),
-        ({"validation_fraction": 1}, "validation_fraction is 1; expected a number"),
-    ],
-)
-def test_what_cannot_be_is_refused_at_once(changed, message):
-    with pytest.raises(DataError, match=message):
-        stream(**changed)

@@ -101,18 +101,19 @@ def _read(path):
     integer, and the values, unsigned bytes in C order.
     """
     content = source.read(path)
-    images = "idx3" in os.path.basename(path)
-    dimensions = 3 if images else 1
-    begin = 4 + 4 * dimensions
+    kind, dimensions = (
+        ("images", 3) if "idx3" in os.path.basename(path) else ("labels", 1)
+    )
     try:
         if content[:2] == b"\x1f\x8b":  # browsers unpack a download and keep the `.gz`
             content = gzip.decompress(content)
         if content[:4] != bytes([0, 0, 8, dimensions]):
             raise ValueError("another header")
-        shape = np.frombuffer(content[4:begin], ">u4")
-        return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
-    except Exception as error:  # damage shows itself in half a dozen kinds of them
+        shape = np.frombuffer(content, ">u4", dimensions, offset=4)
+        values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
+        return values.reshape(shape)
+    except Exception:  # damage shows itself in half a dozen kinds of them
         raise DataError(
-            f"{path} is no intact IDX file of {'images' if images else 'labels'} "
-            f"({source.reason(error)}); replace it by MNIST's own of that name"
+            f"{path} is no intact IDX file of {kind}; replace it by MNIST's own of "
+            "that name"
         ) from None

@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from lamb_keras.data.source import DataError, reason
+from lamb_keras.data.source import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in any case
 
@@ -143,17 +143,15 @@ def _in_color(picture):
 
 @contextlib.contextmanager
 def _opened(content, where):
-    from PIL import Image, UnidentifiedImageError  # 40 ms
+    from PIL import Image  # 40 ms
 
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
             yield picture
     except DataError:
         raise
-    except Exception as error:  # Pillow's damaged files raise a dozen kinds of them
-        if isinstance(error, UnidentifiedImageError):  # whose words are an address
-            error = "another format"
+    except Exception:  # damaged files raise a dozen kinds of them
         raise DataError(
-            f"{where} cannot be decoded as a JPEG or PNG picture ({reason(error)}); "
-            "replace it by an intact copy"
+            f"{where} cannot be decoded as a JPEG or PNG picture; replace it by an "
+            "intact copy"
         ) from None

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,25 +52,19 @@ class Document(NamedTuple):
     sentences: tuple[str, ...]
 
 
+@dataclass(eq=False)
 class Corpus:
     """Documents of text files and further ones, read anew each time they are needed.
 
     About a fraction of the documents is held out. Each is chosen by its content alone,
     so that it stays where it is when others are added, and on every machine.
-
-    Args:
-        files: of text in UTF-8.
-        more: documents that are in memory.
-        validation_fraction: of all, to hold out.
     """
 
-    def __init__(
-        self,
-        files: Sequence[str | os.PathLike],
-        more: Sequence[Document] = (),
-        validation_fraction: float = 0.0,
-    ):
-        self.files, self.more, self.fraction = files, more, validation_fraction
+    files: Sequence[str | os.PathLike]  # of text in UTF-8
+    more: Sequence[Document] = ()  # documents that are in memory
+    validation_fraction: float = 0.0  # of all, to hold out
+
+    def __post_init__(self):
         self.train = _Part(self, False)
         self.held_out = _Part(self, True)
 
@@ -86,12 +81,13 @@ class Corpus:
 
     def holds_out(self, document: Document) -> bool:
         """Whether it is one of those held out."""
-        return int(fingerprint([document])[:8], 16) / 16**8 < self.fraction
+        return int(fingerprint([document])[:8], 16) / 16**8 < self.validation_fraction
 
     @functools.cached_property
     def key(self) -> str:
         """SHA-256 of all content and of what is held out."""
-        digest = hashlib.sha256(f"{self.fraction} {fingerprint(self.more)}".encode())
+        of = f"{self.validation_fraction} {fingerprint(self.more)}"
+        digest = hashlib.sha256(of.encode())
         for file in self.files:
             name = Path(file).stem.encode()  # the titles have it
             digest.update(name + source.digest(file))
@@ -110,10 +106,10 @@ class Corpus:
             raise _no_text(self.files)
         if min(train, held_out) < 2:
             raise DataError(
-                f"holding out {self.fraction} of {train + held_out} documents leaves "
-                f"{train} to train on and {held_out} to evaluate on; expected at least "
-                "two in both: add files or headings of chapters, or hold out another "
-                "fraction"
+                f"holding out {self.validation_fraction} of {train + held_out} "
+                f"documents leaves {train} to train on and {held_out} to evaluate on; "
+                "expected at least two in both: add files or headings of chapters, or "
+                "hold out another fraction"
             )
 
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from lamb_keras.data.source import DataError
-
 
 def batches(
     sequences: int,  # how many there are
     *,
-    batch_size: int,  # sequences of a step, of all processes together
+    batch_size: int,  # sequences of a step, of all processes; a multiple of them
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
@@ -22,11 +20,6 @@ def batches(
     """
     import grain  # seconds
 
-    if batch_size < 1 or batch_size % process_count:
-        raise DataError(
-            f"a batch of {batch_size} sequences cannot be shared by {process_count} "
-            "processes alike; choose a multiple of their number"
-        )
     here = batch_size // process_count
     # As in `imagenet`: else the second epoch of seed 0 were the first of seed 1.
     (order_seed,) = map(int, np.random.SeedSequence(seed).generate_state(1))

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-from lamb_keras.data import DataError
 from lamb_keras.data.text import stream
 
 
@@ -47,15 +46,3 @@ def test_a_batch_or_a_share_of_it_may_be_one_row(share):
 
 def test_it_may_begin_at_any_step():
     assert rows(4, start_step=3) == rows(7)[3:]
-
-
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"batch_size": 3, "process_count": 2}, "3 sequences cannot be shared by 2"),
-        ({"batch_size": 0}, "0 sequences cannot be shared"),
-    ],
-)
-def test_what_cannot_be_shared_is_told(settings, message):
-    with pytest.raises(DataError, match=message):
-        rows(1, **settings)

@@ -29,17 +29,12 @@ _ARRAYS = "ids", "sentences", "documents"
 
 
 class Tokens(NamedTuple):
-    """The token ids of documents, one after the other, without special tokens.
+    """The token ids of documents, one after the other, without special tokens."""
 
-    Attributes:
-        ids: (tokens,) int16 where the vocabulary allows, else int32.
-        sentences: (sentences + 1,) int64, where in `ids` each begins, and the end.
-        documents: (documents + 1,) int64, which sentence each begins with, and the
-            number of all.
-    """
-
-    ids: np.ndarray
+    ids: np.ndarray  # (tokens,) int16 where the vocabulary allows, else int32
+    # (sentences + 1,) int64: where in `ids` each begins, and the end
     sentences: np.ndarray
+    # (documents + 1,) int64: which sentence each begins with, and the number of all
     documents: np.ndarray
 
     @classmethod

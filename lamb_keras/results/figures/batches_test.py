@@ -64,7 +64,7 @@ def test_single_seeds_are_hollow_and_what_did_not_train_is_a_gray_cross():
     drawn = {c.get_label(): c.lines[0] for c in axes.containers}
     assert set(drawn) == set(labels(figure)) == {"lamb", "adam", "did not train"}
     assert drawn["adam"].get_markerfacecolor() == "white"
-    assert drawn["lamb"].get_markerfacecolor() == style.color("lamb")
+    assert drawn["lamb"].get_markerfacecolor() == style.SOLVERS["lamb"][0]
     assert drawn["did not train"].get_marker() == "X"
 
 

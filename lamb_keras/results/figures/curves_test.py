@@ -168,7 +168,7 @@ def test_two_solvers_of_one_setting_have_their_own_colors():
     curves += pretraining(44, FALLING, batch_size="65536/32768")
     axes = figures.masked_language_model(curves).axes[0]
     color = lines(axes)["lamb, batch 65536/32768"].get_color()
-    assert color == style.color("lamb")
+    assert color == style.SOLVERS["lamb"][0]
 
 
 def test_of_seeds_the_mean_is_drawn():

@@ -69,11 +69,6 @@ def figure(draw):
     return drawn
 
 
-def color(solver: str) -> str:
-    """The color of a solver of the paper's, with Goyal's recipe ("+") or without."""
-    return looks([solver])[solver][0]
-
-
 def looks(solvers: Iterable[str]) -> dict[str, tuple[str, str]]:
     """The color and marker of each solver, by name.
 

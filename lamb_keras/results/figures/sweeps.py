@@ -8,7 +8,7 @@ from lamb_keras.results import paper, pretraining, statistics
 from lamb_keras.results.figures import style
 
 LABELS = {"learning_rate": "learning rate", "batch_size": "batch size of the paper"}
-# What is drawn of a table; lines of a second metric are hollow.
+# What is drawn of a table.
 METRICS = {
     "test_accuracy": "top-1 accuracy",
     "test_top5": "top-5 accuracy",
@@ -161,15 +161,14 @@ def _panels(panels, chance=(), one_scale=True):
     numbers = [name for name in style.varying(theirs) if name != over]
     rows["line"] = style.names(rows, numbers)
     metrics = list(rows.metric.unique())
+    lines = style.lines(rows)
     if len(metrics) > 1:
+        lines = _by_metric(lines, metrics)
         rows["line"] += ", " + rows.metric
     places = sorted(rows[over].unique(), key=_size)
     # Batch sizes stand evenly spaced, for one of them is a pair.
     by_batch = over == "batch_size"
     rows["x"] = rows[over].map(places.index) if by_batch else rows[over]
-    lines = style.lines(rows)
-    for name in rows.line[rows.metric != metrics[0]].unique():
-        lines[name]["markerfacecolor"] = "white"
     width = min(4.6 * len(panels) + 0.4, 12)
     figure, grid = plt.subplots(
         1, len(panels), figsize=(width, 3.9), sharex=True, sharey=one_scale
@@ -206,6 +205,18 @@ def _panels(panels, chance=(), one_scale=True):
     return figure
 
 
+def _by_metric(lines, metrics):
+    """A line for each metric: those of the second are dotted, without markers."""
+    second = {"linestyle": ":", "marker": None}
+    return {
+        f"{name}, {metric}": properties
+        | {"label": f"{name}, {metric}"}
+        | (second if metric != metrics[0] else {})
+        for metric in metrics
+        for name, properties in lines.items()
+    }
+
+
 def _size(place):
     """Batches by size, a mixed one behind the number that it begins with."""
     numbers = str(place).split("/")
@@ -233,7 +244,8 @@ def _by_solver(trials, published):
     axes.hlines(rows.index, rows.theirs, rows.value, color=style.FAINT, zorder=1)
     hollow = {"facecolor": "white", "edgecolor": style.INK, "s": 70, "zorder": 3}
     axes.scatter(rows.theirs, rows.index, label="the paper", **hollow)
-    ours = {"fmt": "o", "markersize": 8, "capsize": 3, "color": style.color("lamb")}
+    color, _ = style.SOLVERS["lamb"]
+    ours = {"fmt": "o", "markersize": 8, "capsize": 3, "color": color}
     spread = rows.spread.fillna(0)
     axes.errorbar(rows.value, rows.index, xerr=spread, label="ours", zorder=4, **ours)
     for y in rows.index[rows.value.isna()]:

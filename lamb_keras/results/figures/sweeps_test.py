@@ -199,7 +199,7 @@ def test_f1_stands_beside_the_papers_at_every_batch():
     assert lines(ours)["lamb"].get_xdata().tolist() == list(range(8))
     assert lines(theirs)["lamb"].get_ydata()[-2:].tolist() == [91.475, 90.584]
     assert lines(theirs)["adamw"].get_ydata().tolist() == [90.395]
-    assert lines(ours)["lamb"].get_color() == style.color("lamb")
+    assert lines(ours)["lamb"].get_color() == style.SOLVERS["lamb"][0]
 
 
 def test_of_lars_the_chosen_rate_is_shown_and_what_diverged_is_a_cross():
