@@ -23,5 +23,3 @@ def test_on_a_pod_the_state_is_split_and_gradients_are_sent_once_a_step():
     sent = [(size, loops) for _, size, loops in told["collectives"]]
     # The loop over steps; and not in it those over micro-batches and layers.
     assert {loops for size, loops in sent if size > 1e6} == {1}
-    # Gradients in float32, and weights in bfloat16.
-    assert 4 < sum(size for size, _ in sent) / 60e6 < 7
