@@ -1,33 +1,46 @@
-"""How a batch lies on the devices that share it.
+"""How a training lies on the devices that share it.
 
-JAX's compiler splits the one step of a task by where its inputs lie: a mean over the
-batch, batch statistics too, is one over all devices.
+Each has a part of every batch, and a part of the weights and of the optimizer's state.
 """
+
+import math
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lamb_keras.training import compilations
 
-_AXIS = "batch"
+# Arrays of fewer numbers stay whole: splitting them spares next to nothing.
+_LEAST = 64
 
 
 class Sharding:
     """Places on all devices of all processes.
 
-    `Sharding.of_all()` is None where there is one device, on which everything lies.
+    `Sharding.of_all()` is None where there is one device, on which everything lies. The
+    mesh has an axis for each prime factor of their number: so 2,048 devices split a
+    matrix of 30,522 x 1,024 too, of which neither side has as many parts.
+
+    Args:
+        devices: those that share; by default all.
 
     Attributes:
         size: how many devices.
-        whole: the place of an array that every device has, such as weights.
+        axes: the names of the mesh's axes.
+        whole: the place of an array that every device has.
+        platform: such as "cpu" or "tpu".
     """
 
-    def __init__(self):
-        devices = (len(jax.devices()),)
-        self._mesh = jax.make_mesh(devices, (_AXIS,), (AxisType.Auto,))
-        self.size = self._mesh.size
-        self.whole = NamedSharding(self._mesh, PartitionSpec())
+    def __init__(self, devices=None):
+        number = len(devices or jax.devices())
+        line = jax.make_mesh((number,), ("all",), (AxisType.Auto,), devices=devices)
+        sizes = _primes(number) or [1]
+        self.axes = tuple(f"axis_{n}" for n in range(len(sizes)))
+        kinds = (AxisType.Auto,) * len(sizes)
+        self.mesh = Mesh(line.devices.reshape(sizes), self.axes, axis_types=kinds)
+        self.size, self.platform = number, line.devices.flat[0].platform
+        self.whole = NamedSharding(self.mesh, PartitionSpec())
 
     @classmethod
     def of_all(cls) -> "Sharding | None":
@@ -35,7 +48,7 @@ class Sharding:
 
     def replicated(self, tree):
         """Arrays of which every device has the whole."""
-        return jax.tree.map(lambda array: placed(array, self.whole), tree)
+        return placed(tree, jax.tree.map(lambda _: self.whole, tree))
 
     def share(self, tree, axis: int):
         """Arrays that every process has, whose rows along that axis devices share.
@@ -43,10 +56,14 @@ class Sharding:
         Every device has the whole of those that have no such rows, or a number of them
         that cannot be shared alike.
         """
+        return placed(tree, self.rows(tree, axis))
+
+    def rows(self, tree, axis: int):
+        """The places of arrays whose rows along that axis devices share, as `share`."""
 
         def place(array):
             rows = array.shape[axis] if array.ndim > axis else 1
-            return placed(array, self.whole if rows % self.size else self._along(axis))
+            return self.whole if rows % self.size else self._along(axis)
 
         return jax.tree.map(place, tree)
 
@@ -58,12 +75,56 @@ class Sharding:
             self._along(axis), array, tuple(shape)
         )
 
+    def split(self, tree, stacked: bool = False):
+        """The places of arrays of which every device has a part, as large as another's.
+
+        Sides that the mesh's axes divide are split, longest first; of `stacked` arrays
+        not the first. Where it has less than 64 numbers, an array, or a slice of a
+        stack, stays whole.
+
+        Example:
+            >>> Sharding().split(np.zeros((2, 512, 1024))).mesh.size == Sharding().size
+            True
+        """
+
+        def place(array):
+            sides = range(stacked, array.ndim)
+            parts, axes = [()] * array.ndim, dict(self.mesh.shape)
+            if math.prod(array.shape[stacked:]) < _LEAST:
+                return self.whole
+            for side in sorted(sides, key=lambda side: -array.shape[side]):
+                left = array.shape[side]
+                for axis in [axis for axis in axes if axis not in sum(parts, ())]:
+                    if left % axes[axis] == 0:
+                        left //= axes[axis]
+                        parts[side] += (axis,)
+            return NamedSharding(self.mesh, PartitionSpec(*(p or None for p in parts)))
+
+        return jax.tree.map(place, tree)
+
+    def sum(self, array, place: NamedSharding):
+        """On a device, in `jax.shard_map`: its part of the sum of all devices' arrays.
+
+        What is sent is a part of the array already for all sides but the first.
+        """
+        parts = [(side, axes) for side, axes in enumerate(place.spec) if axes]
+        for side, axes in sorted(parts, key=lambda part: -len(part[1])):
+            array = jax.lax.psum_scatter(
+                array, axes, scatter_dimension=side, tiled=True
+            )
+        rest = set(self.axes).difference(*(axes for _, axes in parts))
+        return jax.lax.psum(array, tuple(rest)) if rest else array
+
     def _along(self, axis):
-        return NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _AXIS))
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, self.axes))
 
 
-def placed(array, place) -> jax.Array:
-    """An array that every process has, at a place on the devices of all."""
+def placed(tree, places):
+    """Arrays at their places; every process has them."""
+    return jax.tree.map(_placed, tree, places)
+
+
+def _placed(array, place):
     # `device_put` compares what the processes have, and finds NaN unlike NaN.
     array = np.asarray(array)
     return jax.make_array_from_callback(array.shape, place, array.__getitem__)
@@ -83,6 +144,12 @@ def whole(tree):
             return jax.jit(lambda array: array, out_shardings=place)(array)
 
     return jax.tree.map(gathered, tree)
+
+
+def _primes(number):
+    """The prime factors, such as [2, 2, 3] of 12."""
+    least = next((p for p in range(2, number + 1) if number % p == 0), None)
+    return [least, *_primes(number // least)] if least else []
 
 
 def chunk(rows: int, sharding: Sharding | None) -> int:
