@@ -120,7 +120,7 @@ class Trials:
         total = len(planned) + len(choices) * len(seeds)
         with contextlib.ExitStack() as stack:
             self._bar = stack.enter_context(ProgressBar(total, known))
-            if self._cache.keeps:
+            if self._cache.folder:
                 stack.enter_context(self.notice)
 
             def run(groups, *first):
@@ -237,7 +237,10 @@ class Trials:
         """
         begun = self._cache.checkpoints(group)
         seconds = None if begun and begun.exists() else self._expected(group)
-        if self._preempted or self.notice.reached():
+        if self._preempted:
+            return
+        if self.notice.reached():
+            self._preempted = Preempted("asked to end between trials: start it again.")
             return
         # Processes train together, and their clocks differ.
         if not processes.told(self._deadline.allows(seconds)):
