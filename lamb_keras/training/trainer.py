@@ -268,7 +268,7 @@ def train(
     Args:
         progress: of trials that train at once, from `start`.
         histories: one for each of them.
-        periods: those that are left. A period of several calls has one step in each.
+        periods: those that are left; the first may have begun before a stop.
         evaluate: a function of progress to the metrics of each trial.
         data: what stays on the device: see `Task.batch`.
         checkpoints: a `Checkpoints`, or None.
@@ -294,11 +294,16 @@ def train(
             else:
                 # A loss is read while the device computes the next step.
                 over = any(_are_lost(*each) for each in losses[-2:-1])
-            if ends or over:
+            pauses = ends or over or due
+            if pauses:
                 seconds = (time.perf_counter() - begun) / len(histories)
+                for history in histories:
+                    if history.outcome == "finished":
+                        history.training_seconds += seconds
+            if ends or over:
                 metrics = evaluate(progress)
-                _record(histories, period, progress, losses, ratios, metrics, seconds)
-                losses, begun = [], time.perf_counter()
+                _record(histories, period, progress, losses, ratios, metrics)
+                losses = []
                 over = all(history.outcome == "diverged" for history in histories)
             report(histories, done, ends or over)
             if over:
@@ -310,6 +315,8 @@ def train(
                         f"{histories[0].trial} was asked to end and has saved its step "
                         f"{done:,}: start it again to go on from there."
                     )
+            if pauses:
+                begun = time.perf_counter()
     return progress
 
 
@@ -319,7 +326,7 @@ def _are_lost(numbers, losses):
     return np.all(np.any(~(found <= DIVERGENCE_THRESHOLD), axis=-1))
 
 
-def _record(histories, period, progress, losses, ratios, metrics, seconds):
+def _record(histories, period, progress, losses, ratios, metrics):
     numbers = np.concatenate([numbers for numbers, _ in losses])
     losses = np.concatenate([np.asarray(each) for _, each in losses], axis=-1)
     found = jax.tree.map(np.asarray, (losses, progress.diverged_at_step, ratios))
@@ -332,7 +339,6 @@ def _record(histories, period, progress, losses, ratios, metrics, seconds):
             its_losses = its_losses[taken]
             last, stage = period.last_step, period.stage
             history.record(stage, last, its_losses, diverged, of_it, its_ratios)
-            history.training_seconds += seconds
 
 
 def stack_trials(each, width: int):
