@@ -44,8 +44,8 @@ def sweep(
     """Pre-trains every trial and fine-tunes from it, as `Trials.sweep` says.
 
     A batch is shared by all devices of all processes, of which each calls this alike. A
-    diverged trial is not fine-tuned. A pre-training that was ended goes on from its
-    last checkpoint.
+    diverged trial is not fine-tuned. A pre-training that was ended before goes on from
+    its last checkpoint; fine-tunings of a trial begin anew.
 
     Args:
         experiment: what is run.
@@ -56,6 +56,7 @@ def sweep(
     Raises:
         lamb_keras.experiments.ParameterError, lamb_keras.data.DataError: for what the
             text or the questions do not allow, before anything trains.
+        lamb_keras.training.Preempted: as of the images'.
     """
     return BertTrials(experiment, texts, width).sweep(threads)
 

@@ -19,10 +19,10 @@ from lamb_keras.training.history import History
 from lamb_keras.training.preemption import Notice
 from lamb_keras.training.sharding import placed, whole
 
-# The one before the last stays until the last is complete, and after.
+# How many are kept: the one before the last stays while the last is written.
 _MOST = 2
 SECONDS_BETWEEN = 10
-# At least so many times as long as it took to save the last one.
+# At least so many times as long as the last one took to save.
 TIMES_BETWEEN = 20
 # At most so many, and so many between two evaluations.
 MOST_SECONDS_BETWEEN = 600
@@ -78,7 +78,7 @@ class Checkpoints:
             self._opened.close()
 
     def due(self, step: int, evaluated: bool) -> bool:
-        """Whether to save one after this step. Every process must ask at every call."""
+        """Whether to save one after this step. All processes must ask at every call."""
         now, before = time.perf_counter(), self._asked
         self._asked = now
         until_next = -math.inf if before is None else now - before + self._took

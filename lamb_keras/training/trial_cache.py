@@ -1,4 +1,4 @@
-"""What came of finished trials, on disk until the run that they belong to succeeded.
+"""Histories of finished trials, on disk until the run that they belong to succeeds.
 
 A sweep that is ended, in whatever way, and started again trains only the others. The
 folder is the one that LAMB_KERAS_TRIALS names: the batch names one for each run, by the
@@ -38,7 +38,7 @@ class TrialCache:
 
     def __init__(self, experiment, data, streamed: bool = False):
         self._started, self._session = time.perf_counter(), uuid.uuid4().hex
-        # A long training may go on on another platform; any on another kind of GPU.
+        # Only a long training goes on on another platform; any, on another kind of GPU.
         device = "" if streamed else jax.default_backend()
         parameters = dataclasses.asdict(experiment)
         code = [
@@ -125,7 +125,7 @@ class TrialCache:
             shutil.rmtree(self.checkpoints(trials), ignore_errors=True)
 
     def close(self):
-        """Removes the folder where no batch will."""
+        """Removes the folder of a sweep that has ended, unless its batch will."""
         if self._removes and jax.process_index() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 

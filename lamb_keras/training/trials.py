@@ -233,7 +233,8 @@ class Trials:
     def _run(self, group):
         """Trains some trials at once, saves what came of them and tells of it.
 
-        Not if they are not expected to end in time, and this far if they do not.
+        Nothing is begun that is not expected to end in time, or after a notice of the
+        end; a training that this ends has saved a checkpoint.
         """
         begun = self._cache.checkpoints(group)
         seconds = None if begun and begun.exists() else self._expected(group)
