@@ -1,4 +1,4 @@
-"""`python -m benchmarks update`, `step` and `batch`, which `lamb-keras bench` runs."""
+"""What `lamb-keras bench` runs: update, step, batch and pod."""
 
 import argparse
 import importlib
@@ -9,7 +9,7 @@ def main(arguments=None, prog="python -m benchmarks") -> int:
     """Run a benchmark by its name and return its exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="Measure the kit.")
     parser.add_argument(
-        "what", choices=["update", "step", "batch"], help="to be measured"
+        "what", choices=["update", "step", "batch", "pod"], help="to be measured"
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the benchmark")
     asked = parser.parse_args(arguments)

@@ -95,6 +95,12 @@ def _devices(target):
         return topologies.get_topology_desc(
             platform="cuda", target_config=_H200, topology="1x1x1"
         ).devices
+    return tpus("v5e:2x2")
+
+
+def tpus(topology: str) -> list:
+    """The devices of a slice of TPUs, such as v5e:16x16."""
     # Else libtpu asks the network for the machine that it is on.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    return topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices

@@ -40,6 +40,11 @@ def compiled(target, model, names):
 
     The model is ResNet-50 by its name, or BERT-Large with so many of its 24 layers.
     """
+    return json.loads(run_with_compilers(PROGRAM, json.dumps([target, model, names])))
+
+
+def run_with_compilers(program, *arguments):
+    """The last line that a program prints, in a process that finds the compilers."""
     if not COMPILERS.is_dir():
         if os.environ.get("LAMB_KERAS_COMPILERS") == "required":
             pytest.fail(f"there are no compilers in {COMPILERS}: make compilers.")
@@ -47,13 +52,13 @@ def compiled(target, model, names):
     # As at a user's prompt: the process itself keeps away from devices.
     others = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps([target, model, names])],
+        [sys.executable, "-c", program, *arguments],
         env={**others, "PYTHONPATH": str(COMPILERS)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -242,7 +242,7 @@ def _parser():
         "arguments",
         nargs=argparse.REMAINDER,
         metavar="WHAT ...",
-        help="update, step or batch, and its options: lamb-keras bench update --help",
+        help="update, step, batch or pod: lamb-keras bench update --help",
     )
     parser.commands = subparsers.choices
     return parser

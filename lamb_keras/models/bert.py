@@ -3,6 +3,8 @@
 import math
 import warnings
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 from tqdm import TqdmWarning
@@ -146,6 +148,102 @@ def answering(backbone, seed=None):
     model = keras.Model(backbone.input, head(backbone.output["sequence_output"]))
     _start(model, seed, but=backbone)
     return model
+
+
+class Scanned:
+    """A model whose encoder's equal layers are one, in a loop over their weights.
+
+    It computes what the model does, and is compiled as fast as one of a single layer.
+
+    Args:
+        model: from `pretraining` or `answering`.
+
+    Attributes:
+        stacked: for each array that `stack` gives, whether its slices are of layers.
+
+    Example:
+        >>> model = pretraining(bert(30, layers=3, width=8, heads=2))
+        >>> scanned = Scanned(model)
+        >>> weights = scanned.stack([v.value for v in model.trainable_variables])
+        >>> len(model.trainable_variables), len(weights), weights[-1].shape
+        (62, 30, (3, 8))
+    """
+
+    def __init__(self, model):
+        encoder = _keras_hub().layers.TransformerEncoder
+        layers = [layer for layer in model.layers if isinstance(layer, encoder)]
+        start, end = layers[0].input[0], layers[-1].output
+        self._before = keras.Model(model.input, start)
+        self._after = keras.Model([end, *model.input.values()], model.output)
+        self._names = list(model.input)
+        self._layer, self._variables = layers[0], model.trainable_variables
+        self._generators = model.non_trainable_variables
+        # Of each variable of a layer those of all layers.
+        self._equal = list(zip(*(x.trainable_variables for x in layers), strict=True))
+        of_layers = (x.non_trainable_variables for x in layers)
+        self._equal_generators = list(zip(*of_layers, strict=True))
+        known = {id(variable) for each in self._equal for variable in each}
+        self._others = [v for v in self._variables if id(v) not in known]
+        self.stacked = [False] * len(self._others) + [True] * len(self._equal)
+
+    def stack(self, weights: list) -> list:
+        """The weights of the model's variables; at last, those of layers as stacks."""
+        held = _by_id(self._variables, weights)
+        return _of(self._others, held) + _stacks(self._equal, held)
+
+    def unstack(self, weights: list) -> list:
+        """The inverse of `stack`."""
+        others, stacks = self._parts(weights)
+        held = _by_id(self._others, others) | _slices(self._equal, stacks)
+        return _of(self._variables, held)
+
+    def stateless_call(self, weights, non_trainable, inputs, training=False):
+        """As of a `keras.Model`, with weights from `stack`."""
+        others, stacks = self._parts(weights)
+        held = _by_id(self._others, others) | _by_id(self._generators, non_trainable)
+
+        def call(part, inputs):
+            variables, generators = (
+                part.trainable_variables,
+                part.non_trainable_variables,
+            )
+            values = _of(variables, held), _of(generators, held)
+            outputs, states = part.stateless_call(*values, inputs, training=training)
+            held.update(_by_id(generators, states))
+            return outputs
+
+        def layer(x, of_layer):
+            mask = inputs["padding_mask"]
+            return self._layer.stateless_call(
+                *of_layer, x, padding_mask=mask, training=training
+            )
+
+        x = call(self._before, inputs)
+        of_layers = stacks, _stacks(self._equal_generators, held)
+        x, states = jax.lax.scan(layer, x, of_layers)
+        held.update(_slices(self._equal_generators, states))
+        outputs = call(self._after, [x, *(inputs[name] for name in self._names)])
+        return outputs, _of(self._generators, held)
+
+    def _parts(self, weights):
+        return weights[: len(self._others)], weights[len(self._others) :]
+
+
+def _by_id(variables, values):
+    return {id(v): value for v, value in zip(variables, values, strict=True)}
+
+
+def _of(variables, held):
+    return [held[id(variable)] for variable in variables]
+
+
+def _stacks(equal, held):
+    return [jnp.stack(_of(variables, held)) for variables in equal]
+
+
+def _slices(equal, stacks):
+    slices = [jnp.unstack(stack) for stack in stacks]
+    return _by_id(sum(equal, ()), sum(slices, ()))
 
 
 def _keras_hub():

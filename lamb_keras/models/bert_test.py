@@ -1,3 +1,4 @@
+import functools
 import importlib
 import re
 
@@ -134,3 +135,20 @@ def test_a_preset_brings_its_weights(tmp_path):
     again = models.preset(str(tmp_path / "small"))
     for one, other in zip(encoder.weights, again.weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_scanned_net_is_the_net():
+    sizes = {**SMALL, "layers": 3, "dropout": 0.5}
+    model = models.pretraining(models.bert(30, **sizes, seed=0), seed=0)
+    scanned, random = models.Scanned(model), np.random.default_rng(0)
+    weights = [v.value for v in model.trainable_variables]
+    states = [v.value for v in model.non_trainable_variables]
+    inputs = {name: random.integers(0, 2, (4, 6)) for name in model.input}
+    for training in (True, False):
+        expected = model.stateless_call(weights, states, inputs, training=training)
+        stacks = scanned.stack(weights)
+        found = scanned.stateless_call(stacks, states, inputs, training=training)
+        jax.tree.map(np.testing.assert_array_equal, found[1], expected[1])
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+        jax.tree.map(close, found[0], expected[0])
+    jax.tree.map(np.testing.assert_array_equal, scanned.unstack(stacks), weights)

@@ -15,7 +15,7 @@ from lamb_keras.training.history import History, Sweep
 from lamb_keras.training.masked_lm import Batch, MaskedLM, held_out_batches
 from lamb_keras.training.preemption import Preempted
 from lamb_keras.training.question_answering import FineTuner
-from lamb_keras.training.sharding import Sharding, chunk, to_evaluate
+from lamb_keras.training.sharding import Sharding, chunk, to_evaluate, whole
 from lamb_keras.training.step import Constants, initial_weights
 from lamb_keras.training.trainer import (
     Period,
@@ -88,7 +88,9 @@ class BertTrials(Trials):
 
     def task(self):
         model = self._pretraining_model(self.experiment.seeds[0])
-        return MaskedLM(model, self.data.vocabulary, self.experiment.masking_rate)
+        scanned = models.Scanned(model) if self.sharding else None
+        rate = self.experiment.masking_rate
+        return MaskedLM(model, self.data.vocabulary, rate, scanned)
 
     @once
     def initial(self, seed):
@@ -199,7 +201,7 @@ class BertTrials(Trials):
 
     def complete(self, step, evaluator, progress, histories):
         width = self.width(base(histories[0].trial.solver))
-        each = unstack_trials(progress.state.weights, width)
+        each = unstack_trials(whole(progress.state.weights), width)
         for history, weights in zip(histories, each, strict=False):
             if history.outcome == "finished":
                 weights = step.model_weights(list(map(np.asarray, weights)))

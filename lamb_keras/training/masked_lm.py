@@ -42,12 +42,15 @@ class MaskedLM(Task):
         model: from `models.pretraining`.
         vocabulary: of its tokens.
         masking_rate: which part of the tokens is hidden.
+        scanned: as of a `Task`.
     """
 
-    shares_batches = True
+    shares_batches = by_parts = True
 
-    def __init__(self, model, vocabulary: Vocabulary, masking_rate: float):
-        super().__init__(model)
+    def __init__(
+        self, model, vocabulary: Vocabulary, masking_rate: float, scanned=None
+    ):
+        super().__init__(model, scanned)
         self._vocabulary, self._rate = vocabulary, masking_rate
 
     def batch(self, inputs, data):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamb_keras import schedules
+from lamb_keras import models, schedules
 from lamb_keras.data import squad
 from lamb_keras.data.text_data import TextDataset
 from lamb_keras.experiments.bert import BertExperiment
@@ -52,10 +52,11 @@ class QuestionAnswering(Task):
         model: from `models.answering`.
         windows: `squad.Features` of the questions to evaluate by.
         questions: these questions.
+        scanned: as of a `Task`.
     """
 
-    def __init__(self, model, windows: squad.Features, questions: list):
-        super().__init__(model)
+    def __init__(self, model, windows: squad.Features, questions: list, scanned=None):
+        super().__init__(model, scanned)
         self._windows, self._questions = windows, questions
 
     def batch(self, inputs, data):
@@ -112,7 +113,8 @@ class FineTuner:
         )
         training = texts.features("train", *windows).with_answers()
         dev = texts.features("dev", *windows)
-        task = QuestionAnswering(model, dev, texts.questions("dev"))
+        scanned = models.Scanned(model) if sharding else None
+        task = QuestionAnswering(model, dev, texts.questions("dev"), scanned)
         self._step = Step(task, solvers.solver("adamw", **_ADAMW))
         self._count = len(training)
         answers = training.start_positions, training.end_positions

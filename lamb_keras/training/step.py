@@ -44,22 +44,39 @@ class Task:
         model: a Keras model; only its form counts, weights are passed in.
         regularized: which of the model's trainable variables L2 pulls.
         shares_batches: whether trials that train at once see the same batches.
+        by_parts: whether the loss of a batch is the mean of those of its equal parts,
+            each taken for a micro-batch, so that every device may compute its own; none
+            of the variables is regularized then.
+        stacked: of the weights that `loss` takes, which are stacks: see `stack`.
+
+    Args:
+        model: the Keras model.
+        scanned: a `models.Scanned` of it, to be called in its place; None for none.
     """
 
-    shares_batches = False
+    shares_batches = by_parts = False
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, scanned=None):
+        self.model, self._scanned = model, scanned
         self.regularized = [False] * len(model.trainable_variables)
+        self.stacked = scanned.stacked if scanned else self.regularized
 
     def metrics(self, outputs: list[dict]) -> dict[str, float]:
         return means(outputs)
 
     def call(self, weights, non_trainable, inputs, training=False):
         """(what the model gives, its new `non_trainable`), with these weights."""
-        return self.model.stateless_call(
+        return (self._scanned or self.model).stateless_call(
             weights, non_trainable, inputs, training=training
         )
+
+    def stack(self, weights: list) -> list:
+        """The weights of the model's variables in the form that `loss` takes."""
+        return self._scanned.stack(weights) if self._scanned else weights
+
+    def unstack(self, weights: list) -> list:
+        """The inverse of `stack`, of gradients too."""
+        return self._scanned.unstack(weights) if self._scanned else weights
 
 
 class Step:
@@ -90,26 +107,29 @@ class Step:
         weights, non_trainable = initial
         optimizer = [np.asarray(v.value) for v in self._plain.variables]
         if self.is_packed:
-            weights = self._packed.pack(weights)
             optimizer = self._packed.packed_state(optimizer)
-        return jax.tree.map(np.asarray, State(weights, non_trainable, optimizer))
+        state = State(self.of_state(weights), non_trainable, optimizer)
+        return jax.tree.map(np.asarray, state)
 
     def model_weights(self, weights) -> list:
         """An array for each of the model's variables, from a state's weights."""
         return self._packed.unpack(weights) if self.is_packed else weights
+
+    def of_state(self, arrays) -> list:
+        """The inverse of `model_weights`, of gradients too."""
+        return self._packed.pack(arrays) if self.is_packed else arrays
 
     def gradients(self, state: State, batch, constants: Constants):
         """(loss without L2, new `non_trainable`, gradients with L2) on a batch."""
         weights = self.model_weights(state.weights)
         loss = jax.value_and_grad(self.task.loss, has_aux=True)
         (loss, non_trainable), gradients = loss(
-            weights, state.non_trainable, batch, constants
+            self.task.stack(weights), state.non_trainable, batch, constants
         )
+        gradients = self.task.unstack(gradients)
         each = zip(gradients, weights, self.task.regularized, strict=True)
         gradients = [g + constants.l2 * w if pulled else g for g, w, pulled in each]
-        if self.is_packed:
-            gradients = self._packed.pack(gradients)
-        return loss, non_trainable, gradients
+        return loss, non_trainable, self.of_state(gradients)
 
     def apply(self, state: State, gradients, learning_rate, weight_decay) -> State:
         """The state after the solver's step along these gradients."""

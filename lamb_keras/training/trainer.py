@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamb_keras.training import compilations
+from lamb_keras.training.gradients import mean_gradients, row
 from lamb_keras.training.history import History
 from lamb_keras.training.preemption import Preempted
-from lamb_keras.training.sharding import Sharding
+from lamb_keras.training.sharding import Sharding, placed
 from lamb_keras.training.step import Constants, State, Step
 
 # A mean cross-entropy beyond this has lost its way for good: it is that of a net
@@ -69,31 +70,15 @@ class Period(NamedTuple):
     stage: int = 1
 
 
-def run_steps(progress, inputs, micro_batches, gradients, apply, accumulates):
+def run_steps(progress, inputs, gradients, apply):
     """(`Progress` after these steps, the loss of each: NaN for those not taken).
 
-    A step whose loss is beyond the threshold is the trial's last. `gradients` and
-    `apply` are as of a `Step`, `gradients` of (state, a row of `inputs.micro`) alone;
-    `accumulates` says whether a step may have several micro-batches.
+    A step whose loss is beyond the threshold is the trial's last. `gradients` is a
+    function of (state, number of the step, `inputs.micro`) to the loss, the new
+    `non_trainable` and the gradients of a step; `apply` is as of a `Step`.
     """
     # A loop around a loop, without branches: the state stays in its place, where a
     # branch that may or may not move the weights has it copied at every micro-step.
-
-    def mean_gradients(state, step):
-        def micro_step(n, so_far):
-            loss, non_trainable, total = so_far
-            row = _row(inputs.micro, step * micro_batches + n)
-            now = state._replace(non_trainable=non_trainable)
-            more, non_trainable, some = gradients(now, row)
-            return loss + more, non_trainable, jax.tree.map(jnp.add, total, some)
-
-        if not accumulates:
-            return gradients(state, _row(inputs.micro, step))
-        zeros = [jnp.zeros_like(w) for w in state.weights]
-        first = jnp.float32(0), state.non_trainable, zeros
-        last = jax.lax.fori_loop(0, micro_batches, micro_step, first)
-        loss, non_trainable, total = last
-        return loss / micro_batches, non_trainable, [g / micro_batches for g in total]
 
     def goes_on(carry):
         step, progress, _ = carry
@@ -101,9 +86,9 @@ def run_steps(progress, inputs, micro_batches, gradients, apply, accumulates):
 
     def take_step(carry):
         step, (state, diverged_at_step), losses = carry
-        loss, non_trainable, found = mean_gradients(state, step)
+        loss, non_trainable, found = gradients(state, step, inputs.micro)
         of_step = inputs.number, inputs.learning_rate, inputs.weight_decay
-        number, *rates = _row(of_step, step)
+        number, *rates = row(of_step, step)
         state = apply(state._replace(non_trainable=non_trainable), found, *rates)
         lost = ~(jnp.abs(loss) <= DIVERGENCE_THRESHOLD) & (diverged_at_step == 0)
         progress = Progress(state, jnp.where(lost, number, diverged_at_step))
@@ -118,38 +103,35 @@ def run_steps(progress, inputs, micro_batches, gradients, apply, accumulates):
     return progress, losses
 
 
-def _row(arrays, index):
-    return jax.tree.map(
-        lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), arrays
-    )
-
-
 # XLA's older emitters compile in half the time what runs a laptop's seconds.
 _ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 2}
 
 
 class _Compiled:
-    """A function that is compiled once, whichever thread calls it first."""
+    """A function that is compiled once, whichever thread calls it first.
 
-    def __init__(self, function, sharding: Sharding | None, **options):
-        if sharding:
-            options["out_shardings"] = sharding.whole
-        if jax.default_backend() == "cpu":
+    `compile` takes `jax.ShapeDtypeStruct`s too, of devices that need not be there; what
+    came of it is `compiled`.
+    """
+
+    def __init__(self, function, sharding: Sharding | None = None, **options):
+        platform = sharding.platform if sharding else jax.default_backend()
+        if platform == "cpu":
             options["compiler_options"] = _ON_CPU
         self._jitted = jax.jit(function, **options)
-        self._compiled, self._lock = None, threading.Lock()
+        self.compiled, self._lock = None, threading.Lock()
 
     def compile(self, *arguments) -> float:
         """Compiles for such arguments and returns the seconds that it took."""
         started = time.perf_counter()
         with self._lock, compilations.expected():
-            if self._compiled is None:
-                self._compiled = self._jitted.lower(*arguments).compile()
+            if self.compiled is None:
+                self.compiled = self._jitted.lower(*arguments).compile()
         return time.perf_counter() - started
 
     def __call__(self, *arguments):
         self.compile(*arguments)
-        return self._compiled(*arguments)
+        return self.compiled(*arguments)
 
 
 class Program(_Compiled):
@@ -173,19 +155,24 @@ class Program(_Compiled):
             Constants: Constants(own, 0, None),
         }
 
-        def run(progress, inputs, constants, data):
-            def gradients(state, row):
-                return step.gradients(state, step.task.batch(row, data), constants)
+        gradients = mean_gradients(step, accumulates, sharding)
 
-            progress, losses = run_steps(
-                progress,
-                inputs,
-                constants.micro_batches,
-                gradients,
-                step.apply,
-                accumulates,
-            )
-            return progress, losses, step.trust_ratios(progress.state)
+        def run(progress, inputs, constants, data):
+            def apply(*given):
+                state = step.apply(*given)
+                if sharding:
+                    split = sharding.split(state, step.is_packed)
+                    state = jax.lax.with_sharding_constraint(state, split)
+                return state
+
+            def of_step(*given):
+                return gradients(*given, constants, data)
+
+            progress, losses = run_steps(progress, inputs, of_step, apply)
+            told = losses, step.trust_ratios(progress.state)
+            if sharding:
+                told = jax.lax.with_sharding_constraint(told, sharding.whole)
+            return progress, *told
 
         if width > 1:
             run = jax.vmap(run, in_axes=(0, *self._axes.values(), None))
@@ -220,12 +207,15 @@ class Evaluator(_Compiled):
         self._task, self._width = step.task, width
 
         def run(weights, non_trainable, batch):
-            weights = step.model_weights(weights)
+            if sharding:
+                weights = jax.lax.with_sharding_constraint(weights, sharding.whole)
+            weights = step.task.stack(step.model_weights(weights))
             return step.task.outputs(weights, non_trainable, batch)
 
         if width > 1:
             run = jax.vmap(run, in_axes=(0, 0, None))
-        super().__init__(run, sharding)
+        options = {"out_shardings": sharding.whole} if sharding else {}
+        super().__init__(run, sharding, **options)
 
     def metrics(self, progress: Progress, batches: Iterable) -> list[dict]:
         """The metrics of each trial on these batches, all of one shape."""
@@ -246,7 +236,9 @@ def start(
     """Trials before their first step, from the `initial_weights` of each."""
     begun = [Progress(step.start(weights), np.int32(0)) for weights in initial]
     progress = stack_trials(begun, width)
-    return sharding.replicated(progress) if sharding else progress
+    if sharding is None:
+        return progress
+    return placed(progress, sharding.split(progress, step.is_packed))
 
 
 def train(
@@ -268,7 +260,7 @@ def train(
     Args:
         progress: of trials that train at once, from `start`.
         histories: one for each of them.
-        periods: those that are left; the first may have begun before a stop.
+        periods: those that are left.
         evaluate: a function of progress to the metrics of each trial.
         data: what stays on the device: see `Task.batch`.
         checkpoints: a `Checkpoints`, or None.
