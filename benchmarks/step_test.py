@@ -108,7 +108,6 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     assert said == f"python -m benchmarks step: {sentence}\n"
 
 
-def test_every_row_states_its_flops_and_fits_both_devices():
+def test_every_row_states_its_flops():
     for row in ROWS.values():
         assert row.flops() > 1e5
-        assert row.accelerator.batch >= row.cpu.batch

@@ -51,6 +51,7 @@ docs/development
 benchmarks/UPDATE
 benchmarks/STEP
 benchmarks/BATCH
+benchmarks/POD
 CONTRIBUTING
 CHANGELOG
 ```

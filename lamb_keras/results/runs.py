@@ -116,7 +116,8 @@ def _read_attempt(path, scale):
         return Run(**known, status="failed", reason=reason)
 
     if stem != path.stem or told.get("status") != "succeeded":
-        return failed(told.get("reason") or f"{path.name} tells no reason.")
+        damaged = f"its record {path.name} cannot be read; run it again."
+        return failed(told.get("reason") or damaged)
     try:
         left = scraps.read(known["path"])
     except Exception as error:  # whatever is wrong with the file, it is no result

@@ -79,6 +79,7 @@ def test_a_damaged_notebook_is_no_result(folder, notebook, text):
 def test_a_damaged_record_is_no_result(folder, record, text):
     record.write_text(text)
     run = only(folder)
+    assert run.reason == f"its record {record.name} cannot be read; run it again."
     assert run.status == "failed" and run.table == 7 and run.name.endswith("mnist")
 
 

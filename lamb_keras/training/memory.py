@@ -41,6 +41,7 @@ def trial_bytes(step: Step, initial: tuple[list, list], batch) -> int:
 
     def backward(weights, batch):
         def loss(weights):
+            weights = step.task.stack(weights)
             return step.task.loss(weights, state.non_trainable, batch, Constants())
 
         return jax.vjp(loss, weights, has_aux=True)[1]

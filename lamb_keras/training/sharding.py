@@ -3,6 +3,7 @@
 Each has a part of every batch, and a part of the weights and of the optimizer's state.
 """
 
+import functools
 import math
 
 import jax
@@ -53,8 +54,8 @@ class Sharding:
     def share(self, tree, axis: int):
         """Arrays that every process has, whose rows along that axis devices share.
 
-        Every device has the whole of those that have no such rows, or a number of them
-        that cannot be shared alike.
+        As far as their number divides that of the rows: some devices may have the same
+        part, and all have the whole of those that have no such rows.
         """
         return placed(tree, self.rows(tree, axis))
 
@@ -62,8 +63,7 @@ class Sharding:
         """The places of arrays whose rows along that axis devices share, as `share`."""
 
         def place(array):
-            rows = array.shape[axis] if array.ndim > axis else 1
-            return self.whole if rows % self.size else self._along(axis)
+            return self._along(axis, array.shape[axis] if array.ndim > axis else 1)
 
         return jax.tree.map(place, tree)
 
@@ -72,32 +72,24 @@ class Sharding:
         shape = list(array.shape)
         shape[axis] *= jax.process_count()
         return jax.make_array_from_process_local_data(
-            self._along(axis), array, tuple(shape)
+            self._along(axis, shape[axis]), array, tuple(shape)
         )
 
     def split(self, tree, stacked: bool = False):
-        """The places of arrays of which every device has a part, as large as another's.
+        """The places of arrays of which devices have equal parts.
 
-        Sides that the mesh's axes divide are split, longest first; of `stacked` arrays
-        not the first. Where it has less than 64 numbers, an array, or a slice of a
-        stack, stays whole.
-
-        Example:
-            >>> Sharding().split(np.zeros((2, 512, 1024))).mesh.size == Sharding().size
-            True
+        Sides are split as far as the mesh's axes divide them, longest first; of
+        `stacked` arrays not the first. An array of less than 64 numbers, or a stack of
+        such, stays whole.
         """
 
         def place(array):
-            sides = range(stacked, array.ndim)
-            parts, axes = [()] * array.ndim, dict(self.mesh.shape)
+            sides, parts = range(stacked, array.ndim), [()] * array.ndim
             if math.prod(array.shape[stacked:]) < _LEAST:
                 return self.whole
             for side in sorted(sides, key=lambda side: -array.shape[side]):
-                left = array.shape[side]
-                for axis in [axis for axis in axes if axis not in sum(parts, ())]:
-                    if left % axes[axis] == 0:
-                        left //= axes[axis]
-                        parts[side] += (axis,)
+                free = [axis for axis in self.axes if axis not in sum(parts, ())]
+                parts[side] = self._dividing(array.shape[side], free)
             return NamedSharding(self.mesh, PartitionSpec(*(p or None for p in parts)))
 
         return jax.tree.map(place, tree)
@@ -105,7 +97,7 @@ class Sharding:
     def sum(self, array, place: NamedSharding):
         """On a device, in `jax.shard_map`: its part of the sum of all devices' arrays.
 
-        What is sent is a part of the array already for all sides but the first.
+        The side that is split most is scattered first: other sums are over less then.
         """
         parts = [(side, axes) for side, axes in enumerate(place.spec) if axes]
         for side, axes in sorted(parts, key=lambda part: -len(part[1])):
@@ -115,8 +107,18 @@ class Sharding:
         rest = set(self.axes).difference(*(axes for _, axes in parts))
         return jax.lax.psum(array, tuple(rest)) if rest else array
 
-    def _along(self, axis):
-        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, self.axes))
+    def _along(self, axis, length):
+        parts = self._dividing(length, self.axes) or None
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, parts))
+
+    def _dividing(self, length, axes):
+        """Those of the mesh's axes that a side of this length is split by."""
+        found = ()
+        for axis in axes:
+            if length % self.mesh.shape[axis] == 0:
+                length //= self.mesh.shape[axis]
+                found += (axis,)
+        return found
 
 
 def placed(tree, places):
@@ -139,11 +141,16 @@ def whole(tree):
     def gathered(array):
         if not isinstance(array, jax.Array) or array.is_fully_replicated:
             return array
-        place = NamedSharding(array.sharding.mesh, PartitionSpec())
         with compilations.expected():
-            return jax.jit(lambda array: array, out_shardings=place)(array)
+            return _gather(array.sharding.mesh)(array)
 
     return jax.tree.map(gathered, tree)
+
+
+@functools.cache
+def _gather(mesh):
+    """One function for all arrays: JAX compiles it for each shape once."""
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def _primes(number):

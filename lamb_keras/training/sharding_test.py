@@ -10,6 +10,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from lamb_keras import data, models, training
 from lamb_keras.experiments import ParameterError
@@ -117,14 +118,29 @@ def shared():
     # Its part of the sum, as often as there are devices.
     constants = Constants(micro_batches=np.int32(8))
     loss = jax.jit(step.task.loss)
-    alone, after = loss(step.task.stack(weights), generators, of_one, constants)
+    own = [
+        [
+            jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(g), k))
+            for g in generators
+        ]
+        for k in range(8)
+    ]
+    weights = step.task.stack(weights)
+    each, drawn_alone = zip(
+        *(loss(weights, g, of_one, constants) for g in own), strict=True
+    )
     find = jax.jit(mean_gradients(step, False, sharding))
     here = sharding.share(rows, axis=1)
     ours, drawn, found = find(progress.state, 0, here, Constants(), ())
-    equal = [np.array_equal(*pair) for pair in zip(drawn, after, strict=True)]
+    moved = [
+        after - before for after, before in zip(drawn_alone[3], own[3], strict=True)
+    ]
+    pairs = zip(drawn, generators, moved, strict=True)
+    equal = [np.array_equal(after, before + by) for after, before, by in pairs]
     embedding, gradient = progress.state.weights[0], found[0]
     return {
-        "losses": [float(ours), float(alone)],
+        "loss": float(ours),
+        "of_masks": [float(loss) for loss in each],
         "drew_alike": all(equal) and len(equal) == 7,
         "places": [
             [str(each.sharding.spec), each.addressable_shards[0].data.shape]
@@ -192,8 +208,9 @@ def test_eight_devices_have_the_gradients_of_one_and_their_norm(on_eight, alone,
 def test_every_device_has_a_part_of_a_matrix_and_masks_of_its_own(on_eight):
     [weight, gradient] = on_eight[1]["places"]
     assert weight == gradient and np.prod(weight[1]) == 400 * 16 / 8
-    ours, one = on_eight[1]["losses"]
-    assert abs(ours - one) > 1e-4 * one
+    each = on_eight[1]["of_masks"]
+    assert on_eight[1]["loss"] == pytest.approx(np.mean(each), rel=1e-5)
+    assert len(set(each)) == 8
     assert on_eight[1]["drew_alike"]
 
 
@@ -225,8 +242,22 @@ def test_a_micro_batch_that_does_not_divide_a_devices_part_is_refused():
         experiment.check_devices(2)
 
 
-def test_a_batch_lies_in_equal_parts_on_the_devices_and_weights_on_each():
-    sharding = Sharding()
-    rows = sharding.own_rows(np.arange(8).reshape(2, 4), axis=1)
-    assert rows.shape == (2, 4) and sharding.size == len(jax.devices())
-    assert sharding.replicated([np.float32(1)])[0].sharding == sharding.whole
+@pytest.mark.parametrize(
+    ("sizes", "shape", "parts"),
+    [
+        ([2] * 11, (30_522, 1024), (2, 1024)),  # a v3 slice, BERT-Large's embedding
+        ([2] * 3, (1024, 4096), (1, 8)),
+        ([2, 3], (768, 30_522), (1, 6)),
+        ([2, 3], (1024, 4096), (1, 2)),
+        ([5], (1024, 4096), (1, 1)),
+        ([2] * 3, (63,), (1,)),
+    ],
+)
+def test_sides_are_split_as_far_as_devices_divide_them(sizes, shape, parts):
+    sharding = Sharding.__new__(Sharding)
+    sharding.axes = tuple(f"axis_{n}" for n in range(len(sizes)))
+    sharding.mesh = jax.sharding.AbstractMesh(tuple(sizes), sharding.axes)
+    sharding.whole = NamedSharding(sharding.mesh, PartitionSpec())
+    array = jax.ShapeDtypeStruct(shape, "float32")
+    place = sharding.split(array)
+    assert np.divide(shape, place.shard_shape(shape)).tolist() == list(parts)

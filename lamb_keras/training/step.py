@@ -45,7 +45,8 @@ class Task:
         regularized: which of the model's trainable variables L2 pulls.
         shares_batches: whether trials that train at once see the same batches.
         by_parts: whether the loss of a batch is the mean of those of its equal parts,
-            each taken for a micro-batch, so that every device may compute its own.
+            each taken for a micro-batch, so that every device may compute its own; none
+            of the variables is regularized then.
         stacked: of the weights that `loss` takes, which are stacks: see `stack`.
 
     Args:

@@ -159,11 +159,11 @@ class Program(_Compiled):
 
         def run(progress, inputs, constants, data):
             def apply(*given):
-                progress = Progress(step.apply(*given), np.int32(0))
+                state = step.apply(*given)
                 if sharding:
-                    split = sharding.split(progress, step.is_packed)
-                    progress = jax.lax.with_sharding_constraint(progress, split)
-                return progress.state
+                    split = sharding.split(state, step.is_packed)
+                    state = jax.lax.with_sharding_constraint(state, split)
+                return state
 
             def of_step(*given):
                 return gradients(*given, constants, data)
@@ -260,7 +260,7 @@ def train(
     Args:
         progress: of trials that train at once, from `start`.
         histories: one for each of them.
-        periods: those that are left. A period of several calls has one step in each.
+        periods: those that are left.
         evaluate: a function of progress to the metrics of each trial.
         data: what stays on the device: see `Task.batch`.
         checkpoints: a `Checkpoints`, or None.

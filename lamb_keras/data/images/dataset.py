@@ -155,6 +155,11 @@ def split(images: Images, validation_fraction: float) -> Images:
     The test set is not touched, nor the fingerprint. The same images are held out on
     every machine and by every NumPy, so that all trials are judged on the same ones.
     """
+    if not 0 < validation_fraction < 1:
+        raise DataError(
+            f"validation_fraction is {validation_fraction!r}; expected a number "
+            "between 0 and 1, such as 0.1, the part of the training set to hold out"
+        )
     labels = images.train_labels
     held_out = stratified(labels, round(validation_fraction * len(labels)))
     for part, chosen in (("validation", held_out), ("training", ~held_out)):

@@ -139,13 +139,18 @@ def test_as_many_are_drawn_as_asked_for(count):
     assert np.all(abs(np.bincount(labels[mask], minlength=5)[[0, 1, 4]] - exact) < 1)
 
 
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
+def test_a_fraction_outside_0_to_1_is_refused(fraction):
+    with pytest.raises(DataError, match="expected a number between 0 and 1") as caught:
+        split(HUNDRED, fraction)
+    assert f"validation_fraction is {fraction!r};" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "labels, fraction, words",
     [
-        (np.arange(100) % 10, 0, "the validation set without an image of class 0"),
         (np.arange(100) % 10, 0.001, "the validation set without an image of class 0"),
         (np.arange(100) % 10, 0.05, "the validation set without an image of class 5"),
-        (np.arange(100) % 10, 1, "the training set without an image of class 0"),
         (np.arange(100) % 10, 0.99, "the training set without an image of class 0"),
         (np.arange(90) % 9, 0.1, "the validation set without an image of class 9"),
     ],
