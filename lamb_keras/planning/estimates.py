@@ -40,13 +40,13 @@ def estimate(stage: Stage, machine: Machine, utilization: float) -> Estimate | N
     """What a stage takes; None where the devices can't share its batch alike.
 
     Where it may choose, the micro-batch is the largest that fits. Of a fine-tuning's
-    batch that they can't share each device computes the whole.
+    batch that they can't share alike, several devices compute the same part.
     """
     net, devices = stage.net, machine.devices
     if stage.examples % devices:
         if stage.name != FINE_TUNING:
             return None
-        devices = 1
+        devices = math.gcd(stage.examples, devices)
     chips = math.ceil(devices * machine.chips / machine.devices)
     parts, share = machine.devices, stage.examples // devices
     state, copy = stage.state / parts, net.itemsize * net.parameters
