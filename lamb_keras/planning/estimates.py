@@ -17,6 +17,9 @@ from lamb_keras.planning.stages import FINE_TUNING, Stage, stages
 from lamb_keras.results import paper
 
 USABLE = 0.9  # of a device's memory
+# Arrays of the gradients' size in a step that devices share, as compiled
+# (docs/planning.md): of a micro-batch, their sums, and those around what is sent.
+GRADIENTS = 4
 
 
 class Estimate(NamedTuple):
@@ -25,10 +28,11 @@ class Estimate(NamedTuple):
     chips: int  # that share a step
     micro_batch: int  # examples that a device computes at once
     micro_batches: int  # in a step
-    state: float  # weights, moments, gradients, and the weights as it computes
+    state: float  # its part of weights and moments
+    gradients: float  # and all weights as it computes, while a step lasts
     activations: float
     fits: bool
-    sent: float  # bytes that a chip sends in a step
+    sent: float  # bytes of a step's collectives
     hours: float
 
 
@@ -36,30 +40,32 @@ def estimate(stage: Stage, machine: Machine, utilization: float) -> Estimate | N
     """What a stage takes; None where the devices can't share its batch alike.
 
     Where it may choose, the micro-batch is the largest that fits. Of a fine-tuning's
-    batch that they can't share each device computes the whole.
+    batch that they can't share alike, several devices compute the same part.
     """
     net, devices = stage.net, machine.devices
     if stage.examples % devices:
         if stage.name != FINE_TUNING:
             return None
-        devices = 1
+        devices = math.gcd(stage.examples, devices)
     chips = math.ceil(devices * machine.chips / machine.devices)
-    gradients, copy = 4 * net.parameters, net.itemsize * net.parameters
-    state, share = stage.state + gradients + copy, stage.examples // devices
-    room = USABLE * machine.memory - state
+    parts, share = machine.devices, stage.examples // devices
+    state, copy = stage.state / parts, net.itemsize * net.parameters
+    gradients = copy + 4 * net.parameters * (GRADIENTS if parts > 1 else 1)
+    room = USABLE * machine.memory - state - gradients
     micro = math.ceil((stage.micro_batch or 0) / devices)
     if not micro:
         most = max(1, min(share, int(room / net.activations)))
         micro = max(n for n in range(1, most + 1) if share % n == 0)
-    # The gradients once, and the embedding's, in both its places, at each micro-batch.
-    again = (share // micro - 1) * (4 + net.itemsize) * net.embedding
-    sent = 2 * (gradients + again) * (chips - 1) / chips
-    cost = sent / machine.interconnect
+    # Weights are gathered, and gradients all-reduced, which sends them twice.
+    reduced = 4 * net.parameters * (1 if net.by_parts else share // micro)
+    reduced *= devices > 1
+    sent = (parts > 1) * copy + reduced
+    cost = (sent + reduced) * (1 - 1 / machine.chips) / machine.interconnect
     if machine.family == "v3":
         cost = fit()[1] * math.log2(chips)
     step = stage.examples * net.flops / (devices * machine.peak * utilization) + cost
     activations = micro * net.activations
-    memory = state, activations, activations <= room
+    memory = state, gradients, activations, activations <= room
     hours = stage.trials * stage.steps * step / 3600
     return Estimate(chips, micro, share // micro, *memory, sent, hours)
 

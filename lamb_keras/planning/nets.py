@@ -8,10 +8,6 @@ images, which are square. Activations are what the backward pass reads of the fo
 import itertools
 from typing import NamedTuple
 
-# What libtpu's compiler holds of BERT-Large, over what its traced backward pass reads
-# without attention's scores, which are computed again (docs/planning.md).
-COMPILED = 1.6
-
 
 class Net(NamedTuple):
     """A net as it is trained; FLOPs and activations are of one example of a step."""
@@ -20,14 +16,17 @@ class Net(NamedTuple):
     flops: float
     activations: float
     itemsize: int  # bytes of what it computes with; weights have 4
-    embedding: int = 0  # of the parameters
+    by_parts: bool = False  # whether gradients are sent once a step
 
 
-def bert(vocab_size, layers, width, longest, length, predictions, itemsize):
+def bert(vocab_size, layers, width, heads, longest, length, predictions, itemsize):
     """BERT with its heads, on sequences of a length with so many hidden tokens.
 
+    Of attention the compiled step keeps probabilities, before and after dropout, and
+    which were dropped.
+
     Example:
-        >>> bert(30522, 24, 1024, 512, 128, 20, itemsize=2)[:2]
+        >>> bert(30522, 24, 1024, 16, 512, 128, 20, itemsize=2)[:2]
         (336226108, 240642748416)
     """
     parameters = layers * (12 * width**2 + 13 * width) + 2 * width**2 + vocab_size + 2
@@ -35,8 +34,9 @@ def bert(vocab_size, layers, width, longest, length, predictions, itemsize):
     products = layers * (12 * length * width**2 + 2 * length**2 * width)
     products += predictions * (width + vocab_size) * width + (width + 2) * width
     of_token = (layers * (32 * itemsize + 26) + 2 * itemsize + 16) * width
-    kept = COMPILED * (length * of_token + 4 * predictions * vocab_size)
-    return Net(parameters, 6 * products, kept, itemsize, vocab_size * width)
+    kept = length * of_token + 4 * predictions * vocab_size
+    kept += layers * heads * length**2 * (2 * itemsize + 1)
+    return Net(parameters, 6 * products, kept, itemsize, by_parts=True)
 
 
 def lenet(size, channels, classes, itemsize):

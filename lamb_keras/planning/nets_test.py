@@ -35,7 +35,7 @@ def _low_resnet50(form):
 
 
 NETS = {
-    "bert": (_bert, lambda i: nets.bert(500, 2, 128, 64, 64, 10, i)),
+    "bert": (_bert, lambda i: nets.bert(500, 2, 128, 4, 64, 64, 10, i)),
     "lenet": (_lenet, lambda i: nets.lenet(28, 1, 10, i)),
     "davidnet": (_davidnet, lambda i: nets.davidnet(32, 3, 10, 16, i)),
     "resnet50": (_resnet50, lambda i: nets.resnet50(64, 3, 100, 16, [2, 1, 1], i)),
@@ -108,7 +108,7 @@ def test_activations_are_what_the_backward_pass_of_the_real_net_reads(name, poli
     itemsize = 4 if policy == "float32" else 2
     expected = formula(itemsize).activations
     if name == "bert":  # two layers, four heads, 64 tokens by 64
-        expected /= nets.COMPILED
-        expected += 2 * 4 * 64**2 * (5 * itemsize + 3)
+        # More of attention, which the compiler computes again.
+        expected += 2 * 4 * 64**2 * (3 * itemsize + 2)
     ratio = expected / (kept(4) - kept(3))
     assert ratio == pytest.approx(1, abs=0.05 if name == "bert" else 0.25)

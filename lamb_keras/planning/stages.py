@@ -77,7 +77,8 @@ def stages(parameters: Mapping) -> list[Stage]:
 
 def _of_text(experiment, alike, itemsize):
     found, longest = [], experiment.sequence_lengths[1]
-    sizes = experiment.vocab_size, experiment.layers, experiment.width, longest
+    sizes = experiment.vocab_size, experiment.layers, experiment.width
+    sizes += experiment.heads, longest
     for batch, trials in {} if experiment.preset else alike.items():
         for length, size, _, steps in experiment.stages(trials[0]):
             hidden = math.ceil(experiment.masking_rate * length)

@@ -7,15 +7,14 @@ from lamb_keras.planning.machines import Machine
 from lamb_keras.planning.stages import QUESTIONS, stages
 from lamb_keras.results import paper
 
-_HEADER = (
-    "batch stage trials steps FLOP chips micro state activ. fits sent hours".split()
-)
+_HEADER = "batch stage trials steps FLOP chips micro state work fits sent hours".split()
 _LEGEND = f"""\
 Estimates; nothing was compiled.
 micro: examples that a device computes at once x how often in a step, the most that fits
 (a run takes its micro_batch_size); chips: that share a step
-state: GB a device of weights, moments, gradients; activ.: of activations at once
-fits: whether both are within 90 % of a device's memory; sent: GB a chip sends in a step
+state: GB a device of its part of weights and moments; work: of what a step has besides,
+weights as it computes, gradients, activations
+fits: whether both are within 90 % of a device's memory; sent: GB of its collectives
 FLOP: of the net's matrix products and convolutions, without evaluations
 fine-tuning: as on SQuAD's {QUESTIONS:,} training questions"""
 
@@ -51,7 +50,8 @@ def lines(runs: Iterable, machine: Machine, utilization: float | None) -> Iterat
             if told:
                 hours += told.hours * told.fits
                 micro = f"{told.micro_batch}x{told.micro_batches}"
-                memory = map(_gigabytes, (told.state, told.activations))
+                work = told.gradients + told.activations
+                memory = map(_gigabytes, (told.state, work))
                 fits = "yes" if told.fits else "no", _gigabytes(told.sent)
                 row[5:] = f"{told.chips:,}", micro, *memory, *fits, _short(told.hours)
             else:

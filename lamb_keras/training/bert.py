@@ -29,8 +29,9 @@ from lamb_keras.training.trials import Trials, once
 _HELD_OUT = 512
 # Of these, so many at once.
 _CHUNK = 64
-# A notice of the machine's end is heard after a call of a program, which has so many
-# micro-batches at most, or as many as take so many FLOPs: seconds on one TensorCore.
+# Checkpoints, also the one before the end, come after a call of a program. It has so
+# many micro-batches at most, or as many as take so many FLOPs (seconds on one
+# TensorCore), but a step at least.
 _MICRO_BATCHES, _FLOPS = 512, 2e14
 
 
@@ -43,8 +44,8 @@ def sweep(
     """Pre-trains every trial and fine-tunes from it, as `Trials.sweep` says.
 
     A batch is shared by all devices of all processes, of which each calls this alike. A
-    diverged trial is not fine-tuned. A pre-training that was ended goes on from its
-    last checkpoint.
+    diverged trial is not fine-tuned. A pre-training that was ended before goes on from
+    its last checkpoint; fine-tunings of a trial begin anew.
 
     Args:
         experiment: what is run.
@@ -55,6 +56,7 @@ def sweep(
     Raises:
         lamb_keras.experiments.ParameterError, lamb_keras.data.DataError: for what the
             text or the questions do not allow, before anything trains.
+        lamb_keras.training.Preempted: as of the images'.
     """
     return BertTrials(experiment, texts, width).sweep(threads)
 
@@ -135,14 +137,16 @@ class BertTrials(Trials):
                 bounds=list(itertools.chain(*periods)),
                 length=length,
             )
-
             for calls in periods:
                 last = before + calls[-1][1]
                 inputs = self._inputs(calls, batches, before, program, rates_and_decays)
+                # The first now, before the time is taken; others while devices compute.
+                inputs = itertools.chain([next(inputs)], inputs)
                 yield Period(program, constants, inputs, last, number + 1)
             before += stage.steps
 
     def _inputs(self, calls, batches, before, program, rates_and_decays):
+        """Of each call, made when it is asked for."""
         for (begin, end), batch in zip(calls, batches, strict=False):
             span = before + begin, before + end
             inputs = [

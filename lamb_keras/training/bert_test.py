@@ -139,7 +139,14 @@ def test_periods_in_several_calls_are_as_in_one_and_may_be_left_within(
     experiment = changed(**TWO | lamb)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     monkeypatch.setattr(bert, "_MICRO_BATCHES", 1)  # a step is the least
+    seconds, save = [], Checkpoints.save
+
+    def note(self, step, progress, histories, losses):
+        seconds.append(histories[0].training_seconds)
+        save(self, step, progress, histories, losses)
+
     with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", note)
         # A training asks with the seconds until it asks again.
         patch.setattr(Notice, "reached", lambda _, *seconds: bool(seconds))
         with pytest.raises(Preempted, match="has saved its step 1: start it again"):
@@ -147,6 +154,21 @@ def test_periods_in_several_calls_are_as_in_one_and_may_be_left_within(
     (history,) = sweep(experiment, texts, threads=1).histories
     (whole,) = (h for h in found.histories if h.trial == history.trial)
     assert whole.evaluations[0]["step"] > 1 and outcome(history) == outcome(whole)
+    assert 0 < seconds[0] < history.training_seconds
+
+
+def test_inputs_of_one_call_are_made_before_the_time_is_taken(texts, monkeypatch):
+    made, period_inputs = [], bert.period_inputs
+
+    def note(*given):
+        made.append(given[1:3])
+        return period_inputs(*given)
+
+    monkeypatch.setattr(bert, "period_inputs", note)
+    trials = BertTrials(changed(**TWO), texts)
+    period = next(trials.periods(trials.experiment.trials()[:1], 0))
+    assert made == [(0, period.last_step)]
+    assert [int(inputs.steps) for inputs in period.inputs] == [period.last_step]
 
 
 def test_a_packed_training_is_as_a_plain_one_and_goes_on(found, texts, ended):

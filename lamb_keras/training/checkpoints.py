@@ -19,12 +19,12 @@ from lamb_keras.training.history import History
 from lamb_keras.training.preemption import Notice
 from lamb_keras.training.sharding import placed, whole
 
-# The one before the last stays until the last is complete, and after.
+# How many are kept: the one before the last stays while the last is written.
 _MOST = 2
 SECONDS_BETWEEN = 10
-# At least so many times as long as it took to save the last one.
+# At least so many times as long as the last one took to save.
 TIMES_BETWEEN = 20
-# Between two evaluations, too.
+# At most so many, and so many between two evaluations.
 MOST_SECONDS_BETWEEN = 600
 
 
@@ -33,12 +33,14 @@ class Checkpoints:
 
     Args:
         folder: of their own.
-        steps: between two. None: one after an evaluation, unless the last, or the
-            begin, is a few seconds ago, or where the last is ten minutes ago.
-        notice: of the end. One more is saved before it.
+        steps: between two checkpoints. None: the clock decides. One is saved after an
+            evaluation if the last one, or the beginning, is longer ago than 20 times
+            what that took to save (10 seconds to ten minutes), and between evaluations
+            if it is ten minutes ago.
+        notice: says when trainings are to end; a checkpoint is saved before they do.
 
     Attributes:
-        asked_to_end: whether it has come.
+        asked_to_end: whether the trainings were to end when `due` was last called.
     """
 
     def __init__(self, folder, steps: int | None = None, notice: Notice | None = None):
@@ -46,6 +48,7 @@ class Checkpoints:
         self._folder, self._steps = folder, steps
         self._asked, self._took = None, 0.0
         self._began = self._saved = time.perf_counter()
+        self._calls = self._next = 0  # of `due` since the last
         self._opened = None
 
     @property
@@ -75,16 +78,23 @@ class Checkpoints:
             self._opened.close()
 
     def due(self, step: int, evaluated: bool) -> bool:
-        """Whether to save one after this step. Every process must ask at every call."""
+        """Whether to save one after this step. All processes must ask at every call."""
         now, before = time.perf_counter(), self._asked
         self._asked = now
         until_next = -math.inf if before is None else now - before + self._took
         self.asked_to_end = self._notice.reached(until_next)
         if self._steps:
             return self.asked_to_end or step % self._steps == 0
-        between = max(SECONDS_BETWEEN, TIMES_BETWEEN * self._took)
-        if not evaluated:
-            between = max(between, MOST_SECONDS_BETWEEN)
+        self._calls += 1
+        between = MOST_SECONDS_BETWEEN
+        if evaluated:
+            between = min(max(SECONDS_BETWEEN, TIMES_BETWEEN * self._took), between)
+        elif jax.process_count() > 1 and not self.asked_to_end:
+            # `told` waits for the devices: ask at the first eight calls, and then
+            # after an eighth more, by which a checkpoint may come too late.
+            if self._calls < self._next:
+                return False
+            self._next = self._calls + self._calls // 8 + 1
         # Processes save together, and their clocks differ.
         return processes.told(self.asked_to_end or now - self._saved >= between)
 
@@ -97,6 +107,7 @@ class Checkpoints:
             self._save(step, arrays, histories, losses)
         self._saved = time.perf_counter()
         self._took = self._saved - begun
+        self._calls = self._next = 0
 
     def _save(self, step, arrays, histories, losses):
         import orbax.checkpoint as orbax
@@ -114,7 +125,7 @@ class Checkpoints:
         try:
             self._manager.save(step, args=items, force=True)
         except (OSError, ValueError):
-            # A full disk is no reason to lose trials that may stay.
+            # A full disk is no reason to end trials that may go on.
             if self.asked_to_end:
                 raise
 

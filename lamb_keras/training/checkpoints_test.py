@@ -1,5 +1,6 @@
 """What Orbax saves of a training comes back to the last bit."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,3 +105,31 @@ def test_large_ones_are_saved_more_seldom(tmp_path, monkeypatch):
     assert not saved.due(2, True)
     moment.now += 2.0
     assert saved.due(3, True)
+
+
+def test_however_large_one_comes_every_ten_minutes(tmp_path, monkeypatch):
+    moment = SimpleNamespace(now=0.0)
+    clock = SimpleNamespace(perf_counter=lambda: moment.now)
+    monkeypatch.setattr(checkpoints, "time", clock)
+    saved = Checkpoints(tmp_path / "own")
+    saved._took = 40.0
+    for moment.now, due in ((599.0, False), (600.0, True)):
+        assert saved.due(1, False) == saved.due(1, True) == due
+
+
+def test_several_processes_seldom_wait_to_agree_that_none_is_due(tmp_path, monkeypatch):
+    asked = []
+    # As on the first of them, whose answer is everybody's.
+    own = SimpleNamespace(told=lambda due: asked.append(call) or due)
+    monkeypatch.setattr(checkpoints, "processes", own)
+    monkeypatch.setattr(checkpoints.jax, "process_count", lambda: 2)
+    notice = SimpleNamespace(reached=lambda _: False)
+    saved = Checkpoints(tmp_path / "own", notice=notice)
+    for call in range(1, 201):
+        assert not saved.due(call, False)
+    assert asked[:10] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12] and len(asked) < 40
+    assert all(new - old <= 1 + old / 8 for old, new in itertools.pairwise(asked))
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0)
+    assert saved.due(201, True)  # after an evaluation it is always asked
+    notice.reached = lambda _: True
+    assert saved.due(202, False)

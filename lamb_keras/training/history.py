@@ -30,7 +30,7 @@ class History:
     last_step: int = 0
     # The first step whose loss, or after which the held-out loss, was beyond use.
     diverged_at_step: int | None = None
-    # Without compiling and evaluations; its share, where trials run at once.
+    # Without compiling, evaluating and saving; its share, where trials run at once.
     training_seconds: float = 0.0
     seconds: float = 0.0
     compilations: int = 0  # programs compiled on its account

@@ -1,4 +1,4 @@
-"""The word to save and to end: the machine goes away (SIGTERM), or the time is up."""
+"""Whether trainings are to save and to end: on SIGTERM, or when their time is up."""
 
 import itertools
 import math
@@ -16,17 +16,18 @@ _calls = itertools.count(1)
 
 
 class Preempted(Exception):
-    """A training was asked to end before its end, and has saved how it stands."""
+    """Trainings were asked to end before all had finished; they may be continued."""
 
 
 class Notice:
     """Whether all trainings of a sweep are to save and to end.
 
-    As a context it hears SIGTERM. Of several processes JAX hears it, whichever is
-    asked, and has all end at the same call of `reached`, which all make in one order.
+    As a context manager it handles SIGTERM. Of several processes JAX does: whichever
+    gets the signal, `reached` becomes true at the same call on all, and so all must
+    call it equally often, in the same order.
 
     Args:
-        deadline: of the trainings; of several processes, the first one's.
+        deadline: by which they are to end; that of the first of several processes.
     """
 
     def __init__(self, deadline: Deadline | None = None):
@@ -45,7 +46,7 @@ class Notice:
     def reached(self, seconds: float = -math.inf) -> bool:
         """Whether to save and to end now.
 
-        Also where no deadline leaves the seconds until this is asked again.
+        Also if less time is left than `seconds`, those until the next call.
         """
         late = self._deadline.left < seconds
         if jax.process_count() == 1:

@@ -1,4 +1,4 @@
-"""What processes that train together tell each other; one alone knows all."""
+"""Values that processes which train together agree on; one alone keeps its own."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from lamb_keras.training import compilations
 
 
 def told(value):
-    """What process 0 has, of any that JSON can hold, on every process."""
+    """Process 0's value, of a type that JSON can hold, on every process."""
     if jax.process_count() == 1:
         return value
     text = np.frombuffer(json.dumps(value).encode(), "uint8")
@@ -21,10 +21,10 @@ def told(value):
 
 
 def same_array(array: np.ndarray) -> np.ndarray:
-    """Process 0's array to the last bit; others give any of its shape."""
+    """Process 0's array to the last bit; others give any of its shape and type."""
     if jax.process_count() == 1:
         return array
-    # As bytes: a sum over processes knows no negative zero, and no 64 bits.
+    # As bytes: JAX broadcasts by a sum, which loses negative zeros, and 64 bits.
     own = np.ascontiguousarray(array).reshape(-1).view("uint8")
     with compilations.expected():
         found = multihost_utils.broadcast_one_to_all(own)

@@ -63,7 +63,9 @@ class Sharding:
         """The places of arrays whose rows along that axis devices share, as `share`."""
 
         def place(array):
-            return self._along(axis, array.shape[axis] if array.ndim > axis else 1)
+            if array.ndim <= axis:
+                return self.whole
+            return self._along(axis, array.shape[axis])
 
         return jax.tree.map(place, tree)
 

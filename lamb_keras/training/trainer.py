@@ -286,11 +286,16 @@ def train(
             else:
                 # A loss is read while the device computes the next step.
                 over = any(_are_lost(*each) for each in losses[-2:-1])
-            if ends or over:
+            pauses = ends or over or due
+            if pauses:
                 seconds = (time.perf_counter() - begun) / len(histories)
+                for history in histories:
+                    if history.outcome == "finished":
+                        history.training_seconds += seconds
+            if ends or over:
                 metrics = evaluate(progress)
-                _record(histories, period, progress, losses, ratios, metrics, seconds)
-                losses, begun = [], time.perf_counter()
+                _record(histories, period, progress, losses, ratios, metrics)
+                losses = []
                 over = all(history.outcome == "diverged" for history in histories)
             report(histories, done, ends or over)
             if over:
@@ -302,6 +307,8 @@ def train(
                         f"{histories[0].trial} was asked to end and has saved its step "
                         f"{done:,}: start it again to go on from there."
                     )
+            if pauses:
+                begun = time.perf_counter()
     return progress
 
 
@@ -311,7 +318,7 @@ def _are_lost(numbers, losses):
     return np.all(np.any(~(found <= DIVERGENCE_THRESHOLD), axis=-1))
 
 
-def _record(histories, period, progress, losses, ratios, metrics, seconds):
+def _record(histories, period, progress, losses, ratios, metrics):
     numbers = np.concatenate([numbers for numbers, _ in losses])
     losses = np.concatenate([np.asarray(each) for _, each in losses], axis=-1)
     found = jax.tree.map(np.asarray, (losses, progress.diverged_at_step, ratios))
@@ -324,7 +331,6 @@ def _record(histories, period, progress, losses, ratios, metrics, seconds):
             its_losses = its_losses[taken]
             last, stage = period.last_step, period.stage
             history.record(stage, last, its_losses, diverged, of_it, its_ratios)
-            history.training_seconds += seconds
 
 
 def stack_trials(each, width: int):

@@ -1,4 +1,4 @@
-"""What came of finished trials, on disk until the run that they belong to succeeded.
+"""Histories of finished trials, on disk until the run that they belong to succeeds.
 
 A sweep that is ended, in whatever way, and started again trains only the others. The
 folder is the one that LAMB_KERAS_TRIALS names: the batch names one for each run, by the
@@ -31,11 +31,14 @@ CHECKPOINTS_VARIABLE = "LAMB_KERAS_CHECKPOINTS"
 
 
 class TrialCache:
-    """The finished trials of one experiment on certain data, a file each."""
+    """The finished trials of one experiment on certain data, a file each.
+
+    They lie in `folder`; where it is None, nothing is kept.
+    """
 
     def __init__(self, experiment, data, streamed: bool = False):
         self._started, self._session = time.perf_counter(), uuid.uuid4().hex
-        # A long training may go on on another platform; any on another kind of GPU.
+        # Only a long training goes on on another platform; any, on another kind of GPU.
         device = "" if streamed else jax.default_backend()
         parameters = dataclasses.asdict(experiment)
         code = [
@@ -53,13 +56,8 @@ class TrialCache:
             table = f"{experiment.notebook}-table{experiment.table:02d}"
             folder = f"{root}/{table}-{self._of[:16]}"
         folder = processes.told(folder)
-        self._folder = Path(folder).expanduser().absolute() if folder else None
+        self.folder = Path(folder).expanduser().absolute() if folder else None
         self._spent = {}
-
-    @property
-    def keeps(self) -> bool:
-        """Whether anything is kept."""
-        return self._folder is not None
 
     @property
     def seconds(self) -> float:
@@ -78,7 +76,7 @@ class TrialCache:
         A file that is damaged, or of another experiment or platform, counts as none.
         """
         histories, found = {}, []
-        if self._folder and jax.process_index() == 0:
+        if self.folder and jax.process_index() == 0:
             found = [self._read(trial) for trial in trials]
         for trial, content in zip(trials, processes.told(found), strict=False):
             if content:
@@ -90,7 +88,7 @@ class TrialCache:
 
     def save(self, history: History, compile_seconds: float):
         """Saves what came of a trial, and how long this session has been compiling."""
-        if self._folder is None or jax.process_index() > 0:
+        if self.folder is None or jax.process_index() > 0:
             return
         seconds = time.perf_counter() - self._started
         content = {
@@ -99,7 +97,7 @@ class TrialCache:
             "history": history.as_plain(),
         }
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             atomic.write(self._file(history.trial), json.dumps(content))
         except OSError:
             # A full disk is no reason to lose the trials that are still to come.
@@ -119,20 +117,20 @@ class TrialCache:
 
     def checkpoints(self, trials: list) -> Path | None:
         """Where trials that train at once may save how they stand; None for nowhere."""
-        return self._file(*trials).with_suffix(".checkpoints") if self._folder else None
+        return self._file(*trials).with_suffix(".checkpoints") if self.folder else None
 
     def forget_checkpoints(self, trials: list):
         """Removes what `checkpoints` holds, once the trials are saved."""
-        if self._folder and jax.process_index() == 0:
+        if self.folder and jax.process_index() == 0:
             shutil.rmtree(self.checkpoints(trials), ignore_errors=True)
 
     def close(self):
-        """Removes the folder where no batch will."""
+        """Removes the folder of a sweep that has ended, unless its batch will."""
         if self._removes and jax.process_index() == 0:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, *trials):
-        return self._folder / f"{_digest(self._of, *trials)[:32]}.json"
+        return self.folder / f"{_digest(self._of, *trials)[:32]}.json"
 
 
 def _digest(*values):

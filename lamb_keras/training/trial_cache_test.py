@@ -256,6 +256,16 @@ def test_what_no_slice_could_hold_is_begun_all_the_same(digits, folder, trained,
     assert len(trained) == 2
 
 
+def test_a_sweep_that_is_asked_to_end_between_trials_says_so(
+    digits, folder, trained, monkeypatch
+):
+    Notice = Trials.__init__.__globals__["Notice"]
+    monkeypatch.setattr(Notice, "reached", lambda *_: bool(trained))
+    with pytest.raises(Preempted, match="asked to end between trials: start it again"):
+        sweep(LAMB, digits, net, threads=1)
+    assert len(trained) == 1
+
+
 def test_a_trial_that_was_ended_goes_on_to_the_last_bit(digits, folder, monkeypatch):
     longer = dataclasses.replace(LAMB, learning_rates=[0.01], seeds=[0], epochs=4)
     whole = sweep(longer, digits, net, threads=1)

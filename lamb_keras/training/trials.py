@@ -120,7 +120,7 @@ class Trials:
         total = len(planned) + len(choices) * len(seeds)
         with contextlib.ExitStack() as stack:
             self._bar = stack.enter_context(ProgressBar(total, known))
-            if self._cache.keeps:
+            if self._cache.folder:
                 stack.enter_context(self.notice)
 
             def run(groups, *first):
@@ -233,11 +233,15 @@ class Trials:
     def _run(self, group):
         """Trains some trials at once, saves what came of them and tells of it.
 
-        Not if they are not expected to end in time, and this far if they do not.
+        Nothing is begun that is not expected to end in time, or after a notice of the
+        end; a training that this ends has saved a checkpoint.
         """
         begun = self._cache.checkpoints(group)
         seconds = None if begun and begun.exists() else self._expected(group)
-        if self._preempted or self.notice.reached():
+        if self._preempted:
+            return
+        if self.notice.reached():
+            self._preempted = Preempted("asked to end between trials: start it again.")
             return
         # Processes train together, and their clocks differ.
         if not processes.told(self._deadline.allows(seconds)):
