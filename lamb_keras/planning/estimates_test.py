@@ -143,9 +143,9 @@ def test_devices_that_cannot_share_a_batch_have_no_estimate_but_fine_tune():
     assert estimates.estimate(bert_large(128, 512), V3, 0.4) is None
     *_, tuning = stages(planned(4))
     found = estimates.estimate(tuning, V5E, 0.4)
-    # Each computes all of it, of weights that were gathered.
-    assert (found.chips, found.micro_batch) == (1, 32)
-    assert found.sent == 2 * tuning.net.parameters
+    # Of 256, eight compute the same window, of weights that were gathered.
+    assert (found.chips, found.micro_batch) == (32, 1)
+    assert found.sent == (2 + 4) * tuning.net.parameters
 
 
 def test_the_time_model_is_within_eight_percent_of_every_row_of_table_1():
