@@ -101,7 +101,12 @@ class Sharding:
 
         The side that is split most is scattered first: other sums are over less then.
         """
-        parts = [(side, axes) for side, axes in enumerate(place.spec) if axes]
+        # A tuple of one axis is in a spec as that axis.
+        parts = [
+            (side, axes if isinstance(axes, tuple) else (axes,))
+            for side, axes in enumerate(place.spec)
+            if axes
+        ]
         for side, axes in sorted(parts, key=lambda part: -len(part[1])):
             array = jax.lax.psum_scatter(
                 array, axes, scatter_dimension=side, tiled=True

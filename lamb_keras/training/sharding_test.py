@@ -149,11 +149,32 @@ def shared():
     }
 
 
+def summed(count):
+    """Whether devices that sum arrays have their parts of the sums."""
+    sharding = Sharding(jax.devices()[:count])
+    shapes = (96, 64), (30, 64), (7, 128), (1024,), (63,)
+    arrays = [np.arange(np.prod(s), dtype="float32").reshape(s) for s in shapes]
+    places = sharding.split(arrays)
+
+    def on_device(*arrays):
+        index = jax.lax.axis_index(sharding.axes)
+        pairs = zip(arrays, places, strict=True)
+        return [sharding.sum((index + 1) * array, place) for array, place in pairs]
+
+    none = sharding.whole.spec
+    specs = [place.spec for place in places]
+    options = {"mesh": sharding.mesh, "check_vma": False}
+    sums = jax.shard_map(on_device, in_specs=none, out_specs=specs, **options)(*arrays)
+    pairs = zip(sums, arrays, strict=True)
+    return [np.array_equal(got, count * (count + 1) / 2 * a) for got, a in pairs]
+
+
 # Eight devices have to be asked for before JAX starts, hence a process of its own.
 EIGHT = """
 import json
 from lamb_keras.training import sharding_test as own
-print(json.dumps([own.measured(), own.shared()]))
+sums = [own.summed(count) for count in (2, 5, 6, 8)]
+print(json.dumps([own.measured(), own.shared(), sums]))
 """
 
 
@@ -202,6 +223,11 @@ def test_eight_devices_have_the_gradients_of_one_and_their_norm(on_eight, alone,
     # Gradients are longer than that, and shorter than a batch's eight times.
     unlike = zip(*alone["weights"].values(), strict=True)
     assert max(np.max(np.abs(np.subtract(*pair))) for pair in unlike) > 0.001
+
+
+@pytest.mark.slow
+def test_devices_have_their_parts_of_sums_however_many_they_are(on_eight):
+    assert on_eight[2] == [[True] * 5] * 4
 
 
 @pytest.mark.slow
