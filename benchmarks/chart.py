@@ -34,7 +34,7 @@ def chart(measured):
         if "kernels_to_floor" in measured[name]
     }
     ours = [name.startswith(_OURS) for name in names]
-    palette = [style.color("lamb") if each else style.FAINT for each in ours]
+    palette = [style.SOLVERS["lamb"][0] if each else style.FAINT for each in ours]
     sns.barplot(
         x=times, y=names, hue=names, palette=palette, legend=False, width=0.7, ax=axes
     )

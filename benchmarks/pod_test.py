@@ -10,7 +10,7 @@ PROGRAM = """
 import json
 from benchmarks import accelerators, pod
 accelerators.use_no_device()
-machine = pod.machines.find("v5e-256")
+machine = pod.machines.find("v5e-16")
 told = pod.compiled_for(machine, *pod.bert(machine, 1, 16, layers=2))
 print(json.dumps(told))
 """

@@ -51,7 +51,7 @@ class Row(NamedTuple):
         """
         size, *channels = self.shape
         if self.net == "bert":
-            names = "vocab_size", "layers", "width"
+            names = "vocab_size", "layers", "width", "heads"
             sizes = {name: self.sizes[name] for name in names}
             sizes |= {"longest": POSITIONS, "length": size}
             sizes["predictions"] = self.predictions
