@@ -107,13 +107,13 @@ class Keys:
             raise BatchError(reason) from None
         parts = {
             "parameters": run.parameters,
-            "notebook": _hash(cells),
+            "notebook": digest(cells),
             "code": dict(sorted(code.items())),
             "data": self._fingerprint(run.parameters),
             "versions": versions | self._versions,
             "settings": _settings(),
         }
-        return {"sha256": _hash(parts), **parts}
+        return {"sha256": digest(parts), **parts}
 
     def _fingerprint(self, parameters):
         if not (name := parameters.get("dataset")):
@@ -230,7 +230,7 @@ def _is_key(value):
         return False
     parts = {name: part for name, part in value.items() if name != "sha256"}
     tables = ("parameters", "code", "data", "versions", "settings")
-    return value.get("sha256") == _hash(parts) and all(
+    return value.get("sha256") == digest(parts) and all(
         isinstance(value.get(name), dict) for name in tables
     )
 
@@ -253,7 +253,7 @@ def _changed(was, now):
     return [
         (name, *(_shown(each[name]) if name in each else None for each in (was, now)))
         for name in dict.fromkeys([*now, *was])
-        if name not in was or name not in now or _hash(was[name]) != _hash(now[name])
+        if name not in was or name not in now or digest(was[name]) != digest(now[name])
     ]
 
 
@@ -273,7 +273,7 @@ def _settings():
     except (OSError, ValueError, AttributeError, RuntimeError):
         # Not there, or nothing that Keras itself could start with.
         pass
-    return {name: _hash(value) for name, value in found.items()}
+    return {name: digest(value) for name, value in found.items()}
 
 
 def _version(name):
@@ -283,6 +283,7 @@ def _version(name):
         return None
 
 
-def _hash(value):
+def digest(value) -> str:
+    """The SHA-256 of a value that JSON can hold."""
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

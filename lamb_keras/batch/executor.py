@@ -23,13 +23,12 @@ from lamb_keras.batch import (
     scheduling,
     status,
 )
+from lamb_keras.batch.attempt import SECONDS_BETWEEN_POLLS
 from lamb_keras.batch.cluster import Cluster
 from lamb_keras.batch.machine import Machine
 from lamb_keras.batch.plan import PlannedRun
 from lamb_keras.deadline import Deadline
 from lamb_keras.store import record
-
-SECONDS_BETWEEN_POLLS = 0.1
 
 
 def execute(

@@ -13,10 +13,9 @@ from pathlib import Path
 from sys import platform
 
 from lamb_keras.batch import attempt, kernel, notebook, scheduling
-from lamb_keras.batch.attempt import environment
+from lamb_keras.batch.attempt import SECONDS_BETWEEN_POLLS, environment
 from lamb_keras.store import temporary
 
-SECONDS_BETWEEN_POLLS = 0.1
 # On macOS what Apple's libraries have started by then does not survive a fork.
 FORKS = platform == "linux"
 

@@ -6,7 +6,6 @@ of their own. Whoever says nothing for a while is gone.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ import uuid
 import lamb_keras
 from lamb_keras import hosts as joining
 from lamb_keras.batch import BatchError, cache, machine, outcome
+from lamb_keras.batch.attempt import SECONDS_BETWEEN_POLLS
 from lamb_keras.batch.outcome import Outcome
 from lamb_keras.store import environment
 
@@ -46,14 +46,9 @@ def _about(runs, project) -> dict:
     return {
         "version": lamb_keras.__version__,
         "commit": environment.commit(),
-        "tables": _digest([run.name for run in runs]),
-        **{part: _digest([key[part] for key in found]) for part in parts},
+        "tables": cache.digest([run.name for run in runs]),
+        **{part: cache.digest([key[part] for key in found]) for part in parts},
     }
-
-
-def _digest(value):
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -125,8 +120,8 @@ class Leader:
         self._say(over=True, code=self.code)
         until = time.monotonic() + SECONDS_TO_ANSWER
         while {*self._others} - self._parted and time.monotonic() < until:
-            time.sleep(machine.SECONDS_BETWEEN_POLLS)
-        time.sleep(machine.SECONDS_BETWEEN_POLLS)  # the last answer is on its way
+            time.sleep(SECONDS_BETWEEN_POLLS)
+        time.sleep(SECONDS_BETWEEN_POLLS)  # the last answer is on its way
         self._server.shutdown()
         self._server.server_close()
 
@@ -142,7 +137,7 @@ class Leader:
                     f"host {missing} did not come within {joining.SECONDS_TO_MEET} s: "
                     "start the same line on every host"
                 )
-            time.sleep(machine.SECONDS_BETWEEN_POLLS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
 
     def _say(self, **words):
         with self._lock:
@@ -219,7 +214,7 @@ class Leader:
             leaving = {n for n, told in self._others.items() if told["leaving"]}
             if not self._missing() - leaving - {*self._failed()}:
                 break
-            time.sleep(machine.SECONDS_BETWEEN_POLLS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
         found |= self._failed()
         causes = {
             number: failure
@@ -311,7 +306,7 @@ class Follower(_Host):
                 if word["attempt"] > self._attempted:
                     self._attempted = word["attempt"]
                     self.submit({**word["job"], "attempt": word["attempt"]})
-                time.sleep(machine.SECONDS_BETWEEN_POLLS)
+                time.sleep(SECONDS_BETWEEN_POLLS)
             return word["code"]
 
     def _say(self, **words):
